@@ -1,0 +1,42 @@
+"""Every error that optuna-llm raises on purpose, as one tree.
+
+    OptunaLLMError
+    ├── UsageError (also a ValueError)     the call is wrong: fix it; raised before anything runs
+    ├── ProposalError                      no valid configuration after the re-asks
+    ├── BudgetExhaustedError               the next request could exceed the budget
+    ├── WorkerError                        a worker died under the objective
+    └── ClientError                        the model could not be reached or did not answer
+        ├── AuthenticationError            fatal: the key is missing or refused
+        ├── ModelNotFoundError             fatal: the provider does not know the model
+        ├── QuotaExceededError             fatal: the account has no quota left
+        ├── ThrottledError                 retried: too many requests or tokens
+        ├── TransientError                 retried: the connection or the server failed
+        └── DeadlineExceededError          retried: no answer within the timeout
+
+The client errors live with the client; the engine only looks at `transient`.
+"""
+
+from typing import ClassVar
+
+
+class OptunaLLMError(Exception):
+    """Base of all errors of this library."""
+
+    transient: ClassVar[bool] = False
+    """Whether the same request may succeed later, unchanged."""
+
+
+class UsageError(OptunaLLMError, ValueError):
+    """The call cannot work as it was written; the message says what to change."""
+
+
+class ProposalError(OptunaLLMError):
+    """The model gave no valid configuration within the allowed re-asks."""
+
+
+class BudgetExhaustedError(OptunaLLMError):
+    """The next request could exceed the budget, so it was not sent."""
+
+
+class WorkerError(OptunaLLMError):
+    """The place where the objective ran failed, not the objective itself."""
