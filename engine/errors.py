@@ -16,6 +16,8 @@
 The client errors live with the client; the engine only looks at `transient`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -40,3 +42,17 @@ class BudgetExhaustedError(OptunaLLMError):
 
 class WorkerError(OptunaLLMError):
     """The place where the objective ran failed, not the objective itself."""
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise the only cause of an exception group as itself, as the caller of a single function expects."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        cause: BaseException = group
+        while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
+            cause = cause.exceptions[0]
+        if isinstance(cause, BaseExceptionGroup):
+            raise
+        raise cause from cause.__cause__

@@ -1,0 +1,101 @@
+"""What a study holds, kept up to date trial by trial: a finished trial is looked at once and never again."""
+
+import bisect
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from .records import EMPTY, Proposal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A study at one moment.
+
+    `finished` is in order of completion, then number; `running` by number; `waiting` counts the enqueued trials.
+    `reserved` are accepted proposals that are no trials yet; `assigned` maps a running trial's number to the proposal
+    whose values it has not all suggested yet. `space` is the union of the distributions of all trials, the newest of
+    each name, in the order in which the study first met the names.
+    """
+
+    finished: tuple[FrozenTrial, ...] = ()
+    running: tuple[FrozenTrial, ...] = ()
+    waiting: int = 0
+    space: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    reserved: tuple[Proposal, ...] = ()
+    assigned: Mapping[int, Proposal] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Name:
+    """Where a parameter name was first met (trial number, position), and its newest distribution."""
+
+    first: tuple[int, int]
+    newest: int
+    distribution: BaseDistribution
+
+
+def completion_order(trial: FrozenTrial) -> tuple[datetime.datetime, int]:
+    """Sort key of finished trials: when they finished, then their number."""
+    return trial.datetime_complete or datetime.datetime.max, trial.number  # noqa: DTZ901 (Optuna's times are naive)
+
+
+class History:
+    """The incremental view behind `Snapshot`; feeding it any sequence of readings ends where one reading does."""
+
+    def __init__(self) -> None:
+        self.finished: tuple[FrozenTrial, ...] = ()
+        self.running: tuple[FrozenTrial, ...] = ()
+        self.waiting = 0
+        self.space: Mapping[str, BaseDistribution] = EMPTY
+        self._open: list[int] = []
+        self._seen = 0
+        self._names: dict[str, _Name] = {}
+
+    def extend(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take in a reading of all trials, ordered by number from 0; one that is older than the last is passed over."""
+        if len(trials) < self._seen:
+            return
+        open_now = [trials[number] for number in (*self._open, *range(self._seen, len(trials)))]
+        done = [trial for trial in open_now if trial.state.is_finished()]
+        pending = [trial for trial in open_now if not trial.state.is_finished()]
+        self._seen = len(trials)
+        self._open = [trial.number for trial in pending]
+        self.running = tuple(trial for trial in pending if trial.state is TrialState.RUNNING)
+        self.waiting = len(pending) - len(self.running)
+        self._append(done)
+        self._meet(open_now)
+
+    def _append(self, done: list[FrozenTrial]) -> None:
+        if not done:
+            return
+        done.sort(key=completion_order)
+        if not self.finished or completion_order(self.finished[-1]) <= completion_order(done[0]):
+            self.finished = (*self.finished, *done)
+            return
+        merged = list(self.finished)
+        for trial in done:  # another process finished it earlier than something we saw sooner
+            bisect.insort(merged, trial, key=completion_order)
+        self.finished = tuple(merged)
+
+    def _meet(self, trials: list[FrozenTrial]) -> None:
+        changed = False
+        for trial in trials:
+            for position, (name, distribution) in enumerate(trial.distributions.items()):
+                here = (trial.number, position)
+                known = self._names.get(name)
+                if known is None:
+                    self._names[name] = _Name(here, trial.number, distribution)
+                    changed = True
+                    continue
+                if here < known.first:
+                    known.first, changed = here, True
+                if trial.number >= known.newest and distribution != known.distribution:
+                    known.newest, known.distribution, changed = trial.number, distribution, True
+                known.newest = max(known.newest, trial.number)
+        if changed:
+            ordered = sorted(self._names.items(), key=lambda item: item[1].first)
+            self.space = {name: known.distribution for name, known in ordered}

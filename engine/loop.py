@@ -1,0 +1,185 @@
+"""The thin shell around the schedule: it awaits what the schedule decided, and reports back what happened."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import anyio
+from anyio import CancelScope
+from optuna import Study, Trial
+from optuna.trial import FrozenTrial, TrialState
+
+from .asking import Asker, Candidate, Enqueued
+from .errors import OptunaLLMError
+from .outcome import cancelled, failed, timed_out
+from .protocols import Workers
+from .records import EMPTY, Call, Objective, Outcome, Proposal
+from .report import RunReport, Tally
+from .schedule import (
+    Action,
+    Discard,
+    Event,
+    Finished,
+    Launch,
+    Missed,
+    Plan,
+    Proposed,
+    ProposingFailed,
+    Schedule,
+    Simple,
+    StopRequested,
+)
+from .study import stop_requested
+
+logger = logging.getLogger("optuna_llm.engine")
+
+Callback: TypeAlias = Callable[[Study, FrozenTrial], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a run was asked to do, checked. Times are in seconds."""
+
+    objective: Objective
+    plan: Plan
+    timeout: float | None
+    trial_timeout: float | None
+    catch: tuple[type[BaseException], ...]
+    callbacks: Sequence[Callback]
+
+
+class Run:
+    """One run of one study."""
+
+    def __init__(self, options: Options, *, asker: Asker, workers: Workers) -> None:
+        self.options = options
+        self.asker = asker
+        self.workers = workers
+        self.door = asker.door
+        self.lanes = asker.lanes
+        self.schedule = Schedule(options.plan)
+        self.tally = Tally(started=anyio.current_time(), n_workers=options.plan.n_workers)
+        self._asks: set[CancelScope] = set()
+        self._send, self._receive = anyio.create_memory_object_stream[Event](float("inf"))
+
+    async def __call__(self) -> RunReport:
+        """Run to the end; raises the error that ended it, after every running trial was told."""
+        with self._send, self._receive:
+            async with anyio.create_task_group() as group:
+                if self.options.timeout is not None:
+                    group.start_soon(self._deadline, self.options.timeout)
+                self._act(group, self.schedule.start())
+                while not self.schedule.done:
+                    self._act(group, self.schedule.handle(await self._receive.receive()))
+                group.cancel_scope.cancel()  # only the deadline is left
+        report = self._report()
+        logger.info("Run ended: %s", report)
+        if self.schedule.error is not None:
+            raise self.schedule.error
+        return report
+
+    def _act(self, group: anyio.abc.TaskGroup, actions: Sequence[Action]) -> None:
+        for action in actions:
+            match action:
+                case Simple.PROPOSE:
+                    group.start_soon(self._propose)
+                case Simple.CANCEL_PROPOSALS:
+                    for scope in self._asks:
+                        scope.cancel()
+                case Launch(candidate):
+                    group.start_soon(self._launch, candidate)
+                case Discard(candidate):
+                    self.asker.discard(candidate)
+                    self.tally.spent(getattr(candidate, "provenance", EMPTY))
+
+    async def _deadline(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        self._send.send_nowait(StopRequested("timeout"))
+
+    # -- proposing
+
+    async def _propose(self) -> None:
+        event: Event = ProposingFailed(OptunaLLMError("the proposal was cancelled"))
+        try:
+            with CancelScope() as scope:
+                self._asks.add(scope)
+                try:
+                    candidate = await self.asker.candidate()
+                    event = Proposed(candidate, sound=not isinstance(candidate, Proposal) or bool(candidate.params))
+                except Exception as error:
+                    event = ProposingFailed(error)
+                finally:
+                    self._asks.discard(scope)
+        finally:
+            self._send.send_nowait(event)
+
+    # -- evaluating
+
+    async def _launch(self, candidate: Candidate) -> None:
+        event: Event = Finished()
+        try:
+            with CancelScope(shield=True):  # a trial that was created is always known here
+                trial = await self.asker.create(candidate)
+            if trial is None:
+                event = Missed()
+                return
+            event = await self._run(trial, candidate)
+        except Exception as error:
+            event = Finished(error)
+        finally:
+            self._send.send_nowait(event)
+
+    async def _run(self, trial: Trial, candidate: Candidate) -> Finished:
+        outcome = cancelled()
+        try:
+            if isinstance(candidate, Enqueued):
+                await self.asker.fill_in(trial)
+            outcome = await self._evaluate(trial)
+        except Exception as error:
+            outcome = failed(error)
+        finally:
+            with CancelScope(shield=True):
+                told = await self.lanes.storage.run(self.lanes.stoppable, self.door.tell, trial, outcome)
+                self.tally.told(told)
+        log_trial(told, outcome)
+        for callback in self.options.callbacks:
+            await self.lanes.helper.run(self.lanes.stoppable, callback, self.door.study, told)
+        if stop_requested(self.door.study):
+            self._send.send_nowait(StopRequested("stop"))
+        return Finished(self._fatal(outcome.error))
+
+    async def _evaluate(self, trial: Trial) -> Outcome:
+        call = Call(objective=self.options.objective, trial=trial, lane=self.lanes.storage)
+        limit = self.options.trial_timeout
+        began = anyio.current_time()
+        self.tally.launched(began)
+        try:
+            with anyio.move_on_after(limit):
+                return await self.workers.run(call)
+            return timed_out(limit)
+        finally:
+            now = anyio.current_time()
+            self.tally.ended(now, now - began)
+
+    def _fatal(self, error: BaseException | None) -> BaseException | None:
+        """The objective's exception, if it ends the run; `catch` never covers this library's own errors."""
+        caught = isinstance(error, self.options.catch) and not isinstance(error, OptunaLLMError)
+        return None if caught else error
+
+    def _report(self) -> RunReport:
+        state = self.schedule.statistics()
+        return self.tally.report(
+            now=anyio.current_time(), stop_reason=state.stop_reason or "error", left_over=state.left_over
+        )
+
+
+def log_trial(trial: FrozenTrial, outcome: Outcome) -> None:
+    """One INFO line for each trial that was told."""
+    if trial.state is TrialState.COMPLETE:
+        logger.info("Trial %d complete: value %r, parameters %r", trial.number, trial.value, trial.params)
+    elif trial.state is TrialState.PRUNED:
+        logger.info("Trial %d pruned at step %s: parameters %r", trial.number, trial.last_step, trial.params)
+    else:
+        why = "unknown reason" if outcome.failure is None else f"{outcome.failure.type}: {outcome.failure.message}"
+        logger.info("Trial %d failed (%s): parameters %r", trial.number, why, trial.params)

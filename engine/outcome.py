@@ -1,0 +1,62 @@
+"""What one objective call came to, judged as `Study.optimize` would."""
+
+import math
+import traceback
+from typing import Any
+
+from optuna.exceptions import TrialPruned
+from optuna.trial import TrialState
+
+from .records import Failure, Outcome
+
+MAX_MESSAGE = 500
+MAX_TRACEBACK = 2000
+
+
+def completed(value: Any) -> Outcome:
+    """The objective returned: COMPLETE, or FAIL if `value` is no number or NaN (infinities are numbers)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return _unusable(f"the objective returned {_clip(repr(value), 100)}, which is not a number")
+    if math.isnan(number):
+        return _unusable("the objective returned NaN")
+    return Outcome(state=TrialState.COMPLETE, value=number)
+
+
+def pruned() -> Outcome:
+    """The objective raised `TrialPruned`."""
+    return Outcome(state=TrialState.PRUNED)
+
+
+def failed(error: BaseException) -> Outcome:
+    """The objective raised."""
+    text = "".join(traceback.format_exception(error))
+    failure = Failure(
+        type=type(error).__name__, message=_clip(str(error), MAX_MESSAGE), traceback=text[-MAX_TRACEBACK:]
+    )
+    return Outcome(state=TrialState.FAIL, failure=failure, error=error)
+
+
+def timed_out(limit: float | None) -> Outcome:
+    """The objective was ended by `trial_timeout` (seconds); this never ends the run."""
+    message = f"the objective ran longer than trial_timeout={limit} s"
+    return Outcome(state=TrialState.FAIL, failure=Failure(type="TimeoutError", message=message))
+
+
+def cancelled() -> Outcome:
+    """The run was cancelled around the objective."""
+    return Outcome(state=TrialState.FAIL, failure=Failure(type="Cancelled", message="the run was cancelled"))
+
+
+def of_exception(error: BaseException) -> Outcome:
+    """PRUNED for `TrialPruned`, FAIL for everything else."""
+    return pruned() if isinstance(error, TrialPruned) else failed(error)
+
+
+def _unusable(message: str) -> Outcome:
+    return Outcome(state=TrialState.FAIL, failure=Failure(type="ValueError", message=message))
+
+
+def _clip(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

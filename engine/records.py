@@ -1,0 +1,64 @@
+"""The records that travel between the rooms: a proposal before it is a trial, an outcome before it is told."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from optuna import Trial
+from optuna.distributions import BaseDistribution
+from optuna.trial import TrialState
+
+from .threads import JobThread
+
+Objective: TypeAlias = Callable[[Any], float | None] | Callable[[Any], Awaitable[float | None]]
+"""What is optimized: `def f(trial) -> float`, or `async def f(trial: AsyncTrial) -> float`."""
+
+Params: TypeAlias = Mapping[str, Any]
+SearchSpace: TypeAlias = Mapping[str, BaseDistribution]
+
+EMPTY: Mapping[Any, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Proposal:
+    """One complete configuration before it becomes a trial.
+
+    `params` are values that Optuna accepts as they are, for every name in `distributions`; `repairs` says what had to
+    be changed in the model's reply to make them so; `provenance` is the JSON object that the trial keeps as its user
+    attribute `llm`.
+    """
+
+    params: Params
+    distributions: SearchSpace
+    repairs: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    seen: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a trial failed: the trial keeps it as its user attribute `failure`."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one objective call came to. `error` is the exception that a failed trial's objective raised, if any."""
+
+    state: TrialState
+    value: float | None = None
+    failure: Failure | None = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One objective call to run: the trial it is for, and the door for the trial's storage calls."""
+
+    objective: Objective
+    trial: Trial
+    lane: JobThread

@@ -1,0 +1,114 @@
+"""What a run came to, counted as its trials are told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from .study import LLM_ATTRIBUTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """What one call of `optimize_async` did.
+
+    `stop_reason`: "n_trials", "timeout", "stop" (`study.stop()`) or "budget". `seconds` is the wall time;
+    `utilization` the share of worker seconds that evaluated something, from the first launch to the last end (None if
+    nothing ran); `throughput` is in trials per second. `tokens` are prompt and completion tokens; `cost` is in US
+    dollars, None as soon as one call's is unknown. `left_over` proposals were ready or being computed when the run
+    stopped, and were not evaluated.
+    """
+
+    n_complete: int
+    n_pruned: int
+    n_failed: int
+    stop_reason: str
+    seconds: float
+    utilization: float | None
+    throughput: float
+    llm_calls: int
+    tokens: int
+    cost: float | None
+    reasks: int
+    repairs: int
+    duplicates: int
+    left_over: int
+
+    def __str__(self) -> str:
+        busy = "-" if self.utilization is None else f"{self.utilization:.0%}"
+        cost = "unknown" if self.cost is None else f"${self.cost:.4f}"
+        return (
+            f"{self.n_complete} complete, {self.n_pruned} pruned, {self.n_failed} failed in {self.seconds:.1f} s "
+            f"(ended by {self.stop_reason}; workers {busy} busy, {self.throughput:.2f} trials/s); "
+            f"{self.llm_calls} LLM calls, {self.tokens} tokens, cost {cost}; {self.reasks} re-asks, "
+            f"{self.repairs} repairs, {self.duplicates} duplicates, {self.left_over} proposals left over"
+        )
+
+
+class Tally:
+    """The counters behind a `RunReport`; times are readings of one monotonic clock, in seconds."""
+
+    def __init__(self, *, started: float, n_workers: int) -> None:
+        self._started = started
+        self._n_workers = n_workers
+        self._states = dict.fromkeys((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), 0)
+        self._first_launch: float | None = None
+        self._last_end = started
+        self._busy = 0.0
+        self._calls = self._tokens = self._reasks = self._repairs = self._duplicates = 0
+        self._cost: float | None = 0.0
+
+    def launched(self, now: float) -> None:
+        """A worker begins an objective."""
+        if self._first_launch is None:
+            self._first_launch = now
+
+    def ended(self, now: float, seconds: float) -> None:
+        """A worker is free again after `seconds` of an objective."""
+        self._busy += seconds
+        self._last_end = now
+
+    def told(self, trial: FrozenTrial) -> None:
+        """A trial of this run is finished."""
+        self._states[trial.state] += 1
+        self.spent(trial.user_attrs.get(LLM_ATTRIBUTE, {}))
+
+    def spent(self, provenance: Mapping[str, Any]) -> None:
+        """Count what one proposal took."""
+        if not provenance:
+            return
+        usage = provenance.get("usage") or {}
+        self._calls += provenance.get("calls", 0)
+        self._tokens += usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
+        self._reasks += provenance.get("reasks", 0)
+        self._repairs += len(provenance.get("repairs", ()))
+        self._duplicates += provenance.get("duplicate_of") is not None
+        cost = usage.get("cost")
+        self._cost = None if cost is None or self._cost is None else self._cost + cost
+
+    def report(self, *, now: float, stop_reason: str, left_over: int) -> RunReport:
+        """The record of the whole run."""
+        seconds = now - self._started
+        finished = sum(self._states.values())
+        return RunReport(
+            n_complete=self._states[TrialState.COMPLETE],
+            n_pruned=self._states[TrialState.PRUNED],
+            n_failed=self._states[TrialState.FAIL],
+            stop_reason=stop_reason,
+            seconds=seconds,
+            utilization=self._utilization(),
+            throughput=finished / seconds if seconds > 0 else 0.0,
+            llm_calls=self._calls,
+            tokens=self._tokens,
+            cost=self._cost,
+            reasks=self._reasks,
+            repairs=self._repairs,
+            duplicates=self._duplicates,
+            left_over=left_over,
+        )
+
+    def _utilization(self) -> float | None:
+        if self._first_launch is None or self._last_end <= self._first_launch:
+            return None
+        return min(1.0, self._busy / (self._n_workers * (self._last_end - self._first_launch)))

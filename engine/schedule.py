@@ -1,0 +1,230 @@
+"""Who proposes, who runs, when it ends: a pure machine. Events go in, actions come out; it never awaits.
+
+Invariants (held by a stateful test): running <= n_workers; launched <= n_trials; every proposal that was asked for is
+launched, failed or left over exactly once; nothing is asked for after a stop.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from .errors import BudgetExhaustedError, ProposalError
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run was asked to do. `n_trials` None: until something else ends it."""
+
+    n_workers: int
+    n_trials: int | None = None
+    prefetch: int = 0
+    max_failed_proposals: int = 3
+
+
+# -- events
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed(Generic[C]):
+    """A candidate is ready: a configuration, or a claim on an enqueued trial.
+
+    `sound` False: it holds nothing of the model yet, so it does not end a row of failures.
+    """
+
+    candidate: C
+    sound: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProposingFailed:
+    """A proposal could not be had."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A launched trial was told. `error`: its objective raised something that ends the run."""
+
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A launch found no trial to run: somebody else had claimed the enqueued one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Ask no more and let running trials finish; `keep_proposing`: those being computed are evaluated too."""
+
+    reason: str
+    error: BaseException | None = None
+    keep_proposing: bool = False
+
+
+Event: TypeAlias = Proposed[Any] | ProposingFailed | Finished | Missed | StopRequested
+
+
+# -- actions
+
+
+class Simple(Enum):
+    """Actions without a payload."""
+
+    PROPOSE = "start computing one proposal"
+    CANCEL_PROPOSALS = "cancel all proposals that are being computed"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch(Generic[C]):
+    """Make the candidate a trial and run it."""
+
+    candidate: C
+
+
+@dataclass(frozen=True, slots=True)
+class Discard(Generic[C]):
+    """Release a candidate that will not be evaluated."""
+
+    candidate: C
+
+
+Action: TypeAlias = Simple | Launch[Any] | Discard[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleStatistics:
+    """Where a schedule stands; `left_over` proposals were paid for and not evaluated."""
+
+    proposing: int
+    ready: int
+    running: int
+    launched: int
+    left_over: int
+    stop_reason: str | None
+
+
+class Schedule:
+    """The state of one run."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.error: BaseException | None = None
+        self._stop: StopRequested | None = None
+        self._ready: deque[Any] = deque()
+        self._proposing = 0
+        self._running = 0
+        self._launched = 0
+        self._left_over = 0
+        self._failed_in_row = 0
+
+    def statistics(self) -> ScheduleStatistics:
+        """Counts of this moment."""
+        return ScheduleStatistics(
+            proposing=self._proposing,
+            ready=len(self._ready),
+            running=self._running,
+            launched=self._launched,
+            left_over=self._left_over,
+            stop_reason=self.stop_reason,
+        )
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the run ends, None while it goes on."""
+        if self._stop is not None:
+            return self._stop.reason
+        return "n_trials" if self._remaining() == 0 and not self._pending() else None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is under way and nothing more will be."""
+        return self.stop_reason is not None and not self._pending()
+
+    def start(self) -> list[Action]:
+        """The first actions."""
+        return list(self._fill())
+
+    def handle(self, event: Event) -> list[Action]:
+        """Take in one event; returns what to do now, in order."""
+        match event:
+            case Proposed(candidate, sound):
+                self._proposing -= 1
+                self._failed_in_row = 0 if sound else self._failed_in_row
+                self._ready.append(candidate)
+            case ProposingFailed(error):
+                self._proposing -= 1
+                if self._stop is not None and not self._stop.keep_proposing:
+                    self._left_over += 1  # cancelled by the stop, or failed while it drained
+                else:
+                    return [*self._judge(error), *self._fill()]
+            case Finished(error):
+                self._running -= 1
+                if error is not None:
+                    return [*self._judge(error), *self._fill()]
+                self._failed_in_row = 0
+            case Missed():
+                self._running -= 1
+                self._launched -= 1
+            case StopRequested():
+                return [*self._request(event), *self._fill()]
+        return list(self._fill())
+
+    def _judge(self, error: BaseException) -> Iterator[Action]:
+        match error:
+            case BudgetExhaustedError():
+                yield from self._request(StopRequested("budget", keep_proposing=True))
+            case ProposalError():
+                self._failed_in_row += 1
+                if self._failed_in_row >= self.plan.max_failed_proposals:
+                    yield from self._request(StopRequested("failed proposals", error))
+            case _:
+                yield from self._request(StopRequested("error", error))
+
+    def _request(self, stop: StopRequested) -> Iterator[Action]:
+        """Stop: the first gives the reason, the first error is raised, the strictest decides what is cancelled."""
+        self.error = self.error or stop.error
+        strictest = self._stop is None or (self._stop.keep_proposing and not stop.keep_proposing)
+        if not strictest:
+            return
+        self._stop = StopRequested(self._stop.reason if self._stop else stop.reason, keep_proposing=stop.keep_proposing)
+        if not stop.keep_proposing:
+            if self._proposing:
+                yield Simple.CANCEL_PROPOSALS
+            yield from self._discard()
+
+    def _fill(self) -> Iterator[Action]:
+        if self._stop is not None and not self._stop.keep_proposing:
+            yield from self._discard()
+            return
+        while self._ready and self._running < self.plan.n_workers:
+            self._running += 1
+            self._launched += 1
+            yield Launch(self._ready.popleft())
+        if self._stop is None:
+            for _ in range(self._wanted()):
+                self._proposing += 1
+                yield Simple.PROPOSE
+
+    def _discard(self) -> Iterator[Action]:
+        while self._ready:
+            self._left_over += 1
+            yield Discard(self._ready.popleft())
+
+    def _wanted(self) -> int:
+        """How many proposals to start now: one for each idle worker and `prefetch` more, never past `n_trials`."""
+        under_way = self._proposing + len(self._ready)
+        wanted = self.plan.n_workers - self._running + self.plan.prefetch - under_way
+        remaining = self._remaining()
+        return wanted if remaining is None else min(wanted, remaining - under_way)
+
+    def _remaining(self) -> int | None:
+        return None if self.plan.n_trials is None else self.plan.n_trials - self._launched
+
+    def _pending(self) -> int:
+        return self._proposing + len(self._ready) + self._running

@@ -1,0 +1,95 @@
+"""A thread that runs jobs in order, and the way to await one from any anyio loop."""
+
+import queue
+import threading
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from typing import Any, ParamSpec, TypeVar
+
+import anyio
+from anyio.lowlevel import checkpoint, current_token
+
+from .errors import OptunaLLMError
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+async def wait_future(future: Future[T], *, cancel: bool = True) -> T:
+    """Await a future that another thread completes; being cancelled cancels the future too, if `cancel`.
+
+    Works on asyncio and trio. Raises what the future raises, and `OptunaLLMError` if its owner gave it up.
+    """
+    if future.done():
+        await checkpoint()
+    else:
+        done = anyio.Event()
+        wake = _waker(done.set)
+        future.add_done_callback(lambda _: wake())
+        try:
+            await done.wait()
+        except BaseException:
+            if cancel:
+                future.cancel()
+            raise
+    try:
+        return future.result()
+    except CancelledError:
+        raise OptunaLLMError("the work was given up by the thread that did it, which is closing") from None
+
+
+def _waker(callback: Callable[[], object]) -> Callable[[], None]:
+    native: Any = current_token().native_token
+    schedule = native.call_soon_threadsafe if isinstance(native, AbstractEventLoop) else native.run_sync_soon
+
+    def wake() -> None:
+        try:
+            schedule(callback)
+        except RuntimeError:  # the loop that waited is closed: nobody is left to wake
+            return
+
+    return wake
+
+
+class JobThread:
+    """One daemon thread; jobs run one at a time, in the order they were submitted."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        state = "alive" if self._thread.is_alive() else "closed"
+        return f"JobThread({self._thread.name!r}, {state}, {self._jobs.qsize()} queued)"
+
+    def submit(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Queue `job(*args)`; cancelling the future drops it unless it has begun."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = job(*args, **kwargs)
+            except BaseException as error:  # carried to whoever waits, KeyboardInterrupt included
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._jobs.put(run)
+        return future
+
+    async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Queue `job(*args)` and await its result."""
+        return await wait_future(self.submit(job, *args, **kwargs))
+
+    def close(self) -> None:
+        """End the thread after the jobs that are queued; does not wait."""
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            del job  # an idle thread holds on to no study

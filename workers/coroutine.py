@@ -1,0 +1,33 @@
+"""Objectives that are coroutines run where the engine runs: on the caller's event loop."""
+
+import math
+
+import anyio
+
+from ..engine.outcome import completed, of_exception
+from ..engine.records import Call, Outcome
+from .async_trial import AsyncTrial
+
+
+class CoroutineWorkers:
+    """Runs `async def` objectives on the caller's loop; `slots` is the number of workers, if it matters."""
+
+    def __init__(self, slots: int | None = None) -> None:
+        self.slots = slots
+
+    def __repr__(self) -> str:
+        return f"CoroutineWorkers(slots={self.slots})"
+
+    async def run(self, call: Call) -> Outcome:
+        """Await the objective and then its queued storage calls."""
+        trial = AsyncTrial(call.trial, call.lane)
+        try:
+            value = await call.objective(trial)  # type: ignore[misc]
+            await trial.flush()
+            return completed(value)
+        except anyio.get_cancelled_exc_class() as error:
+            if anyio.current_effective_deadline() == -math.inf:
+                raise
+            return of_exception(error)  # something that the objective awaited was cancelled, not the trial
+        except BaseException as error:  # KeyboardInterrupt and SystemExit end the run after the trial is told
+            return of_exception(error)

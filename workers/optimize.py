@@ -1,0 +1,97 @@
+"""The entry point of a run: checks what was asked, picks workers that suit the objective, hands both to the engine."""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
+
+from ..engine.ask import resolve_space
+from ..engine.asking import Asker
+from ..engine.errors import UsageError
+from ..engine.lanes import Lanes
+from ..engine.loop import Options, Run
+from ..engine.options import at_least, exceptions, function, is_coroutine_function, require_single_objective, seconds
+from ..engine.protocols import Proposer, Workers
+from ..engine.records import Objective
+from ..engine.report import RunReport
+from ..engine.schedule import Plan
+from ..engine.study import StudyDoor, clear_stop, stoppable
+from .coroutine import CoroutineWorkers
+from .thread import ThreadWorkers
+
+
+async def optimize_async(
+    study: Study,
+    objective: Objective,
+    *,
+    n_trials: int | None = None,
+    timeout: float | None = None,
+    n_workers: int | None = None,
+    search_space: Mapping[str, BaseDistribution] | None = None,
+    workers: Workers | None = None,
+    prefetch: int = 0,
+    trial_timeout: float | None = None,
+    catch: Iterable[type[BaseException]] | type[BaseException] = (),
+    callbacks: Iterable[Callable[[Study, FrozenTrial], Any]] | None = (),
+    max_failed_proposals: int = 3,
+) -> RunReport:
+    """Run a study with several workers at once; returns when the run ended and every trial of it is told.
+
+    `objective` is `async def f(trial: AsyncTrial)`, awaited on the caller's loop, or `def f(trial: optuna.Trial)`,
+    called in threads, unless `workers` says otherwise. `n_trials` counts the trials of this call, whatever becomes of
+    them; enqueued trials come first. `n_workers` None: as many as `workers` has slots, else 1. `timeout` (seconds)
+    stops asking and lets running trials finish; `trial_timeout` (seconds) fails the trial and never the run.
+    `search_space` sets all parameters at the ask, as `fixed_distributions` of `Study.ask` does. `prefetch` more
+    proposals are computed while all workers are busy. An exception of the objective fails its trial, and ends the run
+    unless it is one of `catch`. `callbacks` get the study and the finished trial, one at a time.
+    `max_failed_proposals` in a row end the run. Works with any Optuna sampler.
+
+    Raises `UsageError` before anything runs; the objective's exception, `ProposalError` and client errors after the
+    trials that were running are finished and told.
+    """
+    require_single_objective(study)
+    proposer = study.sampler if isinstance(study.sampler, Proposer) else None
+    space = resolve_space(search_space, proposer)
+    is_async = is_coroutine_function(function("objective", objective))
+    runners = workers or (CoroutineWorkers() if is_async else ThreadWorkers())
+    options = Options(
+        objective=objective,
+        plan=Plan(
+            n_workers=at_least("n_workers", (runners.slots or 1) if n_workers is None else n_workers, 1),
+            n_trials=None if n_trials is None else at_least("n_trials", n_trials, 0),
+            prefetch=at_least("prefetch", prefetch, 0),
+            max_failed_proposals=at_least("max_failed_proposals", max_failed_proposals, 1),
+        ),
+        timeout=seconds("timeout", timeout),
+        trial_timeout=seconds("trial_timeout", trial_timeout),
+        catch=exceptions(catch),
+        callbacks=[function("callbacks", callback) for callback in callbacks or ()],
+    )
+    door = proposer.door(study) if proposer is not None else StudyDoor(study)
+    with Lanes(door) as lanes, stoppable(study):
+        asker = Asker(door=door, proposer=proposer, lanes=lanes, search_space=space, run=uuid.uuid4().hex[:12])
+        if is_async and space is None:
+            await _require_known_space(asker)
+        clear_stop(study)
+        try:
+            return await Run(options, asker=asker, workers=runners)()
+        finally:
+            if workers is None and isinstance(runners, ThreadWorkers):
+                runners.close()
+
+
+async def _require_known_space(asker: Asker) -> None:
+    """An async objective cannot wait for the sampler inside `suggest_*`: everything it suggests must be known."""
+    if asker.proposer is None:
+        raise UsageError(
+            f"an async objective needs search_space= with {type(asker.door.study.sampler).__name__}: "
+            "optimize_async(..., search_space={'lr': FloatDistribution(1e-5, 1e-1, log=True), ...})"
+        )
+    if asker.proposer.search_space is None and not (await asker.lanes.refresh()).space:
+        raise UsageError(
+            "an async objective needs its search space declared: pass search_space= to optimize_async, or to the "
+            "sampler if parameters are conditional; a plain function may discover its space"
+        )

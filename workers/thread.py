@@ -1,0 +1,57 @@
+"""Plain functions run in daemon threads, one for each running trial."""
+
+import contextvars
+from typing import Any
+
+from optuna import Trial
+
+from ..engine.outcome import completed, of_exception
+from ..engine.records import Call, Outcome
+from ..engine.study import stoppable
+from ..engine.threads import JobThread
+
+
+class ThreadWorkers:
+    """Runs plain objectives with a plain `optuna.Trial`; `slots` is the number of workers, if it matters.
+
+    A thread cannot be killed: when a trial is cancelled its thread is abandoned, ends with the objective, and never
+    keeps the process alive.
+    """
+
+    def __init__(self, slots: int | None = None) -> None:
+        self.slots = slots
+        self._idle: list[JobThread] = []
+        self._started = 0
+
+    def __repr__(self) -> str:
+        return f"ThreadWorkers(slots={self.slots}, idle={len(self._idle)})"
+
+    async def run(self, call: Call) -> Outcome:
+        """Call the objective in a thread of its own."""
+        thread = self._idle.pop() if self._idle else self._start()
+        context = contextvars.copy_context()
+        try:
+            outcome = await thread.run(context.run, evaluate, call.objective, call.trial)
+        except BaseException:
+            thread.close()
+            raise
+        self._idle.append(thread)
+        return outcome
+
+    def close(self) -> None:
+        """End the idle threads; the next run starts new ones."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _start(self) -> JobThread:
+        self._started += 1
+        return JobThread(f"optuna-llm objective {self._started}")
+
+
+def evaluate(objective: Any, trial: Trial) -> Outcome:
+    """Call a plain objective and judge what it did."""
+    try:
+        with stoppable(trial.study):
+            return completed(objective(trial))
+    except BaseException as error:  # KeyboardInterrupt and SystemExit end the run after the trial is told
+        return of_exception(error)
