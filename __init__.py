@@ -1,3 +1,63 @@
 """Async, batch-parallel optimization: an LLM proposes every Optuna trial, within rate limits and a budget."""
 
-__all__: list[str] = []
+from optuna_llm.engine import (
+    BudgetExhaustedError,
+    Objective,
+    OptunaLLMError,
+    Proposal,
+    ProposalError,
+    RunReport,
+    UsageError,
+    WorkerError,
+    Workers,
+    ask_async,
+)
+from optuna_llm.samplers import ContextPolicy, LLMGuidedSampler
+from optuna_llm.samplers.client import (
+    AuthenticationError,
+    Client,
+    ClientError,
+    DeadlineExceededError,
+    FunctionClient,
+    LiteLLMClient,
+    ModelNotFoundError,
+    QuotaExceededError,
+    Reply,
+    Request,
+    ThrottledError,
+    TransientError,
+    Usage,
+)
+from optuna_llm.workers import AsyncTrial, CoroutineWorkers, ThreadWorkers, optimize_async
+
+__all__ = [
+    "AsyncTrial",
+    "AuthenticationError",
+    "BudgetExhaustedError",
+    "Client",
+    "ClientError",
+    "ContextPolicy",
+    "CoroutineWorkers",
+    "DeadlineExceededError",
+    "FunctionClient",
+    "LLMGuidedSampler",
+    "LiteLLMClient",
+    "ModelNotFoundError",
+    "Objective",
+    "OptunaLLMError",
+    "Proposal",
+    "ProposalError",
+    "QuotaExceededError",
+    "Reply",
+    "Request",
+    "RunReport",
+    "ThreadWorkers",
+    "ThrottledError",
+    "TransientError",
+    "Usage",
+    "UsageError",
+    "WorkerError",
+    "Workers",
+    "ask_async",
+    "optimize_async",
+]

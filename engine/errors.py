@@ -46,13 +46,23 @@ class WorkerError(OptunaLLMError):
 
 @contextmanager
 def unwrapped() -> Iterator[None]:
-    """Raise the only cause of an exception group as itself, as the caller of a single function expects."""
+    """Raise the first cause of an exception group as itself, as the caller of a single function expects.
+
+    A task group cancels the others at the first failure, so what else it holds failed at the same moment; a note says
+    how many.
+    """
     try:
         yield
     except BaseExceptionGroup as group:
-        cause: BaseException = group
-        while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
-            cause = cause.exceptions[0]
-        if isinstance(cause, BaseExceptionGroup):
-            raise
-        raise cause from cause.__cause__
+        first, *others = _leaves(group)
+        if others:
+            first.add_note(f"and {len(others)} more at the same moment, the last: {others[-1]!r}")
+        raise first from first.__cause__
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

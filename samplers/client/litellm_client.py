@@ -1,0 +1,203 @@
+"""Any provider that LiteLLM speaks to. LiteLLM is slow to import and noisy, so all of it stays behind this file."""
+
+import asyncio
+import functools
+import importlib
+import logging
+import os
+import re
+import time
+import weakref
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ...engine.errors import UsageError
+from .errors import ClientError, DeadlineExceededError
+from .llm_loop import at_close
+from .protocol import Reply, Request, Usage
+from .scrub import scrub
+from .translate import translate
+
+# Read while litellm is imported: no price list over the network, no `.env` file.
+_ENVIRONMENT: Final = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_MODE": "PRODUCTION",
+}
+_SECRET_NAME: Final = re.compile(r"(?i)key|secret|password|credential|headers|(?:^|_)token$")
+
+
+class LiteLLMClient:
+    """Asks `model`, a LiteLLM model string such as "openai/gpt-5-mini", and sends each request once.
+
+    `timeout` is the total time of a request in seconds, `max_tokens` a cap on the reply, `temperature` is sent only
+    when given, `extra` goes to LiteLLM as it is. Pickles and copies leave out `api_key` and everything in `extra` that
+    is named like a secret: the key then comes from the provider's environment variable.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        api_base: str | None = None,
+        api_key: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int = 1024,
+        timeout: float = 60.0,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = _checked(model)
+        if max_tokens < 1 or not timeout > 0:
+            raise UsageError(f"max_tokens and timeout must be positive, got {max_tokens!r} and {timeout!r}")
+        self.api_base = api_base
+        self.temperature = temperature
+        self.max_tokens = max_tokens
+        self.timeout = timeout
+        self.extra = dict(extra or {})
+        self._api_key = api_key
+
+    def __repr__(self) -> str:
+        base = f", api_base={scrub(self.api_base)!r}" if self.api_base else ""
+        return f"LiteLLMClient({self.model!r}{base})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        extra = {name: value for name, value in self.extra.items() if not _SECRET_NAME.search(name)}
+        return {**self.__dict__, "_api_key": None, "extra": extra}
+
+    async def complete(self, request: Request) -> Reply:
+        litellm = await asyncio.to_thread(load)
+        _users_of(asyncio.get_running_loop()).add(self)
+        started = time.monotonic()
+        failure: ClientError
+        try:
+            async with asyncio.timeout(self.timeout):
+                response = await litellm.acompletion(**self._arguments(request))
+            return _reply(response, self.model, time.monotonic() - started)
+        except TimeoutError:
+            failure = DeadlineExceededError(f"model {self.model!r}: no complete answer within {self.timeout:g} s")
+        except Exception as error:
+            failure = translate(error, model=self.model, api_base=self.api_base, secrets=self._secrets())
+        raise failure  # outside the handlers: the original may hold the key, and its traceback the prompt
+
+    async def aclose(self) -> None:
+        """Close the connections, once no other client on this loop uses them: LiteLLM shares them."""
+        loop = asyncio.get_running_loop()
+        users = _users_of(loop)
+        users.discard(self)
+        if not users:
+            await _close_connections(loop)
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        schema = {"name": "configuration", "strict": True, "schema": dict(request.schema)}
+        optional = {"api_base": self.api_base, "api_key": self._api_key, "temperature": self.temperature}
+        if request.seed is not None and _takes_seed(self.model):
+            optional["seed"] = request.seed
+        return {
+            "model": self.model,
+            "messages": [dict(message) for message in request.messages],
+            "response_format": {"type": "json_schema", "json_schema": schema},
+            "max_tokens": min(request.max_tokens, self.max_tokens),
+            "timeout": self.timeout,
+            "num_retries": 0,
+            "max_retries": 0,
+            **{name: value for name, value in optional.items() if value is not None},
+            **self.extra,
+        }
+
+    def _secrets(self) -> list[str]:
+        named = [value for name, value in self.extra.items() if _SECRET_NAME.search(name)]
+        values = [v for value in named for v in (value.values() if isinstance(value, Mapping) else [value])]
+        return [value for value in (self._api_key, *values) if isinstance(value, str)]
+
+
+def _checked(model: str) -> str:
+    provider, slash, name = model.partition("/") if isinstance(model, str) else ("", "", "")
+    if not (slash and provider and name) or any(character.isspace() for character in model):
+        raise UsageError(f"model {model!r} is not of the form 'provider/model', such as 'openai/gpt-5-mini'")
+    return model
+
+
+@functools.cache
+def load() -> Any:
+    """LiteLLM, imported and warm: takes seconds, so call it in a thread; later calls are free."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    litellm: Any = importlib.import_module("litellm")
+    litellm.suppress_debug_info = True
+    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # The first request imports these, which would stall every other request for most of a second.
+    importlib.import_module("openai.resources")
+    litellm.completion(model="openai/warm-up", messages=[{"role": "user", "content": ""}], mock_response="{}")
+    at_close(_close_own_connections)
+    return litellm
+
+
+@functools.cache
+def _takes_seed(model: str) -> bool:
+    return "seed" in (load().get_supported_openai_params(model=model) or ())
+
+
+_users: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[LiteLLMClient]]
+_users = weakref.WeakKeyDictionary()
+
+
+def _users_of(loop: asyncio.AbstractEventLoop) -> weakref.WeakSet[LiteLLMClient]:
+    return _users.setdefault(loop, weakref.WeakSet())
+
+
+async def _close_own_connections() -> None:
+    await _close_connections(asyncio.get_running_loop())
+
+
+async def _close_connections(loop: asyncio.AbstractEventLoop) -> None:
+    """LiteLLM keeps its HTTP clients in one cache, under keys that end with the id of their loop."""
+    if not load.cache_info().currsize:
+        return
+    cache = load().in_memory_llm_clients_cache.cache_dict
+    for key in [key for key in cache if str(key).endswith(f"-{id(loop)}")]:
+        close = getattr(cache.pop(key), "close", None)
+        if asyncio.iscoroutinefunction(close):
+            await close()
+
+
+def _reply(response: Any, model: str, latency: float) -> Reply:
+    choice = response.choices[0] if response.choices else None
+    message = getattr(choice, "message", None)
+    fields = getattr(message, "provider_specific_fields", None) or {}
+    refused = bool(fields.get("refusal")) and not getattr(message, "content", None)
+    return Reply(
+        text=getattr(message, "content", None) or "",
+        model=response.model,
+        finish_reason="refusal" if refused else getattr(choice, "finish_reason", None),
+        usage=_usage(getattr(response, "usage", None), model),
+        latency=latency,
+        quota=_quota(response),
+    )
+
+
+def _usage(usage: Any, model: str) -> Usage | None:
+    if not getattr(usage, "prompt_tokens", 0):  # litellm fills in zeros where the provider sent nothing
+        return None
+    details = getattr(usage, "prompt_tokens_details", None)
+    return Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens or 0,
+        cached_tokens=getattr(details, "cached_tokens", None) or 0,
+        cost=_cost(usage, model),
+    )
+
+
+def _cost(usage: Any, model: str) -> float | None:
+    """By the model that was asked for: a local server may answer under any name."""
+    try:
+        prompt, completion = load().cost_per_token(model=model, usage_object=usage)
+    except Exception:  # litellm raises a bare Exception for a model without a price
+        return None
+    return float(prompt + completion)
+
+
+def _quota(response: Any) -> dict[str, str] | None:
+    headers = (getattr(response, "_hidden_params", None) or {}).get("additional_headers") or {}
+    named = {str(name).removeprefix("llm_provider-"): str(value) for name, value in headers.items()}
+    return {name: value for name, value in named.items() if "ratelimit" in name} or None

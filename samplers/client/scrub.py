@@ -1,0 +1,28 @@
+"""Take secrets out of text before anyone sees it."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+MARK: Final = "[removed]"
+SHORTEST_SECRET: Final = 6
+"""Local servers are given keys such as "none"; removing those would only garble the text."""
+
+_KEY_LIKE: Final = (
+    re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|pplx|r8|tgp|AIza|AKIA)[-_A-Za-z0-9*]{8,}"),
+    re.compile(r"(?i)(?<=\bbearer )\S+"),
+    re.compile(r"(?i)(?<=[?&]key=)[^&\s'\"]+"),
+    re.compile(r"(?i)(?<=api[-_]key=)[^&\s'\"]+"),
+    re.compile(r"(?<=://)[^/\s@]+(?=@)"),
+    re.compile(r"\b(?=[A-Za-z_-]*[0-9])[-_A-Za-z0-9]{40,}"),
+)
+
+
+def scrub(text: str, secrets: Iterable[str] = ()) -> str:
+    """`text` without `secrets` and without anything that looks like a key, a bearer token or a URL's password."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, MARK)
+    for pattern in _KEY_LIKE:
+        text = pattern.sub(MARK, text)
+    return text

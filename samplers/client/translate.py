@@ -1,0 +1,233 @@
+"""The border: what litellm raises becomes a `ClientError`, by status and body, never by the exception's class.
+
+litellm gives most failures the status 500 and the class of a server error, whether a server was reached or not. Only an
+error with response headers was answered by one.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any, Final
+
+from .errors import (
+    AuthenticationError,
+    ClientError,
+    DeadlineExceededError,
+    ModelNotFoundError,
+    QuotaExceededError,
+    ThrottledError,
+    TransientError,
+)
+from .scrub import scrub
+
+DETAIL_CHARS: Final = 300
+
+_QUOTA_CODES: Final = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing_error"}
+_MODEL_CODES: Final = {"model_not_found", "unknown_model"}
+_KEY_CODES: Final = {"invalid_api_key", "authentication_error", "API_KEY_INVALID"}
+_CONTEXT_CODES: Final = {"context_length_exceeded", "exceed_context_size_error"}
+_QUOTA_TEXT: Final = re.compile(r"(?i)credit balance is too low|insufficient (?:balance|credits|quota)")
+_MISSING_KEY_TEXT: Final = re.compile(r"(?i)missing [\w ]*(?:credentials|api[ _]key)|api_key client option must be set")
+_BAD_KEY_TEXT: Final = re.compile(r"(?i)api key not valid|API_KEY_INVALID")
+_UNKNOWN_PROVIDER_TEXT: Final = re.compile(r"LLM Provider NOT provided")
+_CONTEXT_TEXT: Final = re.compile(r"(?i)context (?:length|window|size)|ContextWindowExceeded")
+_UNREACHED_TEXT: Final = re.compile(r"(?i)connection error|cannot connect|connect(?:ion)? (?:call failed|refused)")
+_VARIABLE: Final = re.compile(r"\b[A-Z][A-Z0-9_]*_KEY\b")
+_PREFIX: Final = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception|Timeout)(?::| -| \w+Error -)\s*)+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a failure. `status` is None where no server answered."""
+
+    status: int | None
+    timed_out: bool
+    local_status: int | None
+    code: str | None
+    text: str
+    headers: Mapping[str, str]
+
+
+def translate(
+    error: Exception,
+    *,
+    model: str,
+    api_base: str | None = None,
+    secrets: Sequence[str] = (),
+    now: datetime | None = None,
+) -> ClientError:
+    """The `ClientError` that `error` amounts to; its message names the model, says what to do, and holds no key."""
+    facts = gather(error)
+    kind = classify(facts)
+    message = scrub(_message(kind, facts, model, api_base), secrets)
+    wait = retry_after(facts.headers, now or datetime.now(UTC))
+    return kind(message, retry_after=wait, status=facts.status, code=facts.code)
+
+
+def classify(facts: Facts) -> type[ClientError]:
+    """Which error it is. Fatal findings come first; what is left is decided by the status."""
+    text = facts.text
+    if facts.status is None:
+        return _classify_unanswered(facts)
+    if facts.code in _QUOTA_CODES or facts.status == 402 or (facts.status < 500 and _QUOTA_TEXT.search(text)):
+        return QuotaExceededError
+    if facts.code in _MODEL_CODES or facts.status == 404:
+        return ModelNotFoundError
+    if facts.status in (401, 403) or facts.code in _KEY_CODES or (facts.status == 400 and _BAD_KEY_TEXT.search(text)):
+        return AuthenticationError
+    if facts.status == 429:
+        return ThrottledError
+    if facts.status in (408, 409, 425) or facts.status >= 500:
+        return TransientError
+    return ClientError
+
+
+def _classify_unanswered(facts: Facts) -> type[ClientError]:
+    if facts.timed_out:
+        return DeadlineExceededError
+    if _MISSING_KEY_TEXT.search(facts.text) or facts.local_status in (401, 403):
+        return AuthenticationError
+    if _UNKNOWN_PROVIDER_TEXT.search(facts.text):
+        return ModelNotFoundError
+    if facts.local_status is not None and facts.local_status >= 500:
+        return TransientError
+    return ClientError
+
+
+def gather(error: Exception) -> Facts:
+    """The facts of `error`, read from it and from the errors it was made of."""
+    chain = list(_chain(error))
+    headers = _headers(error)
+    local_status = _status(error)
+    bodies = [_body(link) for link in chain]
+    return Facts(
+        # litellm rounds statuses it does not know to 400 and 500; the innermost error has the server's own.
+        status=next((s for link in reversed(chain) if (s := _status(link))), None) if headers else None,
+        timed_out=local_status == 408 and not headers,
+        local_status=local_status,
+        code=next((code for body in bodies if (code := _code(body))), None),
+        text=next((text for body in bodies if (text := _text(body))), str(error)),
+        headers=headers,
+    )
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that the server asks to wait, from `retry-after-ms` or `retry-after` (seconds or a date, RFC 9110)."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return max(0.0, milliseconds / 1000)
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if seconds is None and value:
+        seconds = _seconds_until(value, now)
+    return None if seconds is None else max(0.0, seconds)
+
+
+def _seconds_until(date: str, now: datetime) -> float | None:
+    try:
+        then = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    return (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds()
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    headers = getattr(error, "litellm_response_headers", None)
+    return {str(name).lower(): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}
+
+
+def _status(error: BaseException) -> int | None:
+    for owner in (error, getattr(error, "response", None)):
+        status = getattr(owner, "status_code", None)
+        if isinstance(status, int) and 400 <= status < 600:
+            return status
+    return None
+
+
+def _body(error: BaseException) -> Mapping[str, Any]:
+    """The provider's error object: from the SDK's `body`, else from the JSON in the message."""
+    body = getattr(error, "body", None)
+    if not isinstance(body, Mapping):
+        body = _json_in(str(error))
+    inner = body.get("error", body)
+    return inner if isinstance(inner, Mapping) else {"message": str(inner)}
+
+
+def _json_in(text: str) -> Mapping[str, Any]:
+    start = text.find("{")
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text[start:]) if start >= 0 else ({}, 0)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _code(body: Mapping[str, Any]) -> str | None:
+    for name in ("code", "type", "status"):
+        value = body.get(name)
+        if isinstance(value, str) and value and value != "error":
+            return value
+    return None
+
+
+def _text(body: Mapping[str, Any]) -> str | None:
+    message = body.get("message")
+    return message if isinstance(message, str) and message else None
+
+
+def _detail(facts: Facts) -> str:
+    lines = _PREFIX.sub("", facts.text.strip()).splitlines() or [""]
+    first = lines[0].strip()
+    return first if len(first) <= DETAIL_CHARS else first[:DETAIL_CHARS] + " ..."
+
+
+def _message(kind: type[ClientError], facts: Facts, model: str, api_base: str | None) -> str:
+    where = f"model {model!r}" + (f" at {api_base}" if api_base else "")
+    if facts.status is None:
+        return f"{where}: {_unanswered(kind, facts)}"
+    said = f"{where} answered {facts.status}" + (f" {facts.code}" if facts.code else "")
+    return f"{said}: {_detail(facts)}{_advice(kind, facts)}"
+
+
+def _unanswered(kind: type[ClientError], facts: Facts) -> str:
+    if kind is AuthenticationError:
+        names = list(dict.fromkeys(_VARIABLE.findall(facts.text)))
+        return f"no API key: set {names[0] if names else 'the environment variable of its provider'}, or pass api_key"
+    if kind is ModelNotFoundError:
+        return "no provider of that name; write it as 'provider/model', such as 'openai/gpt-5-mini'"
+    if kind is DeadlineExceededError:
+        return "no answer within the timeout"
+    if kind is TransientError and _UNREACHED_TEXT.search(facts.text):
+        return f"the connection failed: {_detail(facts)}"
+    return _detail(facts) or "no usable answer"
+
+
+def _advice(kind: type[ClientError], facts: Facts) -> str:
+    if kind is AuthenticationError:
+        return " (check the API key and its permissions)"
+    if kind is QuotaExceededError:
+        return " (the account has no quota left: check its plan and billing)"
+    if kind is ClientError and (facts.code in _CONTEXT_CODES or _CONTEXT_TEXT.search(facts.text)):
+        return " (the prompt is too long for this model: show it less history, or take a model with a longer context)"
+    return ""

@@ -1,0 +1,92 @@
+"""Facts about finished trials, kept up as they come.
+
+A finished trial never changes, so each is looked at once; a new digest of the same trials equals an old one that grew.
+"""
+
+import bisect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from .notation import format_number, format_value
+
+MISSING = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One configuration as it stands in the prompt: its trial's number if it has one, its result, and its cells."""
+
+    number: int | None
+    result: str
+    cells: tuple[str, ...]
+
+
+class Digest:
+    """Rows of `names` in order of completion, counts by state, failed trials, and the complete ones by value."""
+
+    def __init__(self, names: Sequence[str], direction: StudyDirection) -> None:
+        self.names = tuple(names)
+        self.direction = direction
+        self._sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._last: FrozenTrial | None = None
+        self.rows: list[Row] = []
+        self.failed: list[FrozenTrial] = []
+        self.counts = dict.fromkeys(TrialState, 0)
+        self._ranking: list[tuple[float, int, int]] = []  # signed value, number, index of the row
+
+    def update(self, finished: Sequence[FrozenTrial]) -> None:
+        """Take in the finished trials of a snapshot; starts anew if they do not continue those seen before."""
+        known = len(self.rows)
+        if known and (known > len(finished) or finished[known - 1] is not self._last):
+            self._clear()
+        for trial in finished[len(self.rows) :]:
+            self._add(trial)
+        self._last = finished[-1] if finished else None
+
+    def best(self, count: int) -> list[Row]:
+        """The rows of the `count` best complete trials, best first; the earlier trial wins a tie."""
+        return [self.rows[index] for _, _, index in self._ranking[:count]]
+
+    def _add(self, trial: FrozenTrial) -> None:
+        self.counts[trial.state] += 1
+        if trial.state is TrialState.COMPLETE and trial.value is not None:
+            bisect.insort(self._ranking, (self._sign * trial.value, trial.number, len(self.rows)))
+        elif trial.state is TrialState.FAIL:
+            self.failed.append(trial)
+        self.rows.append(finished_row(trial, self.names))
+
+
+def finished_row(trial: FrozenTrial, names: Sequence[str]) -> Row:
+    """A finished trial, formatted with its own distributions, so that it never changes."""
+    return Row(number=trial.number, result=_result(trial), cells=cells(trial.params, trial.distributions, names))
+
+
+def cells(
+    params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], names: Sequence[str]
+) -> tuple[str, ...]:
+    """The values of `names` as the prompt shows them; `-` for a parameter that the trial does not have."""
+    return tuple(_cell(params[name], distributions[name]) if name in params else MISSING for name in names)
+
+
+def _cell(value: Any, distribution: BaseDistribution) -> str:
+    text = format_value(value, distribution)
+    return json.dumps(text, ensure_ascii=False) if "," in text or '"' in text else text
+
+
+def _result(trial: FrozenTrial) -> str:
+    if trial.state is TrialState.COMPLETE and trial.value is not None:
+        return format_number(trial.value)
+    if trial.state is TrialState.PRUNED:
+        last = trial.last_step
+        reached = "" if last is None else f"@{last}={format_number(trial.intermediate_values[last])}"
+        return f"pruned{reached}"
+    return "failed"

@@ -1,0 +1,329 @@
+"""`LLMGuidedSampler`: every trial of a study is one complete configuration proposed by a language model."""
+
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
+import anyio
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from ..engine.errors import OptunaLLMError, ProposalError, UsageError, unwrapped
+from ..engine.history import Snapshot
+from ..engine.lanes import Lanes
+from ..engine.options import at_least, is_coroutine_function, require_single_objective
+from ..engine.records import EMPTY, Params, Proposal, SearchSpace
+from ..engine.study import LLM_ATTRIBUTE, StudyDoor
+from ..engine.threads import wait_future
+from .client import llm_loop
+from .client.protocol import Client
+from .client.resolve import resolve
+from .context import ContextPolicy
+from .digest import Digest
+from .discovery import Discovery
+from .prompt import Subject
+from .proposing import Question, propose
+from .space import conform, make_space
+
+ROLE = "propose"
+DISCOVERY = "discovery"
+
+
+class LLMGuidedSampler(BaseSampler):
+    """An Optuna sampler that asks a language model, once for each trial, for all parameters together.
+
+    `model`: a LiteLLM model string (`"openai/gpt-5-mini"`), `"local"` or `"local:PATH.gguf"` for the embedded model, or
+    a `Client`. `task` says what is tuned, on what, and the metric; `parameters` maps names to one-line meanings.
+    `search_space` declares the union of all parameters, conditional ones included; without it the space follows from
+    the study's trials, and the first trial asks for each name as it meets it. `context` bounds what the prompt shows;
+    `max_reasks` bounds the re-asks after an invalid reply; `seed` is passed to models that take one.
+
+    There is no fallback: what the model cannot propose is a `ProposalError`. Samplers given the same `Client` object
+    share it. A pickled or copied sampler starts with no connections, and no memory: the study holds it all.
+    """
+
+    def __init__(
+        self,
+        model: str | Client,
+        *,
+        task: str = "",
+        parameters: Mapping[str, str] | None = None,
+        search_space: Mapping[str, BaseDistribution] | None = None,
+        context: ContextPolicy | None = None,
+        max_reasks: int = 2,
+        seed: int | None = None,
+    ) -> None:
+        resolve(model)  # a malformed model string is an error now, not at the first ask
+        self._model = model
+        self._subject = Subject(task=_text("task", task), parameters=_meanings(parameters))
+        self._search_space = None if search_space is None else make_space(search_space).distributions
+        self._policy = context if context is not None else ContextPolicy()
+        self._max_reasks = at_least("max_reasks", max_reasks, 0)
+        self._seed = None if seed is None else at_least("seed", seed, 0)
+        self._start_empty()
+
+    def _start_empty(self) -> None:
+        self._client: Client | None = None if isinstance(self._model, str) else self._model
+        self._desks: dict[tuple[int, int], _Desk] = {}
+
+    def __repr__(self) -> str:
+        return f"LLMGuidedSampler({self._model!r}, task={self._subject.task[:40]!r})"
+
+    # -- copies start without connections, locks and views
+
+    def __getstate__(self) -> dict[str, Any]:
+        transient = ("_client", "_desks")
+        return {name: value for name, value in self.__dict__.items() if name not in transient}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start_empty()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copied = type(self).__new__(type(self))
+        copied.__setstate__(self.__getstate__())  # the model is shared: a client's limits are its own
+        return copied
+
+    # -- proposing: the engine's contract
+
+    @property
+    def search_space(self) -> SearchSpace | None:
+        """The declared union of parameters, None if it follows from the study's trials."""
+        return self._search_space
+
+    def door(self, study: Study) -> StudyDoor:
+        """The one door to a study, shared by all entry points that use this sampler."""
+        return self._desk(study).door
+
+    async def propose(self, study: Study, n: int = 1) -> list[Proposal]:
+        """`n` proposals computed concurrently, for the declared or known space; no trial is created.
+
+        Raises `UsageError` if no parameter is known yet, `ProposalError` and client errors.
+        """
+        require_single_objective(study)
+        at_least("n", n, 1)
+        door = self.door(study)
+        proposals: list[Proposal] = []
+
+        async def one(lanes: Lanes) -> None:
+            snapshot = await lanes.refresh()
+            if not (self._search_space or snapshot.space):
+                raise UsageError("no parameter is known yet: pass search_space= to LLMGuidedSampler")
+            proposals.append(await self.propose_one(door, snapshot))
+
+        try:
+            with Lanes(door) as lanes, unwrapped():
+                async with anyio.create_task_group() as group:
+                    for _ in range(n):
+                        group.start_soon(one, lanes)
+        finally:
+            for proposal in proposals:
+                door.release(proposal)
+        return proposals
+
+    async def propose_one(
+        self,
+        door: StudyDoor,
+        snapshot: Snapshot,
+        *,
+        search_space: SearchSpace | None = None,
+        fixed: Params = EMPTY,
+    ) -> Proposal:
+        """One reserved proposal; empty if this trial is to discover the space."""
+        space = search_space or self._search_space
+        if space is None:
+            leader = await self._discover(door, snapshot)
+            if leader is not None:
+                return leader
+            space = door.snapshot().space
+        wanted = {name: distribution for name, distribution in space.items() if name not in fixed}
+        return await wait_future(llm_loop.submit(partial(self._propose, door, wanted, fixed=fixed, role=ROLE)))
+
+    async def _discover(self, door: StudyDoor, snapshot: Snapshot) -> Proposal | None:
+        """An empty proposal if the trial is to discover the space; else None, once the space is known."""
+        discovery = self._desk(door.study).discovery
+        if snapshot.space and not discovery.busy:
+            return None
+        leader = Proposal(params={}, distributions={})
+        door.reserve(leader)  # it leads for as long as it is reserved or its trial runs
+        given_up = threading.Event()
+        wait = partial(
+            discovery.lead_or_wait,
+            known=lambda: bool(door.refresh().space),
+            alive=lambda: door.holds(leader),
+            threaded=False,
+            given_up=given_up.is_set,
+        )
+        leads = False
+        try:
+            leads = await anyio.to_thread.run_sync(wait, abandon_on_cancel=True)
+        finally:
+            given_up.set()
+            if not leads:
+                door.release(leader)
+        return leader if leads else None
+
+    # -- sampling: Optuna's contract
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The declared space, else the union of the distributions of all trials."""
+        require_single_objective(study)
+        if self._search_space is not None:
+            return dict(self._search_space)
+        desk = self._desk(study)
+        leader = Proposal(params={}, distributions={})
+        leads = desk.discovery.lead_or_wait(
+            known=lambda: bool(desk.door.refresh().space),
+            alive=lambda: desk.door.holds(leader),
+            threaded=True,
+        )
+        if leads:
+            desk.door.assign(leader, trial.number)
+        return dict(desk.door.snapshot().space)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """One proposal for the whole space, in one call; what the trial already has is given to the model as fixed."""
+        require_single_objective(study)
+        fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        wanted = {name: distribution for name, distribution in search_space.items() if name not in fixed}
+        if not wanted:
+            return {}
+        proposal = self._ask(study, trial, wanted, fixed, ROLE)
+        self.door(study).assign(proposal, trial.number)
+        return dict(proposal.params)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A value for a range that changed since the proposal, or for a name that no trial has met."""
+        require_single_objective(study)
+        desk = self._desk(study)
+        space = make_space({param_name: param_distribution})
+        proposal = desk.door.assigned(trial.number)
+        if proposal is not None and param_name in proposal.params:
+            moved = conform({space.keys[param_name]: proposal.params[param_name]}, space)
+            if moved.params is not None:
+                return moved.params[param_name]
+        try:
+            asked = self._ask(study, trial, space.distributions, trial.params, DISCOVERY)
+        except BaseException:
+            desk.discovery.resign()
+            raise
+        desk.discovery.met()
+        desk.door.release(asked)
+        return asked.params[param_name]
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Refuse a coroutine function given to `study.optimize`, which would never await it."""
+        if not is_coroutine_function(_objective_of_optimize()):
+            return
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        raise UsageError(
+            "study.optimize cannot run an async objective: use `await optuna_llm.optimize_async(study, objective, ...)`"
+        )
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Forget what was in flight for the trial: its result is in the study now."""
+        desk = self._desk(study)
+        desk.door.unassign(trial.number)
+        desk.discovery.resign()
+
+    # -- inside
+
+    def _ask(self, study: Study, trial: FrozenTrial, space: SearchSpace, fixed: Params, role: str) -> Proposal:
+        """Propose for a trial that exists, from the thread that waits for it."""
+        door = self.door(study)
+        door.refresh()
+        stored = study._storage.get_trial(trial._trial_id).user_attrs.get(LLM_ATTRIBUTE)
+        try:
+            proposal = llm_loop.run_sync(partial(self._propose, door, space, fixed=fixed, role=role, earlier=stored))
+        except OptunaLLMError as error:
+            fatal = not (error.transient or isinstance(error, ProposalError | UsageError))
+            if fatal and study._thread_local.in_optimize_loop:
+                study.stop()
+            raise
+        door.record(trial._trial_id, proposal, run=None)
+        return proposal
+
+    async def _propose(
+        self,
+        door: StudyDoor,
+        space: SearchSpace,
+        *,
+        fixed: Params,
+        role: str,
+        earlier: Mapping[str, Any] | None = None,
+    ) -> Proposal:
+        """Runs on the LLM loop: ask, and reserve what comes of it."""
+        question = Question(
+            snapshot=door.snapshot(),
+            space=make_space(space),
+            direction=door.study.direction,
+            subject=self._subject,
+            policy=self._policy,
+            role=role,
+            fixed=fixed,
+            seed=self._seed,
+            max_reasks=self._max_reasks,
+            earlier=earlier,
+        )
+        if self._client is None:
+            self._client = resolve(self._model)
+        digest = self._desk(door.study).digest(tuple(space))
+        name = self._model if isinstance(self._model, str) else repr(self._model)
+        proposal = await propose(question, self._client, digest, name)
+        door.reserve(proposal)
+        return proposal
+
+    def _desk(self, study: Study) -> "_Desk":
+        whole = getattr(study, "_study", study)  # pruners hand out filtered views; the model sees all trials
+        key = (id(whole._storage), whole._study_id)
+        desk = self._desks.get(key)
+        return desk if desk is not None else self._desks.setdefault(key, _Desk(whole))
+
+
+class _Desk:
+    """What a sampler keeps of one study: views and caches, all of which follow from the study."""
+
+    def __init__(self, study: Study) -> None:
+        self.door = StudyDoor(study)
+        self.discovery = Discovery()
+        self._digests: dict[tuple[str, ...], Digest] = {}
+
+    def digest(self, names: tuple[str, ...]) -> Digest:
+        """The digest of the columns `names`; only used on the LLM loop."""
+        if names not in self._digests:
+            self._digests[names] = Digest(names, self.door.study.direction)
+        return self._digests[names]
+
+
+def _objective_of_optimize() -> Any:
+    """The objective of the `study.optimize` that runs on this thread, if one does; Optuna does not tell samplers."""
+    frame = sys._getframe()
+    for _ in range(8):
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+        if frame.f_code.co_name == "_run_trial" and frame.f_globals.get("__name__") == "optuna.study._optimize":
+            return frame.f_locals.get("func")
+    return None
+
+
+def _text(name: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{name} must be a string, not {value!r}")
+    return value
+
+
+def _meanings(parameters: Mapping[str, str] | None) -> Mapping[str, str]:
+    if parameters is None:
+        return EMPTY
+    if not isinstance(parameters, Mapping) or not all(isinstance(v, str) for kv in parameters.items() for v in kv):
+        raise UsageError(f"parameters must map names to one-line meanings, not {parameters!r}")
+    return dict(parameters)
