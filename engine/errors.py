@@ -16,9 +16,9 @@
 The client errors live with the client; the engine only looks at `transient`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class OptunaLLMError(Exception):
@@ -33,7 +33,11 @@ class UsageError(OptunaLLMError, ValueError):
 
 
 class ProposalError(OptunaLLMError):
-    """The model gave no valid configuration within the allowed re-asks."""
+    """The model gave no valid configuration within the allowed re-asks; `provenance` says what the calls took."""
+
+    def __init__(self, message: str = "", *, provenance: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.provenance = provenance or {}
 
 
 class BudgetExhaustedError(OptunaLLMError):

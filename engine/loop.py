@@ -108,6 +108,7 @@ class Run:
                     candidate = await self.asker.candidate()
                     event = Proposed(candidate, sound=not isinstance(candidate, Proposal) or bool(candidate.params))
                 except Exception as error:
+                    self.tally.spent(getattr(error, "provenance", EMPTY))
                     event = ProposingFailed(error)
                 finally:
                     self._asks.discard(scope)

@@ -57,17 +57,16 @@ class LLMGuidedSampler(BaseSampler):
         max_reasks: int = 2,
         seed: int | None = None,
     ) -> None:
-        resolve(model)  # a malformed model string is an error now, not at the first ask
         self._model = model
         self._subject = Subject(task=_text("task", task), parameters=_meanings(parameters))
         self._search_space = None if search_space is None else make_space(search_space).distributions
         self._policy = context if context is not None else ContextPolicy()
         self._max_reasks = at_least("max_reasks", max_reasks, 0)
         self._seed = None if seed is None else at_least("seed", seed, 0)
-        self._start_empty()
+        self._start()
 
-    def _start_empty(self) -> None:
-        self._client: Client | None = None if isinstance(self._model, str) else self._model
+    def _start(self) -> None:
+        self._client = resolve(self._model)
         self._desks: dict[tuple[int, int], _Desk] = {}
 
     def __repr__(self) -> str:
@@ -81,7 +80,7 @@ class LLMGuidedSampler(BaseSampler):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._start_empty()
+        self._start()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         copied = type(self).__new__(type(self))
@@ -273,8 +272,6 @@ class LLMGuidedSampler(BaseSampler):
             max_reasks=self._max_reasks,
             earlier=earlier,
         )
-        if self._client is None:
-            self._client = resolve(self._model)
         digest = self._desk(door.study).digest(tuple(space))
         name = self._model if isinstance(self._model, str) else repr(self._model)
         proposal = await propose(question, self._client, digest, name)

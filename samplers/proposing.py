@@ -58,9 +58,8 @@ async def propose(question: Question, client: Client, digest: Digest, name: str)
     context = build_context(question.snapshot, digest, question.policy)
     spent = Spent()
     schema = json_schema(question.space)
-    if not schema["properties"].keys() - {"rationale"}:
-        conformed = conform({}, question.space)
-        return _proposal(question, Verdict(conformed=conformed), spent, context.counts, name)
+    if question.space.fixed.keys() == question.space.distributions.keys():
+        return _proposal(question, Verdict(conformed=conform({}, question.space)), spent, context.counts, name)
     messages: list[Message] = render(context, question.space, question.subject, question.fixed)
     while True:
         reply = await client.complete(_request(question, messages, schema))
@@ -72,7 +71,8 @@ async def propose(question: Question, client: Client, digest: Digest, name: str)
         if spent.calls > question.max_reasks:
             raise ProposalError(
                 f"{name} gave no valid configuration in {spent.calls} attempts; the last reply was refused because: "
-                f"{'; '.join(verdict.violations)}"
+                f"{'; '.join(verdict.violations)}",
+                provenance=_provenance(question, verdict, spent, context.counts, name),
             )
         messages = render_reask(messages, reply.text, verdict.violations)
 
@@ -101,13 +101,17 @@ def _proposal(question: Question, verdict: Verdict, spent: Spent, counts: Counts
         distributions=question.space.distributions,
         repairs=tuple(verdict.conformed.repairs),
         seen=len(question.snapshot.finished),
-        provenance=provenance(
-            model=model,
-            role=question.role,
-            rationale=verdict.rationale,
-            counts=counts,
-            repairs=verdict.conformed.repairs,
-            spent=spent,
-            earlier=question.earlier,
-        ),
+        provenance=_provenance(question, verdict, spent, counts, model),
+    )
+
+
+def _provenance(question: Question, verdict: Verdict, spent: Spent, counts: Counts, model: str) -> dict[str, Any]:
+    return provenance(
+        model=model,
+        role=question.role,
+        rationale=verdict.rationale,
+        counts=counts,
+        repairs=verdict.conformed.repairs if verdict.conformed else (),
+        spent=spent,
+        earlier=question.earlier,
     )

@@ -124,6 +124,7 @@ async def test_a_few_failed_proposals_are_asked_anew() -> None:
     study = optuna.create_study(sampler=sampler(Script(*bad, *bad, SchemaModel())))
     report = await optimize_async(study, score, n_trials=5, search_space=SPACE, max_failed_proposals=3)
     assert report.n_complete == 5
+    assert report.llm_calls == 11
 
 
 async def test_define_by_run_discovers_with_the_model_and_proposes_whole_configurations_then() -> None:

@@ -6,6 +6,7 @@ Clients, limiters and budgets live here, whoever asks, so that they hold across 
 import asyncio
 import atexit
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -74,10 +75,9 @@ class LLMLoop:
         self._loop = self._runner.get_loop()
         self._group = asyncio.TaskGroup()
         self._stop = asyncio.Event()
-        self._ready = threading.Event()
+        self._early: list[Callable[[], None]] | None = []  # calls that came before the group could take them
         self._thread = threading.Thread(target=self._run, name="optuna-llm", daemon=True)
         self._thread.start()
-        self._ready.wait()
 
     def __repr__(self) -> str:
         return f"LLMLoop({'running' if self._thread.is_alive() else 'closed'})"
@@ -97,7 +97,9 @@ class LLMLoop:
             self._thread.join(seconds)
 
     def _start(self, call: _Call[T], fn: Callable[[], Awaitable[T]]) -> None:
-        if self._stop.is_set():
+        if self._early is not None:
+            self._early.append(functools.partial(self._start, call, fn))
+        elif self._stop.is_set():
             call.settle_cancelled()
         else:
             call.start(self._group, fn)
@@ -109,7 +111,9 @@ class LLMLoop:
     async def _main(self) -> None:
         try:
             async with self._group:
-                self._ready.set()
+                early, self._early = self._early, None
+                for start in early or ():
+                    start()
                 await self._stop.wait()
                 raise _Closing
         except* _Closing:

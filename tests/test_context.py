@@ -1,0 +1,143 @@
+"""What a prompt shows: rows in order of completion, the same whether grown or rebuilt, evicted in blocks."""
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from support import SPACE
+
+from optuna_llm import ContextPolicy, Proposal, UsageError
+from optuna_llm.engine.history import History, Snapshot
+from optuna_llm.samplers.context import BLOCK, build_context, first_shown
+from optuna_llm.samplers.digest import Digest
+from optuna_llm.samplers.prompt import Subject, render
+from optuna_llm.samplers.space import make_space
+
+START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
+PARAMS = {"lr": 0.0123456, "momentum": 0.3, "layers": 3, "optimizer": None}
+MINIMIZE, MAXIMIZE = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
+
+
+def trial(
+    number: int, state: TrialState = TrialState.COMPLETE, value: float | None = None, **attrs: Any
+) -> FrozenTrial:
+    made = create_trial(
+        state=state,
+        value=float(number if value is None else value) if state is TrialState.COMPLETE else None,
+        params=PARAMS,
+        distributions=SPACE,
+        user_attrs=attrs,
+        intermediate_values={3: 0.5} if state is TrialState.PRUNED else {},
+    )
+    made.number = number
+    if state.is_finished():
+        made.datetime_complete = START + datetime.timedelta(seconds=number)
+    return made
+
+
+def context_of(trials: Sequence[FrozenTrial], policy: ContextPolicy | None = None, direction: Any = MINIMIZE) -> Any:
+    history = History()
+    history.extend(trials)
+    snapshot = Snapshot(finished=history.finished, running=history.running)
+    return build_context(snapshot, Digest(tuple(SPACE), direction), policy or ContextPolicy())
+
+
+def test_rows_hold_number_result_and_values_in_the_notation_of_their_column() -> None:
+    (row,) = context_of([trial(0, value=0.987654321)]).history
+    assert (row.number, row.result, row.cells) == (0, "0.9877", ("0.01235", "0.3", "3", "null"))
+
+
+def test_pruned_rows_say_where_and_failed_rows_say_so() -> None:
+    rows = context_of([trial(0, TrialState.PRUNED), trial(1, TrialState.FAIL)]).history
+    assert [row.result for row in rows] == ["pruned@3=0.5", "failed"]
+
+
+def test_the_best_rows_stand_best_last() -> None:
+    values = [3.0, 1.0, 2.0, 5.0]
+    trials = [trial(number, value=value) for number, value in enumerate(values)]
+    assert [row.number for row in context_of(trials).best] == [0, 2, 1]
+    assert [row.number for row in context_of(trials, direction=MAXIMIZE).best] == [2, 0, 3]
+
+
+def test_of_equal_values_the_earlier_trial_is_better() -> None:
+    trials = [trial(number, value=1.0) for number in range(3)]
+    for direction in (MINIMIZE, MAXIMIZE):
+        assert [row.number for row in context_of(trials, direction=direction).best] == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [("message", ((0, 'MemoryError: "out of memory"'),)), ("type", ((0, "MemoryError"),)), (None, ())],
+)
+def test_the_policy_decides_what_is_shown_of_a_failure(policy: Any, expected: Any) -> None:
+    failure = {"type": "MemoryError", "message": "out of\nmemory", "traceback": "..."}
+    context = context_of([trial(0, TrialState.FAIL, failure=failure)], ContextPolicy(failure_text=policy))
+    assert context.failures == expected
+
+
+def test_foreign_failures_without_a_record_are_shown_as_such() -> None:
+    assert context_of([trial(0, TrialState.FAIL)]).failures == ((0, "no reason recorded"),)
+
+
+def test_running_trials_and_reservations_are_in_flight() -> None:
+    proposal = Proposal(params=PARAMS, distributions=SPACE)
+    snapshot = Snapshot(running=(trial(4, TrialState.RUNNING),), reserved=(proposal,))
+    rows = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), ContextPolicy()).in_flight
+    assert [(row.number, row.result) for row in rows] == [(4, "running"), (None, "reserved")]
+
+
+def test_a_running_trial_without_values_shows_those_it_was_assigned() -> None:
+    bare = create_trial(state=TrialState.RUNNING)
+    bare.number = 7
+    snapshot = Snapshot(running=(bare,), assigned={7: Proposal(params=PARAMS, distributions=SPACE)})
+    (row,) = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), ContextPolicy()).in_flight
+    assert (row.number, row.cells) == (7, ("0.01235", "0.3", "3", "null"))
+
+
+@given(st.integers(0, 1000), st.integers(0, 200))
+def test_eviction_moves_in_blocks_and_keeps_within_the_limit(count: int, limit: int) -> None:
+    first = first_shown(count, limit)
+    assert count - first <= limit
+    assert first % BLOCK == 0 or first == count
+    assert first_shown(count + 1, limit) >= first
+
+
+states = st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
+
+
+@given(st.lists(st.tuples(states, st.floats(-1, 1)), max_size=60), st.lists(st.integers(0, 60), max_size=5))
+def test_a_grown_digest_gives_the_same_bytes_as_a_rebuild(drawn: list[Any], cuts: list[int]) -> None:
+    trials = [trial(n, state, value) for n, (state, value) in enumerate(drawn)]
+    policy = ContextPolicy(history=20)
+    grown = Digest(tuple(SPACE), MINIMIZE)
+    for cut in sorted(cuts):
+        build_context(Snapshot(finished=tuple(trials[:cut])), grown, policy)
+    whole = Snapshot(finished=tuple(trials))
+    space = make_space(SPACE)
+    texts = [
+        render(build_context(whole, digest, policy), space, Subject(task="t"))
+        for digest in (grown, Digest(tuple(SPACE), MINIMIZE))
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_history_is_a_prefix_of_the_next_prompt() -> None:
+    def history(count: int) -> str:
+        messages = render(context_of([trial(n) for n in range(count)]), make_space(SPACE), Subject(task="t"))
+        return messages[1]["content"].split("\n\n# Best")[0]
+
+    for count in range(1, 60):
+        assert history(count + 1).startswith(history(count))
+
+
+@pytest.mark.parametrize("field", ["history", "best", "failures", "in_flight"])
+def test_a_policy_refuses_what_is_no_count(field: str) -> None:
+    with pytest.raises(UsageError, match=field):
+        ContextPolicy(**{field: -1})
+    with pytest.raises(UsageError, match="failure_text"):
+        ContextPolicy(failure_text="all")  # type: ignore[arg-type]
