@@ -28,24 +28,39 @@ class Asker:
     """Finds candidates and makes them trials, for one run of one study."""
 
     def __init__(
-        self, *, door: StudyDoor, proposer: Proposer | None, lanes: Lanes, search_space: SearchSpace | None, run: str
+        self,
+        *,
+        door: StudyDoor,
+        proposer: Proposer | None,
+        lanes: Lanes,
+        search_space: SearchSpace | None,
+        run: str,
+        to_the_end: bool = False,
     ) -> None:
         self.door = door
         self.proposer = proposer
         self.lanes = lanes
         self.search_space = search_space
         self.run = run
+        self.to_the_end = to_the_end
         self._claims = 0
 
     async def candidate(self) -> Candidate:
         """An enqueued trial if one is free, else a proposal; no trial exists yet, so it may fail or be cancelled."""
-        snapshot = await self.lanes.refresh()
-        if snapshot.waiting > self._claims:
-            self._claims += 1
-            return Enqueued()
         if self.proposer is None:
-            return SamplersTurn()
-        return await self.proposer.propose_one(self.door, snapshot, search_space=self.search_space, fixed=EMPTY)
+            snapshot = await self.lanes.refresh()
+            return self._claim() if snapshot.waiting > self._claims else SamplersTurn()
+        with self.door.asking():  # before the first await, so that proposals of one wave know of each other
+            snapshot = await self.lanes.refresh()
+            if snapshot.waiting > self._claims:
+                return self._claim()
+            return await self.proposer.propose_one(
+                self.door, snapshot, search_space=self.search_space, fixed=EMPTY, to_the_end=self.to_the_end
+            )
+
+    def _claim(self) -> Enqueued:
+        self._claims += 1
+        return Enqueued()
 
     def discard(self, candidate: Candidate) -> None:
         """Give a candidate back."""

@@ -13,7 +13,8 @@
         ├── TransientError                 retried: the connection or the server failed
         └── DeadlineExceededError          retried: no answer within the timeout
 
-The client errors live with the client; the engine only looks at `transient`.
+The client errors live with the client; the engine only looks at `transient`. `SpaceExhausted` stays inside: it ends
+a run of `optimize_async` well.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,10 @@ class ProposalError(OptunaLLMError):
 
 class BudgetExhaustedError(OptunaLLMError):
     """The next request could exceed the budget, so it was not sent."""
+
+
+class SpaceExhausted(OptunaLLMError):
+    """Every configuration of a finite search space is evaluated or in flight: a reason to end a run well."""
 
 
 class WorkerError(OptunaLLMError):

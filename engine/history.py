@@ -17,8 +17,8 @@ class Snapshot:
 
     `finished` is in order of completion, then number; `running` by number; `waiting` counts the enqueued trials.
     `reserved` are accepted proposals that are no trials yet; `assigned` maps a running trial's number to the proposal
-    whose values it has not all suggested yet. `space` is the union of the distributions of all trials, the newest of
-    each name, in the order in which the study first met the names.
+    whose values it has not all suggested yet; `asking` counts the proposals being computed. `space` is the union of
+    the distributions of all trials, the newest of each name, in the order in which the study first met the names.
     """
 
     finished: tuple[FrozenTrial, ...] = ()
@@ -27,6 +27,7 @@ class Snapshot:
     space: Mapping[str, BaseDistribution] = field(default_factory=dict)
     reserved: tuple[Proposal, ...] = ()
     assigned: Mapping[int, Proposal] = field(default_factory=dict)
+    asking: int = 0
 
 
 @dataclass(slots=True)

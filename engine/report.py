@@ -13,11 +13,11 @@ from .study import LLM_ATTRIBUTE
 class RunReport:
     """What one call of `optimize_async` did.
 
-    `stop_reason`: "n_trials", "timeout", "stop" (`study.stop()`) or "budget". `seconds` is the wall time;
-    `utilization` the share of worker seconds that evaluated something, from the first launch to the last end (None if
-    nothing ran); `throughput` is in trials per second. `tokens` are prompt and completion tokens; `cost` is in US
-    dollars, None as soon as one call's is unknown. `left_over` proposals were ready or being computed when the run
-    stopped, and were not evaluated.
+    `stop_reason`: "n_trials", "timeout", "stop" (`study.stop()`), "budget" or "exhausted" (a finite search space).
+    `seconds` is the wall time; `utilization` the share of worker seconds that evaluated something, from the first
+    launch to the last end (None if nothing ran); `throughput` is in trials per second. `tokens` are prompt and
+    completion tokens; `cost` is in US dollars, None as soon as one call's is unknown. `left_over` proposals were ready
+    or being computed when the run stopped, and were not evaluated.
     """
 
     n_complete: int

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from .errors import BudgetExhaustedError, ProposalError
+from .errors import BudgetExhaustedError, ProposalError, SpaceExhausted
 
 C = TypeVar("C")
 
@@ -179,6 +179,8 @@ class Schedule:
         match error:
             case BudgetExhaustedError():
                 yield from self._request(StopRequested("budget", keep_proposing=True))
+            case SpaceExhausted():
+                yield from self._request(StopRequested("exhausted", keep_proposing=True))
             case ProposalError():
                 self._failed_in_row += 1
                 if self._failed_in_row >= self.plan.max_failed_proposals:

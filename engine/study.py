@@ -17,6 +17,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from .history import History, Snapshot
 from .records import EMPTY, Outcome, Proposal, SearchSpace
 
+_claiming = threading.Lock()  # one claim at a time in a process: SQLite would give one WAITING trial to two
+
 LLM_ATTRIBUTE = "llm"
 FAILURE_ATTRIBUTE = "failure"
 
@@ -29,7 +31,8 @@ class StudyDoor:
         self._history = History()
         self._reserved: dict[int, Proposal] = {}
         self._assigned: dict[int, Proposal] = {}
-        self._lock = threading.Lock()  # guards the three above; never held across a storage call
+        self._asking = 0
+        self._lock = threading.Lock()  # guards the four above; never held across a storage call
         self._reading = threading.Lock()  # one reading at a time, so that readings arrive in order
 
     def __repr__(self) -> str:
@@ -63,9 +66,21 @@ class StudyDoor:
             space=history.space,
             reserved=tuple(self._reserved.values()),
             assigned=dict(self._assigned) if self._assigned else EMPTY,
+            asking=self._asking,
         )
 
     # -- reserving
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Count a proposal that is being computed, so that others which are know of it."""
+        with self._lock:
+            self._asking += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking -= 1
 
     def reserve(self, proposal: Proposal) -> None:
         """Show an accepted proposal to every context until it is created or released."""
@@ -135,7 +150,8 @@ class StudyDoor:
     def pop_waiting(self) -> Trial | None:
         """Claim the oldest enqueued trial, now RUNNING; None if there is none left."""
         self.study._thread_local.cached_all_trials = None
-        trial_id = self.study._pop_waiting_trial_id()
+        with _claiming:
+            trial_id = self.study._pop_waiting_trial_id()
         trial = None if trial_id is None else Trial(self.study, trial_id)
         self.refresh()
         return trial
@@ -153,7 +169,8 @@ class StudyDoor:
 
     def ask(self, search_space: SearchSpace | None) -> Trial:
         """`study.ask`, for samplers that need a trial to propose; if they raise, the trial is failed."""
-        trial = self.study.ask()
+        with _claiming:
+            trial = self.study.ask()
         try:
             self.complete(trial, search_space or {})
         except BaseException:

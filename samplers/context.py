@@ -68,6 +68,7 @@ class Context:
     best: tuple[Row, ...]
     failures: tuple[tuple[int, str], ...]
     in_flight: tuple[Row, ...]
+    others_asking: int
 
 
 def build_context(snapshot: Snapshot, digest: Digest, policy: ContextPolicy) -> Context:
@@ -89,6 +90,7 @@ def build_context(snapshot: Snapshot, digest: Digest, policy: ContextPolicy) -> 
         best=tuple(reversed(digest.best(policy.best))),
         failures=failure_lines(digest.failed[-policy.failures :] if policy.failures else (), policy),
         in_flight=in_flight[: policy.in_flight],
+        others_asking=max(0, snapshot.asking - 1),
     )
 
 

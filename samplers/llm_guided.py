@@ -25,9 +25,10 @@ from .client.resolve import resolve
 from .context import ContextPolicy
 from .digest import Digest
 from .discovery import Discovery
+from .duplicates import Index
 from .prompt import Subject
-from .proposing import Question, propose
-from .space import conform, make_space
+from .proposing import Memory, Question, propose
+from .space import Space, conform, make_space
 
 ROLE = "propose"
 DISCOVERY = "discovery"
@@ -131,6 +132,7 @@ class LLMGuidedSampler(BaseSampler):
         *,
         search_space: SearchSpace | None = None,
         fixed: Params = EMPTY,
+        to_the_end: bool = False,
     ) -> Proposal:
         """One reserved proposal; empty if this trial is to discover the space."""
         space = search_space or self._search_space
@@ -140,7 +142,9 @@ class LLMGuidedSampler(BaseSampler):
                 return leader
             space = door.snapshot().space
         wanted = {name: distribution for name, distribution in space.items() if name not in fixed}
-        return await wait_future(llm_loop.submit(partial(self._propose, door, wanted, fixed=fixed, role=ROLE)))
+        union = search_space is None
+        job = partial(self._propose, door, wanted, fixed=fixed, role=ROLE, union=union, to_the_end=to_the_end)
+        return await wait_future(llm_loop.submit(job))
 
     async def _discover(self, door: StudyDoor, snapshot: Snapshot) -> Proposal | None:
         """An empty proposal if the trial is to discover the space; else None, once the space is known."""
@@ -241,7 +245,9 @@ class LLMGuidedSampler(BaseSampler):
         door.refresh()
         stored = study._storage.get_trial(trial._trial_id).user_attrs.get(LLM_ATTRIBUTE)
         try:
-            proposal = llm_loop.run_sync(partial(self._propose, door, space, fixed=fixed, role=role, earlier=stored))
+            with door.asking():
+                job = partial(self._propose, door, space, fixed=fixed, role=role, earlier=stored, union=role == ROLE)
+                proposal = llm_loop.run_sync(job)
         except OptunaLLMError as error:
             fatal = not (error.transient or isinstance(error, ProposalError | UsageError))
             if fatal and study._thread_local.in_optimize_loop:
@@ -258,10 +264,12 @@ class LLMGuidedSampler(BaseSampler):
         fixed: Params,
         role: str,
         earlier: Mapping[str, Any] | None = None,
+        union: bool = False,
+        to_the_end: bool = False,
     ) -> Proposal:
         """Runs on the LLM loop: ask, and reserve what comes of it."""
+        desk = self._desk(door.study)
         question = Question(
-            snapshot=door.snapshot(),
             space=make_space(space),
             direction=door.study.direction,
             subject=self._subject,
@@ -271,10 +279,11 @@ class LLMGuidedSampler(BaseSampler):
             seed=self._seed,
             max_reasks=self._max_reasks,
             earlier=earlier,
+            union=union,
+            to_the_end=to_the_end,
         )
-        digest = self._desk(door.study).digest(tuple(space))
         name = self._model if isinstance(self._model, str) else repr(self._model)
-        proposal = await propose(question, self._client, digest, name)
+        proposal = await propose(question, self._client, desk.memory(question.space), name)
         door.reserve(proposal)
         return proposal
 
@@ -291,13 +300,16 @@ class _Desk:
     def __init__(self, study: Study) -> None:
         self.door = StudyDoor(study)
         self.discovery = Discovery()
-        self._digests: dict[tuple[str, ...], Digest] = {}
+        self._memories: dict[Space, Memory] = {}
 
-    def digest(self, names: tuple[str, ...]) -> Digest:
-        """The digest of the columns `names`; only used on the LLM loop."""
-        if names not in self._digests:
-            self._digests[names] = Digest(names, self.door.study.direction)
-        return self._digests[names]
+    def memory(self, space: Space) -> Memory:
+        """The memory for one space; only used on the LLM loop."""
+        memory = self._memories.get(space)
+        if memory is None:
+            digest = Digest(tuple(space.distributions), self.door.study.direction)
+            memory = Memory(latest=self.door.snapshot, digest=digest, index=Index(space.distributions))
+            self._memories[space] = memory
+        return memory
 
 
 def _objective_of_optimize() -> Any:

@@ -109,8 +109,12 @@ def _moment(context: Context, space: Space, fixed: Mapping[str, Any]) -> list[st
 
 
 def _wanted(context: Context, fixed: Mapping[str, Any]) -> str:
-    given = ", ".join(f"{quoted(name, MAX_NAME)} = {quoted(str(value), MAX_NAME)}" for name, value in fixed.items())
-    condition = f" It goes with these fixed values: {given}." if given else ""
-    if context.best:
-        return f"Propose one configuration that you expect to beat the best one.{condition}"
-    return f"Propose one configuration that you expect to do well.{condition}"
+    goal = "expect to beat the best one" if context.best else "expect to do well"
+    words = [f"Propose one configuration that you {goal}."]
+    if context.others_asking:
+        others = "another proposal is" if context.others_asking == 1 else f"{context.others_asking} other proposals are"
+        words.append(f"At this moment {others} being computed; make yours different from the most obvious choice.")
+    if fixed:
+        given = ", ".join(f"{quoted(name, MAX_NAME)} = {quoted(str(value), MAX_NAME)}" for name, value in fixed.items())
+        words.append(f"It goes with these fixed values: {given}.")
+    return " ".join(words)

@@ -1,21 +1,23 @@
 """One ask, from a snapshot to a reserved proposal: render, complete, parse, conform, and re-ask what was wrong."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optuna.study import StudyDirection
 
-from ..engine.errors import ProposalError
+from ..engine.errors import ProposalError, SpaceExhausted
 from ..engine.history import Snapshot
 from ..engine.records import Params, Proposal
 from .client.protocol import Client, Reply, Request
-from .context import ContextPolicy, Counts, build_context
+from .context import Context, ContextPolicy, build_context
 from .digest import Digest
+from .duplicates import Clash, Index, exhausted, find_clash
 from .prompt import Message, Subject, render, render_reask
 from .provenance import Spent, provenance
-from .reply import Parsed, parse
+from .reply import parse
 from .schema import json_schema
 from .space import Conformed, Space, conform
 
@@ -27,9 +29,12 @@ TOKENS_PER_PARAMETER = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What one ask is about. `space` is what the model chooses, `fixed` what it is told."""
+    """What one ask is about. `space` is what the model chooses, `fixed` what it is told.
 
-    snapshot: Snapshot
+    `union`: a trial suggests only some of the parameters. `to_the_end`: a finite space of which nothing is left is
+    `SpaceExhausted`; otherwise its duplicates are proposed.
+    """
+
     space: Space
     direction: StudyDirection
     subject: Subject
@@ -39,6 +44,17 @@ class Question:
     seed: int | None = None
     max_reasks: int = 2
     earlier: Mapping[str, Any] | None = None
+    union: bool = False
+    to_the_end: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is known of the study: a view that is always current, and caches that follow from it."""
+
+    latest: Callable[[], Snapshot]
+    digest: Digest
+    index: Index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,43 +63,64 @@ class Verdict:
 
     conformed: Conformed | None = None
     rationale: str | None = None
-    violations: tuple[str, ...] = field(default=())
+    violations: tuple[str, ...] = ()
+    clash: Clash | None = None
+    model: str | None = None
 
 
-async def propose(question: Question, client: Client, digest: Digest, name: str) -> Proposal:
-    """Ask until the reply is a valid configuration; raises `ProposalError` after `max_reasks` re-asks.
+async def propose(question: Question, client: Client, memory: Memory, name: str) -> Proposal:
+    """Ask until the reply is a valid configuration that is not in the study yet.
 
+    After `max_reasks` re-asks a valid duplicate is taken, and recorded as one; without any, `ProposalError` is raised.
     `name` is the model's, for provenance and errors. Nothing is asked if there is nothing to choose.
     """
-    context = build_context(question.snapshot, digest, question.policy)
-    spent = Spent()
-    schema = json_schema(question.space)
+    snapshot = memory.latest()
+    context = build_context(snapshot, memory.digest, question.policy)
+    exchange = _Exchange(question=question, context=context, seen=len(snapshot.finished), name=name)
     if question.space.fixed.keys() == question.space.distributions.keys():
-        return _proposal(question, Verdict(conformed=conform({}, question.space)), spent, context.counts, name)
+        return exchange.proposal(Verdict(conformed=conform({}, question.space)))
+    anew = not question.fixed and not exhausted(snapshot, memory.index)
+    if question.to_the_end and not question.fixed and not anew:
+        raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
     messages: list[Message] = render(context, question.space, question.subject, question.fixed)
+    schema = json_schema(question.space)
+    repeated: Verdict | None = None
     while True:
+        began = time.monotonic()
         reply = await client.complete(_request(question, messages, schema))
-        spent.add(reply)
+        exchange.spent.add(reply, time.monotonic() - began)
         verdict = read(reply, question.space)
+        if anew and verdict.conformed is not None and verdict.conformed.params is not None:
+            verdict = _compared(verdict, memory, question.union)
+            repeated = verdict if verdict.clash else repeated
         if not verdict.violations:
-            return _proposal(question, verdict, spent, context.counts, reply.model or name)
-        logger.debug("Reply %d of %s refused: %s", spent.calls, name, "; ".join(verdict.violations))
-        if spent.calls > question.max_reasks:
-            raise ProposalError(
-                f"{name} gave no valid configuration in {spent.calls} attempts; the last reply was refused because: "
-                f"{'; '.join(verdict.violations)}",
-                provenance=_provenance(question, verdict, spent, context.counts, name),
-            )
+            return exchange.proposal(verdict)
+        logger.debug("Reply %d of %s refused: %s", exchange.spent.calls, name, "; ".join(verdict.violations))
+        if exchange.spent.calls > question.max_reasks:
+            if repeated is not None:
+                return exchange.proposal(repeated)
+            raise exchange.failure(verdict)
         messages = render_reask(messages, reply.text, verdict.violations)
+
+
+def _compared(verdict: Verdict, memory: Memory, union: bool) -> Verdict:
+    """A configuration that the study has already is a violation, until there are no re-asks left."""
+    assert verdict.conformed is not None
+    assert verdict.conformed.params is not None
+    clash = find_clash(verdict.conformed.params, memory.latest(), memory.index, union=union)
+    if clash is None:
+        return verdict
+    advice = "give a different one: change a choice, or a number by more than a thousandth of its range"
+    return replace(verdict, clash=clash, violations=(f"{clash}; {advice}",))
 
 
 def read(reply: Reply, space: Space) -> Verdict:
     """Parse a reply and conform it to the space."""
-    parsed: Parsed = parse(reply.text, reply.finish_reason)
+    parsed = parse(reply.text, reply.finish_reason)
     if parsed.values is None:
         return Verdict(violations=(parsed.violation or "the reply held no JSON object",))
     conformed = conform(parsed.values, space)
-    return Verdict(conformed=conformed, rationale=parsed.rationale, violations=tuple(conformed.violations))
+    return Verdict(conformed=conformed, rationale=parsed.rationale, violations=conformed.violations, model=reply.model)
 
 
 def _request(question: Question, messages: Sequence[Message], schema: Mapping[str, Any]) -> Request:
@@ -93,25 +130,43 @@ def _request(question: Question, messages: Sequence[Message], schema: Mapping[st
     )
 
 
-def _proposal(question: Question, verdict: Verdict, spent: Spent, counts: Counts, model: str) -> Proposal:
-    assert verdict.conformed is not None
-    assert verdict.conformed.params is not None
-    return Proposal(
-        params=verdict.conformed.params,
-        distributions=question.space.distributions,
-        repairs=tuple(verdict.conformed.repairs),
-        seen=len(question.snapshot.finished),
-        provenance=_provenance(question, verdict, spent, counts, model),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Exchange:
+    """One ask with all its calls, and what comes of it."""
 
+    question: Question
+    context: Context
+    seen: int
+    name: str
+    spent: Spent = field(default_factory=Spent)
 
-def _provenance(question: Question, verdict: Verdict, spent: Spent, counts: Counts, model: str) -> dict[str, Any]:
-    return provenance(
-        model=model,
-        role=question.role,
-        rationale=verdict.rationale,
-        counts=counts,
-        repairs=verdict.conformed.repairs if verdict.conformed else (),
-        spent=spent,
-        earlier=question.earlier,
-    )
+    def proposal(self, verdict: Verdict) -> Proposal:
+        assert verdict.conformed is not None
+        assert verdict.conformed.params is not None
+        return Proposal(
+            params=verdict.conformed.params,
+            distributions=self.question.space.distributions,
+            repairs=verdict.conformed.repairs,
+            seen=self.seen,
+            provenance=self.provenance(verdict),
+        )
+
+    def failure(self, verdict: Verdict) -> ProposalError:
+        return ProposalError(
+            f"{self.name} gave no valid configuration in {self.spent.calls} attempts; the last reply was refused "
+            f"because: {'; '.join(verdict.violations)}",
+            provenance=self.provenance(verdict),
+        )
+
+    def provenance(self, verdict: Verdict) -> dict[str, Any]:
+        clash = verdict.clash
+        return provenance(
+            model=verdict.model or self.name,
+            role=self.question.role,
+            rationale=verdict.rationale,
+            counts=self.context.counts,
+            repairs=verdict.conformed.repairs if verdict.conformed else (),
+            spent=self.spent,
+            duplicate_of=None if clash is None else "in flight" if clash.number is None else clash.number,
+            earlier=self.question.earlier,
+        )

@@ -23,10 +23,10 @@ class Spent:
     latency: float = 0.0
     usage: Usage | None = field(default_factory=lambda: Usage(prompt_tokens=0, completion_tokens=0, cost=0.0))
 
-    def add(self, reply: Reply) -> None:
-        """Count one reply."""
+    def add(self, reply: Reply, seconds: float = 0.0) -> None:
+        """Count one reply; `seconds` stand in for a latency that the client did not measure."""
         self.calls += 1
-        self.latency += reply.latency or 0.0
+        self.latency += seconds if reply.latency is None else reply.latency
         self.usage = add_usage(self.usage, reply.usage)
 
 
@@ -50,6 +50,7 @@ def provenance(
     counts: Counts,
     repairs: Sequence[str],
     spent: Spent,
+    duplicate_of: int | str | None = None,
     earlier: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The attribute of one proposal; `earlier` is the same trial's attribute from calls before this one."""
@@ -62,7 +63,7 @@ def provenance(
         "calls": spent.calls,
         "reasks": max(0, spent.calls - 1),
         "repairs": [clean(repair, MAX_REPAIR) for repair in repairs[:MAX_REPAIRS]],
-        "duplicate_of": None,
+        "duplicate_of": duplicate_of,
         "usage": None if spent.usage is None or not spent.calls else asdict(spent.usage),
         "latency": round(spent.latency, 4),
     }

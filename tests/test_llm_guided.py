@@ -53,10 +53,10 @@ def test_eight_jobs_propose_whole_configurations() -> None:
     study = optuna.create_study(sampler=sampler(model, search_space=SPACE))
     study.optimize(objective, n_trials=200, n_jobs=8)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 200
-    assert len(model.requests) == 200
+    assert len(model.requests) == sum(trial.user_attrs["llm"]["calls"] for trial in study.trials)
     assert all(set(request.schema["properties"]) == {"rationale", *SPACE} for request in model.requests)
     sent = {document["lr"] for document in model.documents}
-    assert {trial.params["lr"] for trial in study.trials} == sent
+    assert {trial.params["lr"] for trial in study.trials} <= sent
     assert all(trial.user_attrs["llm"]["model"] == "test-model" for trial in study.trials)
 
 
@@ -254,17 +254,15 @@ def test_a_deep_copy_shares_the_client_object() -> None:
 
 
 def test_a_sampler_rebuilt_from_nothing_asks_the_same() -> None:
-    old_model, new_model = SchemaModel(), SchemaModel()
+    old_model, new_model = SchemaModel(1), SchemaModel(2)
     study = optuna.create_study(sampler=sampler(old_model, search_space=SPACE))
-    study.optimize(objective, n_trials=10)
-    numbers = [(4, 5, 0.5), (5, 3, None)]
-    for step, layers, _ in numbers:
-        study.tell(study.ask(SPACE), float(step + layers))
+    study.optimize(objective, n_trials=12)
     twin = optuna.create_study(sampler=sampler(new_model, search_space=SPACE))
     twin.add_trials(study.trials)
+    before = len(old_model.prompts)
     for one in (study, twin):
         one.ask(SPACE)
-    assert old_model.prompts[-1] == new_model.prompts[-1]
+    assert old_model.prompts[before] == new_model.prompts[0]
 
 
 def test_runs_under_anyio_twice_in_a_row() -> None:

@@ -72,7 +72,14 @@ async def optimize_async(
     )
     door = proposer.door(study) if proposer is not None else StudyDoor(study)
     with Lanes(door) as lanes, stoppable(study):
-        asker = Asker(door=door, proposer=proposer, lanes=lanes, search_space=space, run=uuid.uuid4().hex[:12])
+        asker = Asker(
+            door=door,
+            proposer=proposer,
+            lanes=lanes,
+            search_space=space,
+            run=uuid.uuid4().hex[:12],
+            to_the_end=True,
+        )
         if is_async and space is None:
             await _require_known_space(asker)
         clear_stop(study)

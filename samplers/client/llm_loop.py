@@ -71,8 +71,7 @@ class LLMLoop:
     """One daemon thread that runs one asyncio loop until `close`."""
 
     def __init__(self) -> None:
-        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        self._loop = self._runner.get_loop()
+        self._loop = asyncio.new_event_loop()
         self._group = asyncio.TaskGroup()
         self._stop = asyncio.Event()
         self._early: list[Callable[[], None]] | None = []  # calls that came before the group could take them
@@ -105,8 +104,13 @@ class LLMLoop:
             call.start(self._group, fn)
 
     def _run(self) -> None:
-        with self._runner as runner:
-            runner.run(self._main())
+        """As `asyncio.run` does, but for the loop's thread pool: to await its end takes a thread, which none may start
+        while the interpreter exits."""
+        try:
+            self._loop.run_until_complete(self._main())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            self._loop.close()
 
     async def _main(self) -> None:
         try:
@@ -119,6 +123,15 @@ class LLMLoop:
         except* _Closing:
             pass
         await _close_all()
+        await _cancel_rest()
+
+
+async def _cancel_rest() -> None:
+    """What libraries left behind on the loop."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
 
 
 async def _close_all() -> None:

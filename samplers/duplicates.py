@@ -1,0 +1,177 @@
+"""Which configurations are the same for all practical purposes.
+
+Two are duplicates if they have the same parameters, all discrete values are equal, and every float is within
+`TOLERANCE` of its range (of its logarithm's range, for log parameters).
+"""
+
+import bisect
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial
+
+from ..engine.history import Snapshot
+from ..engine.records import Params, SearchSpace
+
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A configuration as the comparison sees it: exact discrete values, and floats scaled to [0, 1]."""
+
+    discrete: tuple[tuple[str, Any], ...]
+    scaled: tuple[float, ...]
+
+    def near(self, other: "Point") -> bool:
+        """Whether the two are duplicates."""
+        return self.discrete == other.discrete and all(
+            abs(a - b) <= TOLERANCE for a, b in zip(self.scaled, other.scaled, strict=True)
+        )
+
+
+def point(params: Params, space: SearchSpace) -> Point:
+    """The point of the parameters that `params` and `space` share."""
+    discrete, scaled = [], []
+    for name, distribution in space.items():
+        if name not in params:
+            continue
+        if isinstance(distribution, FloatDistribution) and distribution.step is None:
+            scaled.append(_scaled(params[name], distribution))
+            discrete.append((name, None))
+        else:
+            discrete.append((name, _discrete(params[name], distribution)))
+    return Point(discrete=tuple(discrete), scaled=tuple(scaled))
+
+
+def size(space: SearchSpace) -> float:
+    """How many different configurations a space holds; infinite if one parameter is continuous."""
+    return math.prod(_count(distribution) for distribution in space.values())
+
+
+class Index:
+    """The points of finished trials, kept up as they come, for one search space."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self._last: FrozenTrial | None = None
+        self._seen = 0
+        self._groups: dict[tuple[Any, ...], list[tuple[float, int, Point]]] = {}
+        self.shapes: set[tuple[str, ...]] = set()
+
+    def update(self, finished: Sequence[FrozenTrial]) -> None:
+        """Take in the finished trials of a snapshot; starts anew if they do not continue those seen before."""
+        if self._seen and (self._seen > len(finished) or finished[self._seen - 1] is not self._last):
+            self._seen, self._groups, self.shapes = 0, {}, set()
+        for trial in finished[self._seen :]:
+            made = point(trial.params, self.space)
+            if made.discrete:
+                self.shapes.add(tuple(name for name, _ in made.discrete))
+                group = self._groups.setdefault(made.discrete, [])
+                bisect.insort(group, (made.scaled[0] if made.scaled else 0.0, trial.number, made))
+        self._seen = len(finished)
+        self._last = finished[-1] if finished else None
+
+    def find(self, wanted: Point) -> int | None:
+        """The number of a finished trial that is a duplicate of `wanted`."""
+        group = self._groups.get(wanted.discrete, ())
+        center = wanted.scaled[0] if wanted.scaled else 0.0
+        for position in range(bisect.bisect_left(group, (center - TOLERANCE,)), len(group)):
+            first, number, other = group[position]
+            if first > center + TOLERANCE:
+                return None
+            if wanted.near(other):
+                return number
+        return None
+
+    @property
+    def discrete_points(self) -> set[tuple[Any, ...]]:
+        """The different discrete parts seen; in a finite space, the different configurations."""
+        return set(self._groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clash:
+    """The configuration that a proposal repeats: its trial's number, None for one that is no trial yet."""
+
+    number: int | None
+    in_flight: bool
+
+    def __str__(self) -> str:
+        if self.number is None:
+            return "the configuration is the same as one that is being proposed at this moment"
+        state = "is running" if self.in_flight else "has finished"
+        return f"the configuration is the same as that of trial {self.number}, which {state}"
+
+
+def find_clash(params: Params, snapshot: Snapshot, index: Index, *, union: bool = False) -> Clash | None:
+    """What `params` repeat of the finished, running and reserved configurations.
+
+    `union`: a trial suggests only a part of the parameters, so `params` repeat every finished trial that agrees with
+    them on all that it suggested.
+    """
+    wanted = point(params, index.space)
+    for number, other in in_flight(snapshot, index.space):
+        if wanted.near(other):
+            return Clash(number=number, in_flight=True)
+    index.update(snapshot.finished)
+    for shape in [tuple(params), *(sorted(index.shapes) if union else ())]:
+        if params.keys() >= {*shape}:
+            number = index.find(point({name: params[name] for name in shape}, index.space))
+            if number is not None:
+                return Clash(number=number, in_flight=False)
+    return None
+
+
+def in_flight(snapshot: Snapshot, space: SearchSpace) -> Iterator[tuple[int | None, Point]]:
+    """Number and point of what runs, and of what is reserved."""
+    for trial in snapshot.running:
+        assigned = snapshot.assigned.get(trial.number)
+        params = trial.params if assigned is None else {**assigned.params, **trial.params}
+        if params:
+            yield trial.number, point(params, space)
+    for proposal in snapshot.reserved:
+        if proposal.params:
+            yield None, point(proposal.params, space)
+
+
+def exhausted(snapshot: Snapshot, index: Index) -> bool:
+    """Whether every configuration of a finite space is finished or in flight."""
+    total = size(index.space)
+    if math.isinf(total) or total > len(snapshot.finished) + len(snapshot.running) + len(snapshot.reserved):
+        return False
+    index.update(snapshot.finished)
+    flying = {other.discrete for _, other in in_flight(snapshot, index.space)}
+    complete = {key for key in index.discrete_points | flying if len(key) == len(index.space)}
+    return len(complete) >= total
+
+
+def _scaled(value: float, distribution: FloatDistribution) -> float:
+    low, high = distribution.low, distribution.high
+    if low == high:
+        return 0.0
+    if distribution.log:
+        return (math.log(max(value, 5e-324)) - math.log(low)) / (math.log(high) - math.log(low))
+    return (value - low) / (high - low)
+
+
+def _discrete(value: Any, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
+        return round((value - distribution.low) / distribution.step)
+    if isinstance(distribution, CategoricalDistribution):
+        return type(value).__name__, repr(value)
+    return value
+
+
+def _count(distribution: BaseDistribution) -> float:
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.single():
+        return 1
+    if distribution.step is None:
+        return math.inf
+    return round((distribution.high - distribution.low) / distribution.step) + 1

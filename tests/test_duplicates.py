@@ -1,0 +1,202 @@
+"""What counts as the same configuration, and what happens to one that comes again."""
+
+import math
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from support import SchemaModel, Script, prompt, sampler
+
+from optuna_llm import AsyncTrial, optimize_async
+from optuna_llm.samplers.duplicates import TOLERANCE, Index, point, size
+
+SPACE = {
+    "x": FloatDistribution(0, 10),
+    "lr": FloatDistribution(1e-4, 1.0, log=True),
+    "n": IntDistribution(1, 9, step=2),
+    "c": CategoricalDistribution((1, True, "1", None)),
+}
+BASE = {"x": 5.0, "lr": 0.01, "n": 3, "c": True}
+
+
+def near(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return point(one, SPACE).near(point(other, SPACE))
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"x": 5.009}, True),
+        ({"x": 5.011}, False),
+        ({"lr": 0.01 * math.exp(math.log(1e4) * TOLERANCE * 0.9)}, True),
+        ({"lr": 0.01 * math.exp(math.log(1e4) * TOLERANCE * 1.1)}, False),
+        ({"n": 5}, False),
+        ({"c": 1}, False),
+        ({"c": "1"}, False),
+        ({"c": None}, False),
+    ],
+)
+def test_floats_are_compared_by_range_and_everything_else_exactly(change: dict[str, Any], same: bool) -> None:
+    assert near(BASE, {**BASE, **change}) is same
+
+
+def test_a_configuration_with_other_parameters_is_another_one() -> None:
+    assert not near(BASE, {name: value for name, value in BASE.items() if name != "n"})
+
+
+@pytest.mark.parametrize(
+    ("space", "count"),
+    [
+        ({"n": IntDistribution(1, 9, step=2), "c": CategoricalDistribution(("a", "b"))}, 10),
+        ({"x": FloatDistribution(0, 1, step=0.25)}, 5),
+        ({"x": FloatDistribution(1, 1)}, 1),
+        ({"x": FloatDistribution(0, 1)}, math.inf),
+    ],
+)
+def test_the_size_of_a_space(space: Any, count: float) -> None:
+    assert size(space) == count
+
+
+def finished(number: int, params: dict[str, Any]) -> FrozenTrial:
+    made = create_trial(value=0.0, params=params, distributions=SPACE)
+    made.number = number
+    return made
+
+
+configurations = st.fixed_dictionaries(
+    {
+        "x": st.sampled_from([0.0, 5.0, 5.005, 5.02, 10.0]),
+        "lr": st.sampled_from([1e-4, 0.01, 0.01005, 1.0]),
+        "n": st.sampled_from([1, 3]),
+        "c": st.sampled_from([1, True, None]),
+    }
+)
+
+
+@given(st.lists(configurations, max_size=30), configurations, st.integers(0, 30))
+def test_the_index_finds_what_a_full_search_finds(known: list[Any], wanted: Any, cut: int) -> None:
+    trials = [finished(number, params) for number, params in enumerate(known)]
+    index = Index(SPACE)
+    index.update(trials[:cut])
+    index.update(trials)
+    found = index.find(point(wanted, SPACE))
+    expected = {trial.number for trial in trials if near(trial.params, wanted)}
+    assert (found in expected) if expected else (found is None)
+
+
+ONE = {"x": FloatDistribution(0, 1)}
+
+
+async def score(trial: AsyncTrial) -> float:
+    return float(trial.params["x"])
+
+
+def test_a_duplicate_of_a_finished_trial_is_asked_anew_naming_it() -> None:
+    script = Script({"x": 0.5}, {"x": 0.5}, {"x": 0.7})
+    study = optuna.create_study(sampler=sampler(script))
+    anyio.run(lambda: optimize_async(study, score, n_trials=2, search_space=ONE))
+    assert [trial.params["x"] for trial in study.trials] == [0.5, 0.7]
+    assert "the same as that of trial 0, which has finished" in script.requests[-1].messages[-1]["content"]
+    assert study.trials[1].user_attrs["llm"]["reasks"] == 1
+    assert study.trials[1].user_attrs["llm"]["duplicate_of"] is None
+
+
+def test_a_duplicate_after_the_reasks_is_evaluated_and_recorded() -> None:
+    study = optuna.create_study(sampler=sampler(Script({"x": 0.5})))
+    report = anyio.run(lambda: optimize_async(study, score, n_trials=3, search_space=ONE))
+    assert [trial.user_attrs["llm"]["duplicate_of"] for trial in study.trials] == [None, 0, 0]
+    assert report.duplicates == 2
+    assert report.n_complete == 3
+
+
+def test_a_valid_duplicate_is_better_than_an_invalid_last_reply() -> None:
+    script = Script({"x": 0.5}, {"x": 0.5}, "nonsense", "nonsense", {"x": 0.9})
+    study = optuna.create_study(sampler=sampler(script))
+    anyio.run(lambda: optimize_async(study, score, n_trials=2, search_space=ONE))
+    assert study.trials[1].params == {"x": 0.5}
+    assert study.trials[1].user_attrs["llm"]["duplicate_of"] == 0
+
+
+def test_two_equal_proposals_of_the_same_moment_are_told_apart_and_each_prompt_names_the_other() -> None:
+    requests: list[Any] = []
+
+    async def model(request: Any) -> Any:
+        requests.append(request)
+        while len(requests) < 2:  # both are asked before either is answered
+            await anyio.lowlevel.checkpoint()
+        return {"x": 0.5 if len(requests) < 3 else 0.9}
+
+    study = optuna.create_study(sampler=sampler(model))
+    anyio.run(lambda: optimize_async(study, score, n_trials=2, n_workers=2, search_space=ONE))
+    assert sorted(trial.params["x"] for trial in study.trials) == [0.5, 0.9]
+    assert all("another proposal is being computed" in prompt(request) for request in requests[:2])
+    assert "same as" in prompt(requests[2])
+    assert sum(trial.user_attrs["llm"]["reasks"] for trial in study.trials) == 1
+
+
+def test_a_running_trial_of_somebody_else_is_not_repeated() -> None:
+    script = Script({"x": 0.5}, {"x": 0.6})
+    study = optuna.create_study(sampler=sampler(script))
+    foreign = create_trial(state=TrialState.RUNNING, params={"x": 0.5}, distributions=ONE)
+    study._storage.create_new_trial(study._study_id, template_trial=foreign)
+    anyio.run(lambda: optimize_async(study, score, n_trials=1, search_space=ONE))
+    assert "0,running,0.5" in prompt(script.requests[0])
+    assert "trial 0, which is running" in prompt(script.requests[1])
+    assert study.trials[1].params == {"x": 0.6}
+    assert study.trials[0].state is TrialState.RUNNING
+
+
+FEW = {"n": IntDistribution(1, 3), "c": CategoricalDistribution(("a", "b"))}
+
+
+async def constant(trial: AsyncTrial) -> float:
+    return 1.0
+
+
+def everything() -> Script:
+    return Script(*[{"n": n, "c": c} for n in (1, 2, 3) for c in ("a", "b")])
+
+
+@pytest.mark.parametrize("n_workers", [1, 4])
+def test_an_exhausted_finite_space_ends_the_run(n_workers: int) -> None:
+    study = optuna.create_study(sampler=sampler(everything()))
+    report = anyio.run(lambda: optimize_async(study, constant, n_trials=50, n_workers=n_workers, search_space=FEW))
+    assert report.stop_reason == "exhausted"
+    assert {(t.params["n"], t.params["c"]) for t in study.trials} == {(n, c) for n in (1, 2, 3) for c in ("a", "b")}
+
+
+def test_study_optimize_goes_on_in_an_exhausted_space_with_duplicates_on_record() -> None:
+    script = everything()
+    study = optuna.create_study(sampler=sampler(script))
+    study.optimize(lambda t: t.suggest_int("n", 1, 3) + len(t.suggest_categorical("c", ("a", "b"))), n_trials=9)
+    assert len(study.trials) == 9
+
+
+def test_a_declared_union_compares_the_whole_proposal_only_with_what_was_suggested() -> None:
+    union = {"kind": CategoricalDistribution(("a", "b")), "p": FloatDistribution(0, 1), "q": FloatDistribution(0, 1)}
+
+    def objective(trial: optuna.Trial) -> float:
+        kind = trial.suggest_categorical("kind", ("a", "b"))
+        return trial.suggest_float("p" if kind == "a" else "q", 0, 1)
+
+    script = Script(
+        {"kind": "a", "p": 0.5, "q": 0.1}, {"kind": "a", "p": 0.5, "q": 0.9}, {"kind": "b", "p": 0.5, "q": 0.9}
+    )
+    study = optuna.create_study(sampler=sampler(script, search_space=union))
+    study.optimize(objective, n_trials=2)
+    assert [trial.params for trial in study.trials] == [{"kind": "a", "p": 0.5}, {"kind": "b", "q": 0.9}]
+    assert study.trials[1].user_attrs["llm"]["reasks"] == 1
+
+
+def test_the_model_of_the_tests_repeats_nothing_in_a_wide_space() -> None:
+    study = optuna.create_study(sampler=sampler(SchemaModel()))
+    space = {f"x{n}": FloatDistribution(0, 1) for n in range(4)}
+    report = anyio.run(lambda: optimize_async(study, constant, n_trials=30, n_workers=8, search_space=space))
+    assert (report.reasks, report.duplicates) == (0, 0)
