@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from .asking import Asker, Candidate, Enqueued
 from .errors import OptunaLLMError
 from .outcome import cancelled, failed, timed_out
+from .progress import Progress, ProgressBar
 from .protocols import Workers
 from .records import EMPTY, Call, Objective, Outcome, Proposal
 from .report import RunReport, Tally
@@ -34,6 +35,8 @@ from .study import stop_requested
 
 logger = logging.getLogger("optuna_llm.engine")
 
+REFRESH = 0.5  # seconds between two updates of the progress bar
+
 Callback: TypeAlias = Callable[[Study, FrozenTrial], None]
 
 
@@ -47,6 +50,8 @@ class Options:
     trial_timeout: float | None
     catch: tuple[type[BaseException], ...]
     callbacks: Sequence[Callback]
+    retries: int = 0
+    show_progress_bar: bool = False
 
 
 class Run:
@@ -61,6 +66,7 @@ class Run:
         self.schedule = Schedule(options.plan)
         self.tally = Tally(started=anyio.current_time(), n_workers=options.plan.n_workers)
         self._asks: set[CancelScope] = set()
+        self._best: float | None = None
         self._send, self._receive = anyio.create_memory_object_stream[Event](float("inf"))
 
     async def __call__(self) -> RunReport:
@@ -69,10 +75,12 @@ class Run:
             async with anyio.create_task_group() as group:
                 if self.options.timeout is not None:
                     group.start_soon(self._deadline, self.options.timeout)
+                if self.options.show_progress_bar:
+                    group.start_soon(self._show_progress)
                 self._act(group, self.schedule.start())
                 while not self.schedule.done:
                     self._act(group, self.schedule.handle(await self._receive.receive()))
-                group.cancel_scope.cancel()  # only the deadline is left
+                group.cancel_scope.cancel()  # only the deadline and the progress bar are left
         report = self._report()
         logger.info("Run ended: %s", report)
         if self.schedule.error is not None:
@@ -97,10 +105,34 @@ class Run:
         await anyio.sleep(seconds)
         self._send.send_nowait(StopRequested("timeout"))
 
+    async def _show_progress(self) -> None:
+        self._best = await self.lanes.storage.run(self.door.best_value)
+        with ProgressBar(self.options.plan.n_trials) as bar:
+            try:
+                while True:
+                    bar.show(self._progress())
+                    await anyio.sleep(REFRESH)
+            finally:
+                bar.show(self._progress())
+
+    def _progress(self) -> Progress:
+        state, spending = self.schedule.statistics(), self.tally.status
+        return Progress(
+            finished=spending.finished,
+            running=state.running,
+            proposing=state.proposing,
+            best=self._best,
+            calls=spending.calls,
+            tokens=spending.tokens,
+            cost=spending.cost,
+            seconds=anyio.current_time() - self.tally.began,
+        )
+
     # -- proposing
 
     async def _propose(self) -> None:
         event: Event = ProposingFailed(OptunaLLMError("the proposal was cancelled"))
+        began = anyio.current_time()
         try:
             with CancelScope() as scope:
                 self._asks.add(scope)
@@ -113,6 +145,7 @@ class Run:
                 finally:
                     self._asks.discard(scope)
         finally:
+            self.tally.asked(anyio.current_time() - began)
             self._send.send_nowait(event)
 
     # -- evaluating
@@ -120,8 +153,10 @@ class Run:
     async def _launch(self, candidate: Candidate) -> None:
         event: Event = Finished()
         try:
+            began = anyio.current_time()
             with CancelScope(shield=True):  # a trial that was created is always known here
                 trial = await self.asker.create(candidate)
+            self.tally.stored(anyio.current_time() - began)
             if trial is None:
                 event = Missed()
                 return
@@ -140,15 +175,26 @@ class Run:
         except Exception as error:
             outcome = failed(error)
         finally:
+            began = anyio.current_time()
             with CancelScope(shield=True):
-                told = await self.lanes.storage.run(self.lanes.stoppable, self.door.tell, trial, outcome)
-                self.tally.told(told)
+                told = await self.lanes.storage.run(self.lanes.stoppable, self._tell, trial, outcome)
+            self.tally.stored(anyio.current_time() - began)
+            self.tally.told(told)
         log_trial(told, outcome)
         for callback in self.options.callbacks:
             await self.lanes.helper.run(self.lanes.stoppable, callback, self.door.study, told)
         if stop_requested(self.door.study):
             self._send.send_nowait(StopRequested("stop"))
-        return Finished(self._fatal(outcome.error))
+        return Finished(self._fatal(outcome.error), failed=told.state is TrialState.FAIL)
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
+        """Runs on the storage lane: all that is written of an end is one job."""
+        told = self.door.tell(trial, outcome)
+        if told.state is TrialState.FAIL and self.options.retries and self._fatal(outcome.error) is None:
+            self.door.retry(told, self.options.retries)
+        if self.options.show_progress_bar:
+            self._best = self.door.best_value()
+        return told
 
     async def _evaluate(self, trial: Trial) -> Outcome:
         call = Call(objective=self.options.objective, trial=trial, lane=self.lanes.storage)

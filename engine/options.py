@@ -54,6 +54,15 @@ def seconds(name: str, value: float | None) -> float | None:
     return float(value)
 
 
+def share(name: str, value: float | None) -> float | None:
+    """A number from 0 to below 1, or None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise UsageError(f"{name} must be a number from 0 to below 1 or None, not {value!r}")
+    return float(value)
+
+
 def function(name: str, value: F) -> F:
     """Something callable."""
     if not callable(value):

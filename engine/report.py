@@ -13,11 +13,15 @@ from .study import LLM_ATTRIBUTE
 class RunReport:
     """What one call of `optimize_async` did.
 
-    `stop_reason`: "n_trials", "timeout", "stop" (`study.stop()`), "budget" or "exhausted" (a finite search space).
-    `seconds` is the wall time; `utilization` the share of worker seconds that evaluated something, from the first
-    launch to the last end (None if nothing ran); `throughput` is in trials per second. `tokens` are prompt and
-    completion tokens; `cost` is in US dollars, None as soon as one call's is unknown. `left_over` proposals were ready
-    or being computed when the run stopped, and were not evaluated.
+    `stop_reason`: "n_trials", "timeout", "stop" (`study.stop()`), "budget", "exhausted" (a finite search space) or
+    "max_failure_rate". `seconds` is the wall time; `utilization` the share of worker seconds that evaluated something,
+    from the first launch to the last end (None if nothing ran); `throughput` is in trials per second. `tokens` are
+    prompt and completion tokens; `cost` is in US dollars, None as soon as one call's is unknown. `left_over` proposals
+    were ready or being computed when the run stopped, and were not evaluated.
+
+    Where the time went, in seconds summed over workers and asks: `llm_seconds` the model's own latency,
+    `limiter_seconds` what asking took beyond it (limits, retries, queueing), `storage_seconds` creating and telling
+    trials, `objective_seconds` evaluating, `idle_seconds` what is left of the workers' time.
     """
 
     n_complete: int
@@ -34,6 +38,11 @@ class RunReport:
     repairs: int
     duplicates: int
     left_over: int
+    llm_seconds: float
+    limiter_seconds: float
+    storage_seconds: float
+    objective_seconds: float
+    idle_seconds: float
 
     def __str__(self) -> str:
         busy = "-" if self.utilization is None else f"{self.utilization:.0%}"
@@ -46,16 +55,26 @@ class RunReport:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """Trials finished, LLM calls, tokens and US dollars (None when unknown) so far."""
+
+    finished: int
+    calls: int
+    tokens: int
+    cost: float | None
+
+
 class Tally:
     """The counters behind a `RunReport`; times are readings of one monotonic clock, in seconds."""
 
     def __init__(self, *, started: float, n_workers: int) -> None:
-        self._started = started
+        self.began = started
         self._n_workers = n_workers
         self._states = dict.fromkeys((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), 0)
         self._first_launch: float | None = None
         self._last_end = started
-        self._busy = 0.0
+        self._busy = self._stored = self._asked = self._llm = 0.0
         self._calls = self._tokens = self._reasks = self._repairs = self._duplicates = 0
         self._cost: float | None = 0.0
 
@@ -69,6 +88,14 @@ class Tally:
         self._busy += seconds
         self._last_end = now
 
+    def stored(self, seconds: float) -> None:
+        """A worker waited for the storage."""
+        self._stored += seconds
+
+    def asked(self, seconds: float) -> None:
+        """A proposal was computed, or failed."""
+        self._asked += seconds
+
     def told(self, trial: FrozenTrial) -> None:
         """A trial of this run is finished."""
         self._states[trial.state] += 1
@@ -79,6 +106,7 @@ class Tally:
         if not provenance:
             return
         usage = provenance.get("usage") or {}
+        self._llm += provenance.get("latency", 0.0)
         self._calls += provenance.get("calls", 0)
         self._tokens += usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
         self._reasks += provenance.get("reasks", 0)
@@ -89,7 +117,7 @@ class Tally:
 
     def report(self, *, now: float, stop_reason: str, left_over: int) -> RunReport:
         """The record of the whole run."""
-        seconds = now - self._started
+        seconds = now - self.began
         finished = sum(self._states.values())
         return RunReport(
             n_complete=self._states[TrialState.COMPLETE],
@@ -106,9 +134,22 @@ class Tally:
             repairs=self._repairs,
             duplicates=self._duplicates,
             left_over=left_over,
+            llm_seconds=self._llm,
+            limiter_seconds=max(0.0, self._asked - self._llm),
+            storage_seconds=self._stored,
+            objective_seconds=self._busy,
+            idle_seconds=max(0.0, self._worker_seconds() - self._busy - self._stored),
         )
 
+    def _worker_seconds(self) -> float:
+        first = self._last_end if self._first_launch is None else self._first_launch
+        return self._n_workers * (self._last_end - first)
+
     def _utilization(self) -> float | None:
-        if self._first_launch is None or self._last_end <= self._first_launch:
-            return None
-        return min(1.0, self._busy / (self._n_workers * (self._last_end - self._first_launch)))
+        available = self._worker_seconds()
+        return min(1.0, self._busy / available) if available > 0 else None
+
+    @property
+    def status(self) -> Spending:
+        """What was finished and spent so far."""
+        return Spending(finished=sum(self._states.values()), calls=self._calls, tokens=self._tokens, cost=self._cost)

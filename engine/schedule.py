@@ -14,15 +14,21 @@ from .errors import BudgetExhaustedError, ProposalError, SpaceExhausted
 
 C = TypeVar("C")
 
+RATE_FROM = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run was asked to do. `n_trials` None: until something else ends it."""
+    """What a run was asked to do. `n_trials` None: until something else ends it.
+
+    `max_failure_rate` is the share of failed trials above which the run ends, looked at from `RATE_FROM` trials on.
+    """
 
     n_workers: int
     n_trials: int | None = None
     prefetch: int = 0
     max_failed_proposals: int = 3
+    max_failure_rate: float | None = None
 
 
 # -- events
@@ -51,6 +57,7 @@ class Finished:
     """A launched trial was told. `error`: its objective raised something that ends the run."""
 
     error: BaseException | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,8 @@ class Schedule:
         self._running = 0
         self._launched = 0
         self._left_over = 0
+        self._finished = 0
+        self._failed = 0
         self._failed_in_row = 0
 
     def statistics(self) -> ScheduleStatistics:
@@ -163,17 +172,26 @@ class Schedule:
                     self._left_over += 1  # cancelled by the stop, or failed while it drained
                 else:
                     return [*self._judge(error), *self._fill()]
-            case Finished(error):
+            case Finished(error, failed):
                 self._running -= 1
-                if error is not None:
-                    return [*self._judge(error), *self._fill()]
-                self._failed_in_row = 0
+                return [*self._ended(error, failed), *self._fill()]
             case Missed():
                 self._running -= 1
                 self._launched -= 1
             case StopRequested():
                 return [*self._request(event), *self._fill()]
         return list(self._fill())
+
+    def _ended(self, error: BaseException | None, failed: bool) -> Iterator[Action]:
+        self._finished += 1
+        self._failed += failed
+        if error is not None:
+            yield from self._judge(error)
+            return
+        self._failed_in_row = 0
+        rate = self.plan.max_failure_rate
+        if rate is not None and self._finished >= RATE_FROM and self._failed > rate * self._finished:
+            yield from self._request(StopRequested("max_failure_rate"))
 
     def _judge(self, error: BaseException) -> Iterator[Action]:
         match error:

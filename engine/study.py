@@ -19,6 +19,8 @@ from .records import EMPTY, Outcome, Proposal, SearchSpace
 
 _claiming = threading.Lock()  # one claim at a time in a process: SQLite would give one WAITING trial to two
 
+_NOTHING_SPENT = {"calls": 0, "reasks": 0, "repairs": [], "usage": None, "latency": 0.0}
+
 LLM_ATTRIBUTE = "llm"
 FAILURE_ATTRIBUTE = "failure"
 
@@ -187,6 +189,35 @@ class StudyDoor:
         self.unassign(trial.number)
         self.refresh()
         return told
+
+    def retry(self, trial: FrozenTrial, retries: int) -> bool:
+        """Enqueue a failed trial's configuration anew unless it was tried `retries` times; says whether it did.
+
+        The system attributes are those of Optuna's own `RetryFailedTrialCallback`.
+        """
+        history = [*trial.system_attrs.get("retry_history", ()), trial.number]
+        if len(history) > retries:
+            return False
+        attributes = {"failed_trial": history[0], **trial.system_attrs, "retry_history": history}
+        llm = trial.user_attrs.get(LLM_ATTRIBUTE)
+        repeated = {LLM_ATTRIBUTE: {**llm, **_NOTHING_SPENT}} if llm else {}
+        self.study.add_trial(
+            create_trial(
+                state=TrialState.WAITING,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs=repeated,
+                system_attrs=attributes,
+            )
+        )
+        return True
+
+    def best_value(self) -> float | None:
+        """The best value of the study, None while no trial is complete."""
+        try:
+            return self.study.best_value
+        except ValueError:
+            return None
 
     def _attribute(self, proposal: Proposal, run: str | None) -> Mapping[str, Any]:
         if not proposal.provenance:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "optuna_llm"
 FOLDERS = ("engine", "samplers", "workers")
 ALLOWED_SIBLINGS = {"engine": {"engine"}, "samplers": {"samplers", "engine"}, "workers": {"workers", "engine"}}
-ENGINE_LIBRARIES = {"optuna", "anyio"}
+ENGINE_LIBRARIES = {"optuna", "anyio", "tqdm"}  # tqdm is Optuna's own progress bar
 LAZY_ADAPTERS = {"samplers/client/litellm_client.py", "samplers/client/local.py"}
 LONGEST_MODULE = 400
 

@@ -451,6 +451,96 @@ async def test_the_report_adds_up() -> None:
     assert "4 complete" in str(report)
 
 
+async def test_a_thread_over_its_time_is_told() -> None:
+    told = threading.Event()
+
+    def patient(trial: Any) -> float:
+        if trial.cancelled.wait(30):
+            told.set()
+        return 1.0
+
+    study = optuna.create_study(sampler=sampler())
+    await optimize_async(study, patient, n_trials=1, search_space=SPACE, trial_timeout=0.05)
+    assert await anyio.to_thread.run_sync(told.wait, 10)
+
+
+async def test_a_failed_trial_is_tried_again_with_the_same_configuration_and_no_call() -> None:
+    model = SchemaModel()
+
+    async def flaky(trial: AsyncTrial) -> float:
+        if trial.number in (0, 1):
+            raise OSError("flaky")
+        return 1.0
+
+    study = optuna.create_study(sampler=sampler(model))
+    report = await optimize_async(study, flaky, n_trials=4, search_space=SPACE, catch=OSError, retries=2)
+    assert (report.n_failed, report.n_complete) == (2, 2)
+    assert [trial.params for trial in study.trials[:3]] == [study.trials[0].params] * 3
+    assert study.trials[2].system_attrs["failed_trial"] == 0
+    assert study.trials[2].system_attrs["retry_history"] == [0, 1]
+    assert len(model.requests) == report.llm_calls == 2
+    assert study.trials[1].user_attrs["llm"]["model"] == "test-model"
+
+
+async def test_a_configuration_that_always_fails_is_given_up_after_its_retries() -> None:
+    async def broken(trial: AsyncTrial) -> float:
+        raise OSError("broken")
+
+    study = optuna.create_study(sampler=sampler())
+    await optimize_async(study, broken, n_trials=6, search_space=SPACE, catch=OSError, retries=1)
+    configurations = [tuple(trial.params.items()) for trial in study.trials]
+    assert [configurations.count(one) for one in configurations] == [2] * 6
+
+
+async def test_too_many_failures_end_the_run() -> None:
+    async def half(trial: AsyncTrial) -> float:
+        if trial.number % 2:
+            raise OSError("odd")
+        return 1.0
+
+    for rate, expected in [(0.3, "max_failure_rate"), (0.6, "n_trials")]:
+        study = optuna.create_study(sampler=sampler())
+        report = await optimize_async(
+            study, half, n_trials=12, search_space=SPACE, catch=OSError, max_failure_rate=rate
+        )
+        assert report.stop_reason == expected
+
+
+async def test_prefetched_proposals_know_how_stale_they_are_and_what_is_left_over_is_counted() -> None:
+    study = optuna.create_study(sampler=sampler())
+
+    async def objective(trial: AsyncTrial) -> float:
+        while trial.number < 9 and asked.n < min(trial.number + 4, 10):  # the next proposals are computed meanwhile
+            await anyio.lowlevel.checkpoint()
+        if trial.number == 5:
+            trial.study.stop()
+        return 1.0
+
+    class Counting(SchemaModel):
+        n = 0
+
+        def __call__(self, request: Any) -> Any:
+            self.n += 1
+            return super().__call__(request)
+
+    asked = Counting()
+    study = optuna.create_study(sampler=sampler(asked))
+    report = await optimize_async(study, objective, n_trials=10, search_space=SPACE, prefetch=3)
+    assert report.stop_reason == "stop"
+    assert len(study.trials) == 6
+    assert report.left_over == len(asked.requests) - 6 - report.reasks
+    assert [trial.user_attrs["llm"]["staleness"] for trial in study.trials[3:]] == [3, 3, 3]
+
+
+async def test_the_time_of_a_run_is_accounted_for() -> None:
+    study = optuna.create_study(sampler=sampler())
+    report = await optimize_async(study, score, n_trials=8, n_workers=2, search_space=SPACE)
+    assert report.llm_seconds == pytest.approx(8 * 0.25)  # as the model of the tests says
+    split = report.objective_seconds + report.storage_seconds + report.idle_seconds
+    assert 0 < report.objective_seconds < split
+    assert report.limiter_seconds >= 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -460,6 +550,8 @@ async def test_the_report_adds_up() -> None:
         ({"timeout": 0}, "timeout must be a positive number"),
         ({"trial_timeout": float("nan")}, "trial_timeout"),
         ({"prefetch": -1}, "prefetch"),
+        ({"retries": -1}, "retries"),
+        ({"max_failure_rate": 1.5}, "max_failure_rate must be a number from 0 to below 1"),
         ({"max_failed_proposals": 0}, "max_failed_proposals"),
         ({"search_space": {}}, "search_space is empty"),
         ({"search_space": {"x": (0, 1)}}, "'x' is .* not an Optuna distribution"),

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from optuna_llm.engine.errors import BudgetExhaustedError, ProposalError
+from optuna_llm.engine.errors import BudgetExhaustedError, ProposalError, SpaceExhausted
 from optuna_llm.engine.schedule import (
     Action,
     Discard,
@@ -199,6 +199,28 @@ def test_a_proposal_without_content_does_not_end_a_row_of_failures() -> None:
     schedule.handle(Finished(ProposalError("second")))
     assert schedule.done
     assert isinstance(schedule.error, ProposalError)
+
+
+def test_too_many_failures_stop_from_the_fifth_trial_on() -> None:
+    schedule = Schedule(Plan(n_workers=1, max_failure_rate=0.5))
+    schedule.start()
+    for number, failed in enumerate([True, True, True, True]):
+        schedule.handle(Proposed(number))
+        schedule.handle(Finished(failed=failed))
+    assert schedule.stop_reason is None
+    schedule.handle(Proposed("fifth"))
+    schedule.handle(Finished(failed=False))
+    assert schedule.stop_reason == "max_failure_rate"
+
+
+def test_an_exhausted_space_evaluates_what_is_under_way() -> None:
+    schedule = Schedule(Plan(n_workers=2))
+    schedule.start()
+    schedule.handle(Proposed("a"))
+    schedule.handle(ProposingFailed(SpaceExhausted()))
+    schedule.handle(Finished())
+    assert schedule.done
+    assert (schedule.stop_reason, schedule.error) == ("exhausted", None)
 
 
 def test_an_exhausted_budget_evaluates_what_is_being_proposed() -> None:

@@ -13,7 +13,15 @@ from ..engine.asking import Asker
 from ..engine.errors import UsageError
 from ..engine.lanes import Lanes
 from ..engine.loop import Options, Run
-from ..engine.options import at_least, exceptions, function, is_coroutine_function, require_single_objective, seconds
+from ..engine.options import (
+    at_least,
+    exceptions,
+    function,
+    is_coroutine_function,
+    require_single_objective,
+    seconds,
+    share,
+)
 from ..engine.protocols import Proposer, Workers
 from ..engine.records import Objective
 from ..engine.report import RunReport
@@ -34,9 +42,12 @@ async def optimize_async(
     workers: Workers | None = None,
     prefetch: int = 0,
     trial_timeout: float | None = None,
+    retries: int = 0,
     catch: Iterable[type[BaseException]] | type[BaseException] = (),
     callbacks: Iterable[Callable[[Study, FrozenTrial], Any]] | None = (),
+    max_failure_rate: float | None = None,
     max_failed_proposals: int = 3,
+    show_progress_bar: bool = False,
 ) -> RunReport:
     """Run a study with several workers at once; returns when the run ended and every trial of it is told.
 
@@ -46,8 +57,10 @@ async def optimize_async(
     stops asking and lets running trials finish; `trial_timeout` (seconds) fails the trial and never the run.
     `search_space` sets all parameters at the ask, as `fixed_distributions` of `Study.ask` does. `prefetch` more
     proposals are computed while all workers are busy. An exception of the objective fails its trial, and ends the run
-    unless it is one of `catch`. `callbacks` get the study and the finished trial, one at a time.
-    `max_failed_proposals` in a row end the run. Works with any Optuna sampler.
+    unless it is one of `catch`. A trial that fails without ending the run is enqueued anew up to `retries` times; the
+    retries count as trials. `callbacks` get the study and the finished trial, one at a time. The run ends when more
+    than `max_failure_rate` of its trials (a share, looked at from the fifth trial on) have failed, or after
+    `max_failed_proposals` in a row. Works with any Optuna sampler.
 
     Raises `UsageError` before anything runs; the objective's exception, `ProposalError` and client errors after the
     trials that were running are finished and told.
@@ -64,11 +77,14 @@ async def optimize_async(
             n_trials=None if n_trials is None else at_least("n_trials", n_trials, 0),
             prefetch=at_least("prefetch", prefetch, 0),
             max_failed_proposals=at_least("max_failed_proposals", max_failed_proposals, 1),
+            max_failure_rate=share("max_failure_rate", max_failure_rate),
         ),
         timeout=seconds("timeout", timeout),
         trial_timeout=seconds("trial_timeout", trial_timeout),
         catch=exceptions(catch),
         callbacks=[function("callbacks", callback) for callback in callbacks or ()],
+        retries=at_least("retries", retries, 0),
+        show_progress_bar=show_progress_bar,
     )
     door = proposer.door(study) if proposer is not None else StudyDoor(study)
     with Lanes(door) as lanes, stoppable(study):

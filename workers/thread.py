@@ -1,6 +1,7 @@
 """Plain functions run in daemon threads, one for each running trial."""
 
 import contextvars
+import threading
 from typing import Any
 
 from optuna import Trial
@@ -14,8 +15,9 @@ from ..engine.threads import JobThread
 class ThreadWorkers:
     """Runs plain objectives with a plain `optuna.Trial`; `slots` is the number of workers, if it matters.
 
-    A thread cannot be killed: when a trial is cancelled its thread is abandoned, ends with the objective, and never
-    keeps the process alive.
+    A thread cannot be killed: when a trial is cancelled or over its time, its thread is told and abandoned. It ends
+    with the objective, and never keeps the process alive. An objective that wants to know looks at
+    `trial.cancelled`, a `threading.Event`.
     """
 
     def __init__(self, slots: int | None = None) -> None:
@@ -30,9 +32,12 @@ class ThreadWorkers:
         """Call the objective in a thread of its own."""
         thread = self._idle.pop() if self._idle else self._start()
         context = contextvars.copy_context()
+        cancelled = threading.Event()
+        vars(call.trial)["cancelled"] = cancelled
         try:
             outcome = await thread.run(context.run, evaluate, call.objective, call.trial)
         except BaseException:
+            cancelled.set()
             thread.close()
             raise
         self._idle.append(thread)
