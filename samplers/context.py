@@ -12,7 +12,8 @@ from ..engine.errors import UsageError
 from ..engine.history import Snapshot
 from ..engine.records import EMPTY
 from ..engine.study import FAILURE_ATTRIBUTE
-from .digest import Digest, Row, cells
+from .digest import Digest, Row
+from .flight import Flight
 from .notation import clean
 from .text import quoted, scrub
 
@@ -71,11 +72,11 @@ class Context:
     others_asking: int
 
 
-def build_context(snapshot: Snapshot, digest: Digest, policy: ContextPolicy) -> Context:
-    """What a prompt shows of the study; `digest` may be new or have seen earlier snapshots."""
+def build_context(snapshot: Snapshot, digest: Digest, flight: Flight, policy: ContextPolicy) -> Context:
+    """What a prompt shows of the study; `digest` and `flight` may be new or have seen earlier snapshots."""
     digest.update(snapshot.finished)
     first = first_shown(len(digest.rows), policy.history)
-    in_flight = in_flight_rows(snapshot, digest.names)
+    in_flight = tuple(entry.row for entry in flight.update(snapshot))
     return Context(
         names=digest.names,
         direction=digest.direction,
@@ -98,25 +99,6 @@ def first_shown(n_finished: int, limit: int) -> int:
     """Index of the first finished trial shown; grows in blocks, so that it follows from the count alone."""
     surplus = n_finished - limit
     return 0 if surplus <= 0 else min(n_finished, math.ceil(surplus / BLOCK) * BLOCK)
-
-
-def in_flight_rows(snapshot: Snapshot, names: Sequence[str]) -> tuple[Row, ...]:
-    """Running trials that have parameters, then accepted proposals that are no trials yet."""
-    rows = []
-    for trial in snapshot.running:
-        assigned = snapshot.assigned.get(trial.number)
-        params, distributions = trial.params, trial.distributions
-        if assigned is not None:
-            params = {**assigned.params, **params}
-            distributions = {**assigned.distributions, **distributions}
-        if params:
-            row = Row(number=trial.number, result="running", cells=cells(params, distributions, names))
-            rows.append(row)
-    for proposal in snapshot.reserved:
-        if proposal.params:
-            shown = cells(proposal.params, proposal.distributions, names)
-            rows.append(Row(number=None, result="reserved", cells=shown))
-    return tuple(rows)
 
 
 def failure_lines(failed: Sequence[FrozenTrial], policy: ContextPolicy) -> tuple[tuple[int, str], ...]:

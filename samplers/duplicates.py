@@ -6,14 +6,13 @@ Two are duplicates if they have the same parameters, all discrete values are equ
 
 import bisect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from ..engine.history import Snapshot
 from ..engine.records import Params, SearchSpace
 
 TOLERANCE = 1e-3
@@ -107,17 +106,19 @@ class Clash:
         return f"the configuration is the same as that of trial {self.number}, which {state}"
 
 
-def find_clash(params: Params, snapshot: Snapshot, index: Index, *, union: bool = False) -> Clash | None:
+def find_clash(
+    params: Params, flying: Iterable["Flying"], finished: Sequence[FrozenTrial], index: Index, *, union: bool = False
+) -> Clash | None:
     """What `params` repeat of the finished, running and reserved configurations.
 
     `union`: a trial suggests only a part of the parameters, so `params` repeat every finished trial that agrees with
     them on all that it suggested.
     """
     wanted = point(params, index.space)
-    for number, other in in_flight(snapshot, index.space):
-        if wanted.near(other):
-            return Clash(number=number, in_flight=True)
-    index.update(snapshot.finished)
+    for other in flying:
+        if wanted.near(other.point):
+            return Clash(number=other.number, in_flight=True)
+    index.update(finished)
     for shape in [tuple(params), *(sorted(index.shapes) if union else ())]:
         if params.keys() >= {*shape}:
             number = index.find(point({name: params[name] for name in shape}, index.space))
@@ -126,27 +127,24 @@ def find_clash(params: Params, snapshot: Snapshot, index: Index, *, union: bool 
     return None
 
 
-def in_flight(snapshot: Snapshot, space: SearchSpace) -> Iterator[tuple[int | None, Point]]:
-    """Number and point of what runs, and of what is reserved."""
-    for trial in snapshot.running:
-        assigned = snapshot.assigned.get(trial.number)
-        params = trial.params if assigned is None else {**assigned.params, **trial.params}
-        if params:
-            yield trial.number, point(params, space)
-    for proposal in snapshot.reserved:
-        if proposal.params:
-            yield None, point(proposal.params, space)
-
-
-def exhausted(snapshot: Snapshot, index: Index) -> bool:
+def exhausted(flying: Sequence["Flying"], finished: Sequence[FrozenTrial], index: Index) -> bool:
     """Whether every configuration of a finite space is finished or in flight."""
     total = size(index.space)
-    if math.isinf(total) or total > len(snapshot.finished) + len(snapshot.running) + len(snapshot.reserved):
+    if total > len(finished) + len(flying):
         return False
-    index.update(snapshot.finished)
-    flying = {other.discrete for _, other in in_flight(snapshot, index.space)}
-    complete = {key for key in index.discrete_points | flying if len(key) == len(index.space)}
-    return len(complete) >= total
+    index.update(finished)
+    seen = index.discrete_points | {other.point.discrete for other in flying}
+    return sum(len(key) == len(index.space) for key in seen) >= total
+
+
+class Flying(Protocol):
+    """A configuration in flight: its trial's number, None while it is only reserved."""
+
+    @property
+    def number(self) -> int | None: ...
+
+    @property
+    def point(self) -> Point: ...
 
 
 def _scaled(value: float, distribution: FloatDistribution) -> float:

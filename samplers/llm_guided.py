@@ -26,6 +26,7 @@ from .context import ContextPolicy
 from .digest import Digest
 from .discovery import Discovery
 from .duplicates import Index
+from .flight import Flight
 from .prompt import Subject
 from .proposing import Memory, Question, propose
 from .space import Space, conform, make_space
@@ -306,9 +307,13 @@ class _Desk:
         """The memory for one space; only used on the LLM loop."""
         memory = self._memories.get(space)
         if memory is None:
-            digest = Digest(tuple(space.distributions), self.door.study.direction)
-            memory = Memory(latest=self.door.snapshot, digest=digest, index=Index(space.distributions))
-            self._memories[space] = memory
+            known = space.distributions
+            memory = self._memories[space] = Memory(
+                latest=self.door.snapshot,
+                digest=Digest(tuple(known), self.door.study.direction),
+                flight=Flight(known),
+                index=Index(known),
+            )
         return memory
 
 

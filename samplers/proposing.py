@@ -15,6 +15,7 @@ from .client.protocol import Client, Reply, Request
 from .context import Context, ContextPolicy, build_context
 from .digest import Digest
 from .duplicates import Clash, Index, exhausted, find_clash
+from .flight import Flight
 from .prompt import Message, Subject, render, render_reask
 from .provenance import Spent, provenance
 from .reply import parse
@@ -54,7 +55,17 @@ class Memory:
 
     latest: Callable[[], Snapshot]
     digest: Digest
+    flight: Flight
     index: Index
+
+    def clash(self, params: Params, *, union: bool) -> Clash | None:
+        """What `params` repeat, at this moment."""
+        snapshot = self.latest()
+        return find_clash(params, self.flight.update(snapshot), snapshot.finished, self.index, union=union)
+
+    def exhausted(self, snapshot: Snapshot) -> bool:
+        """Whether a finite space holds nothing new."""
+        return exhausted(self.flight.update(snapshot), snapshot.finished, self.index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +86,11 @@ async def propose(question: Question, client: Client, memory: Memory, name: str)
     `name` is the model's, for provenance and errors. Nothing is asked if there is nothing to choose.
     """
     snapshot = memory.latest()
-    context = build_context(snapshot, memory.digest, question.policy)
+    context = build_context(snapshot, memory.digest, memory.flight, question.policy)
     exchange = _Exchange(question=question, context=context, seen=len(snapshot.finished), name=name)
     if question.space.fixed.keys() == question.space.distributions.keys():
         return exchange.proposal(Verdict(conformed=conform({}, question.space)))
-    anew = not question.fixed and not exhausted(snapshot, memory.index)
+    anew = not question.fixed and not memory.exhausted(snapshot)
     if question.to_the_end and not question.fixed and not anew:
         raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
     messages: list[Message] = render(context, question.space, question.subject, question.fixed)
@@ -107,7 +118,7 @@ def _compared(verdict: Verdict, memory: Memory, union: bool) -> Verdict:
     """A configuration that the study has already is a violation, until there are no re-asks left."""
     assert verdict.conformed is not None
     assert verdict.conformed.params is not None
-    clash = find_clash(verdict.conformed.params, memory.latest(), memory.index, union=union)
+    clash = memory.clash(verdict.conformed.params, union=union)
     if clash is None:
         return verdict
     advice = "give a different one: change a choice, or a number by more than a thousandth of its range"

@@ -15,6 +15,7 @@ from optuna_llm import ContextPolicy, Proposal, UsageError
 from optuna_llm.engine.history import History, Snapshot
 from optuna_llm.samplers.context import BLOCK, build_context, first_shown
 from optuna_llm.samplers.digest import Digest
+from optuna_llm.samplers.flight import Flight
 from optuna_llm.samplers.prompt import Subject, render
 from optuna_llm.samplers.space import make_space
 
@@ -44,7 +45,7 @@ def context_of(trials: Sequence[FrozenTrial], policy: ContextPolicy | None = Non
     history = History()
     history.extend(trials)
     snapshot = Snapshot(finished=history.finished, running=history.running)
-    return build_context(snapshot, Digest(tuple(SPACE), direction), policy or ContextPolicy())
+    return build_context(snapshot, Digest(tuple(SPACE), direction), Flight(SPACE), policy or ContextPolicy())
 
 
 def test_rows_hold_number_result_and_values_in_the_notation_of_their_column() -> None:
@@ -87,7 +88,7 @@ def test_foreign_failures_without_a_record_are_shown_as_such() -> None:
 def test_running_trials_and_reservations_are_in_flight() -> None:
     proposal = Proposal(params=PARAMS, distributions=SPACE)
     snapshot = Snapshot(running=(trial(4, TrialState.RUNNING),), reserved=(proposal,))
-    rows = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), ContextPolicy()).in_flight
+    rows = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), Flight(SPACE), ContextPolicy()).in_flight
     assert [(row.number, row.result) for row in rows] == [(4, "running"), (None, "reserved")]
 
 
@@ -95,7 +96,7 @@ def test_a_running_trial_without_values_shows_those_it_was_assigned() -> None:
     bare = create_trial(state=TrialState.RUNNING)
     bare.number = 7
     snapshot = Snapshot(running=(bare,), assigned={7: Proposal(params=PARAMS, distributions=SPACE)})
-    (row,) = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), ContextPolicy()).in_flight
+    (row,) = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), Flight(SPACE), ContextPolicy()).in_flight
     assert (row.number, row.cells) == (7, ("0.01235", "0.3", "3", "null"))
 
 
@@ -116,11 +117,11 @@ def test_a_grown_digest_gives_the_same_bytes_as_a_rebuild(drawn: list[Any], cuts
     policy = ContextPolicy(history=20)
     grown = Digest(tuple(SPACE), MINIMIZE)
     for cut in sorted(cuts):
-        build_context(Snapshot(finished=tuple(trials[:cut])), grown, policy)
+        build_context(Snapshot(finished=tuple(trials[:cut])), grown, Flight(SPACE), policy)
     whole = Snapshot(finished=tuple(trials))
     space = make_space(SPACE)
     texts = [
-        render(build_context(whole, digest, policy), space, Subject(task="t"))
+        render(build_context(whole, digest, Flight(SPACE), policy), space, Subject(task="t"))
         for digest in (grown, Digest(tuple(SPACE), MINIMIZE))
     ]
     assert texts[0] == texts[1]
@@ -141,3 +142,29 @@ def test_a_policy_refuses_what_is_no_count(field: str) -> None:
         ContextPolicy(**{field: -1})
     with pytest.raises(UsageError, match="failure_text"):
         ContextPolicy(failure_text="all")  # type: ignore[arg-type]
+
+
+flying = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, len(SPACE)), st.booleans()), max_size=6, unique_by=lambda item: item[0]
+)
+
+
+@given(st.lists(flying, min_size=1, max_size=6), st.lists(st.integers(0, 3), max_size=6))
+def test_a_flight_that_changed_equals_a_fresh_one(moments: list[Any], reserved: list[int]) -> None:
+    proposals = [Proposal(params={**PARAMS, "layers": 2 * n + 1}, distributions=SPACE) for n in range(4)]
+    grown = Flight(SPACE)
+    for moment, trials in enumerate(moments):
+        running = []
+        for number, count, _ in sorted(trials):
+            shown = dict(list(PARAMS.items())[:count])
+            made = create_trial(
+                state=TrialState.RUNNING, params=shown, distributions={name: SPACE[name] for name in shown}
+            )
+            made.number = number
+            running.append(made)
+        snapshot = Snapshot(
+            running=tuple(running),
+            reserved=tuple(proposals[n] for n in sorted(set(reserved[moment:]))),
+            assigned={number: proposals[0] for number, _, assigned in trials if assigned},
+        )
+        assert grown.update(snapshot) == Flight(SPACE).update(snapshot)
