@@ -358,13 +358,23 @@ async def test_what_an_enqueued_trial_leaves_open_is_proposed_given_the_rest() -
     assert set(study.trials[0].params) == set(SPACE)
 
 
-@pytest.mark.parametrize("name", ["RandomSampler", "TPESampler", "QMCSampler"])
+@pytest.mark.parametrize("name", ["RandomSampler", "TPESampler", "QMCSampler", "CmaEsSampler"])
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 async def test_any_sampler_runs_on_the_same_engine(name: str) -> None:
     study = optuna.create_study(sampler=getattr(optuna.samplers, name)(seed=1))
     report = await optimize_async(study, score, n_trials=30, n_workers=4, search_space=SPACE)
     assert report.n_complete == 30
     assert all(set(trial.params) == set(SPACE) for trial in study.trials)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+async def test_partial_fixed_sampler_around_ours_runs_on_the_engine() -> None:
+    model = SchemaModel()
+    study = optuna.create_study(sampler=optuna.samplers.PartialFixedSampler({"layers": 5}, sampler(model)))
+    report = await optimize_async(study, score, n_trials=6, n_workers=3, search_space=SPACE)
+    assert report.n_complete == 6
+    assert {trial.params["layers"] for trial in study.trials} == {5}
+    assert all("layers" not in request.schema["properties"] for request in model.requests)
 
 
 async def test_a_grid_that_is_exhausted_ends_the_run() -> None:
