@@ -8,14 +8,12 @@ from anyio import CancelScope
 from optuna import Study, Trial
 from optuna.distributions import BaseDistribution
 
-from .asking import Asker, Candidate, Enqueued
+from .asking import Asker, Candidate
 from .errors import UsageError, unwrapped
 from .lanes import Lanes
-from .options import at_least, check_search_space, require_single_objective, same_space
+from .options import at_least, require_single_objective
 from .outcome import failed
-from .protocols import Proposer
-from .records import SearchSpace
-from .study import StudyDoor
+from .source import resolve_source, resolve_space
 
 
 async def ask_async(
@@ -29,56 +27,48 @@ async def ask_async(
     """
     require_single_objective(study)
     at_least("n", n, 1)
-    proposer = study.sampler if isinstance(study.sampler, Proposer) else None
-    space = resolve_space(search_space, proposer)
-    door = proposer.door(study) if proposer is not None else StudyDoor(study)
-    with Lanes(door) as lanes:
-        asker = Asker(door=door, proposer=proposer, lanes=lanes, search_space=space, run=uuid.uuid4().hex[:12])
+    source = resolve_source(study)
+    space = resolve_space(search_space, source.proposer)
+    with Lanes(source.door) as lanes:
+        if source.proposer is None:
+            return [await lanes.helper.run(source.door.ask, space) for _ in range(n)]
+        if not (space or source.proposer.search_space or (await lanes.refresh()).space):
+            raise UsageError("no parameter is known yet: pass search_space= to ask_async or to the sampler")
+        run = uuid.uuid4().hex[:12]
+        asker = Asker(
+            door=source.door,
+            proposer=source.proposer,
+            lanes=lanes,
+            search_space=space,
+            run=run,
+            fixed=source.fixed,
+        )
         return await _ask_batch(asker, n)
 
 
 async def _ask_batch(asker: Asker, n: int) -> list[Trial]:
     """Find all candidates before the first becomes a trial, so that a failure leaves nothing behind."""
     found: list[Candidate] = []
+    trials: list[Trial] = []
 
     async def find() -> None:
         found.append(await asker.candidate())
 
     try:
-        with unwrapped():
-            async with anyio.create_task_group() as group:
-                for _ in range(n):
-                    group.start_soon(find)
-    except BaseException:
+        while len(trials) < n:  # again for enqueued trials that somebody else took first
+            with unwrapped():
+                async with anyio.create_task_group() as group:
+                    for _ in range(n - len(trials)):
+                        group.start_soon(find)
+            with CancelScope(shield=True):
+                while found:
+                    trial = await asker.create(found.pop(0))
+                    trials += [] if trial is None else [trial]
+    except BaseException as error:
         for candidate in found:
             asker.discard(candidate)
+        with CancelScope(shield=True):
+            for trial in trials:
+                await asker.lanes.storage.run(asker.door.tell, trial, failed(error))
         raise
-    with CancelScope(shield=True):
-        trials = [await _create(asker, candidate) for candidate in found]
     return sorted(trials, key=lambda trial: trial.number)
-
-
-async def _create(asker: Asker, candidate: Candidate) -> Trial:
-    trial = await asker.create(candidate)
-    while trial is None:  # somebody else had claimed the enqueued trial
-        candidate = await asker.candidate()
-        trial = await asker.create(candidate)
-    if isinstance(candidate, Enqueued):
-        try:
-            await asker.fill_in(trial)
-        except BaseException as error:
-            await asker.lanes.storage.run(asker.door.tell, trial, failed(error))
-            raise
-    return trial
-
-
-def resolve_space(search_space: Mapping[str, BaseDistribution] | None, proposer: Proposer | None) -> SearchSpace | None:
-    """The space to fix at the ask, checked against the one that the sampler declares."""
-    if search_space is None:
-        return None
-    space = check_search_space(search_space)
-    if proposer is not None and not same_space(space, proposer.search_space):
-        raise UsageError(
-            "search_space= differs from the sampler's own search_space: give one of the two, or the same space twice"
-        )
-    return space

@@ -15,7 +15,7 @@ from .records import EMPTY, Proposal
 class Snapshot:
     """A study at one moment.
 
-    `finished` is in order of completion, then number; `running` by number; `waiting` counts the enqueued trials.
+    `finished` is in order of completion, then number; `running` and `waiting` (enqueued) by number.
     `reserved` are accepted proposals that are no trials yet; `assigned` maps a running trial's number to the proposal
     whose values it has not all suggested yet; `asking` counts the proposals being computed. `space` is the union of
     the distributions of all trials, the newest of each name, in the order in which the study first met the names.
@@ -23,7 +23,7 @@ class Snapshot:
 
     finished: tuple[FrozenTrial, ...] = ()
     running: tuple[FrozenTrial, ...] = ()
-    waiting: int = 0
+    waiting: tuple[FrozenTrial, ...] = ()
     space: Mapping[str, BaseDistribution] = field(default_factory=dict)
     reserved: tuple[Proposal, ...] = ()
     assigned: Mapping[int, Proposal] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class History:
     def __init__(self) -> None:
         self.finished: tuple[FrozenTrial, ...] = ()
         self.running: tuple[FrozenTrial, ...] = ()
-        self.waiting = 0
+        self.waiting: tuple[FrozenTrial, ...] = ()
         self.space: Mapping[str, BaseDistribution] = EMPTY
         self._open: list[int] = []
         self._seen = 0
@@ -66,7 +66,7 @@ class History:
         self._seen = len(trials)
         self._open = [trial.number for trial in pending]
         self.running = tuple(trial for trial in pending if trial.state is TrialState.RUNNING)
-        self.waiting = len(pending) - len(self.running)
+        self.waiting = tuple(trial for trial in pending if trial.state is TrialState.WAITING)
         self._append(done)
         self._meet(open_now)
 

@@ -40,7 +40,7 @@ class Lanes:
             reading = self._reading = _Reading(self.door)
             reading.future = self.storage.submit(reading)
         await wait_future(reading.future, cancel=False)
-        return self.door.snapshot()
+        return self.door.ledger.snapshot()
 
 
 class _Reading:

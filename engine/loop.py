@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,8 +12,8 @@ from optuna import Study, Trial
 from optuna.trial import FrozenTrial, TrialState
 
 from .asking import Asker, Candidate, Enqueued
-from .errors import OptunaLLMError
-from .outcome import cancelled, failed, timed_out
+from .errors import OptunaLLMError, unwrapped
+from .outcome import cancelled, timed_out
 from .progress import Progress, ProgressBar
 from .protocols import Workers
 from .records import EMPTY, Call, Objective, Outcome, Proposal
@@ -72,6 +73,18 @@ class Run:
     async def __call__(self) -> RunReport:
         """Run to the end; raises the error that ended it, after every running trial was told."""
         with self._send, self._receive:
+            try:
+                await self._conduct()
+            finally:
+                self._give_back()
+        report = self._report()
+        logger.info("Run ended: %s", report)
+        if self.schedule.error is not None:
+            raise self.schedule.error
+        return report
+
+    async def _conduct(self) -> None:
+        with unwrapped():
             async with anyio.create_task_group() as group:
                 if self.options.timeout is not None:
                     group.start_soon(self._deadline, self.options.timeout)
@@ -81,11 +94,16 @@ class Run:
                 while not self.schedule.done:
                     self._act(group, self.schedule.handle(await self._receive.receive()))
                 group.cancel_scope.cancel()  # only the deadline and the progress bar are left
-        report = self._report()
-        logger.info("Run ended: %s", report)
-        if self.schedule.error is not None:
-            raise self.schedule.error
-        return report
+
+    def _give_back(self) -> None:
+        """Nothing stays reserved of what a cancelled run had ready, or had not even looked at."""
+        for candidate in self.schedule.abandon():
+            self.asker.discard(candidate)
+        with suppress(anyio.WouldBlock):
+            while True:
+                event = self._receive.receive_nowait()
+                if isinstance(event, Proposed):
+                    self.asker.discard(event.candidate)
 
     def _act(self, group: anyio.abc.TaskGroup, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -99,7 +117,8 @@ class Run:
                     group.start_soon(self._launch, candidate)
                 case Discard(candidate):
                     self.asker.discard(candidate)
-                    self.tally.spent(getattr(candidate, "provenance", EMPTY))
+                    proposal = candidate.proposal if isinstance(candidate, Enqueued) else candidate
+                    self.tally.spent(getattr(proposal, "provenance", EMPTY))
 
     async def _deadline(self, seconds: float) -> None:
         await anyio.sleep(seconds)
@@ -160,20 +179,16 @@ class Run:
             if trial is None:
                 event = Missed()
                 return
-            event = await self._run(trial, candidate)
-        except Exception as error:
+            event = await self._run(trial)
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
             event = Finished(error)
         finally:
             self._send.send_nowait(event)
 
-    async def _run(self, trial: Trial, candidate: Candidate) -> Finished:
+    async def _run(self, trial: Trial) -> Finished:
         outcome = cancelled()
         try:
-            if isinstance(candidate, Enqueued):
-                await self.asker.fill_in(trial)
             outcome = await self._evaluate(trial)
-        except Exception as error:
-            outcome = failed(error)
         finally:
             began = anyio.current_time()
             with CancelScope(shield=True):

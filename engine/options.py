@@ -2,20 +2,13 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from optuna import Study
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    _convert_old_distribution_to_new_distribution,
-)
 
 from .errors import UsageError
-from .records import SearchSpace
+from .protocols import Workers
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,44 +65,35 @@ def function(name: str, value: F) -> F:
 
 def exceptions(value: Iterable[type[BaseException]] | type[BaseException]) -> tuple[type[BaseException], ...]:
     """The exception types of `catch`, one or several."""
-    kinds = (value,) if isinstance(value, type) else tuple(value)
+    kinds = (value,) if isinstance(value, type) else _several("catch takes exception types", value)
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise UsageError(f"catch takes exception types, not {kind!r}")
     return kinds
 
 
-def check_search_space(search_space: Mapping[str, BaseDistribution]) -> SearchSpace:
-    """A search space that Optuna and a model can work with; deprecated distributions are converted.
-
-    Raises `UsageError` naming the parameter: an empty space, a name that is no string, a value that is no
-    distribution, bounds that are not finite.
-    """
-    if not isinstance(search_space, Mapping):
-        raise UsageError(f"search_space must map names to Optuna distributions, not {type(search_space).__name__}")
-    if not search_space:
-        raise UsageError("search_space is empty: declare at least one parameter, or leave it out")
-    return {name: _check_distribution(name, distribution) for name, distribution in search_space.items()}
+def plain_functions(name: str, value: Iterable[F] | None) -> tuple[F, ...]:
+    """Functions that are called and not awaited."""
+    found = () if value is None else _several(f"{name} takes a list of functions", value)
+    for given in found:
+        if is_coroutine_function(function(name, given)):
+            raise UsageError(f"{name} must be plain functions: nothing would await {given!r}")
+    return found
 
 
-def same_space(one: SearchSpace | None, other: SearchSpace | None) -> bool:
-    """Whether two spaces agree; None agrees with everything."""
-    return one is None or other is None or dict(one) == dict(other)
+def workers_of(value: Workers) -> Workers:
+    """An object with `slots` and `run`."""
+    if isinstance(value, type) or not isinstance(value, Workers):
+        raise UsageError(f"workers must be an object such as CoroutineWorkers() or ThreadWorkers(), not {value!r}")
+    return value
 
 
-def _check_distribution(name: Any, distribution: Any) -> BaseDistribution:
-    if not isinstance(name, str):
-        raise UsageError(f"search_space: the parameter name {name!r} must be a string")
-    if not isinstance(distribution, FloatDistribution | IntDistribution | CategoricalDistribution):
-        raise UsageError(
-            f"search_space: {name!r} is {distribution!r}, which is not an Optuna distribution; "
-            "use FloatDistribution, IntDistribution or CategoricalDistribution of optuna.distributions"
-        )
-    current = _convert_old_distribution_to_new_distribution(distribution, suppress_warning=True)
-    if isinstance(current, FloatDistribution) and not all(
-        math.isfinite(bound) for bound in (current.low, current.high, current.high - current.low)
-    ):
-        raise UsageError(
-            f"search_space: {name!r} ranges from {current.low} to {current.high}; both bounds must be finite"
-        )
-    return current
+def slots_of(value: int | None) -> int | None:
+    """How many objectives run at once in one place, None if it does not matter."""
+    return None if value is None else at_least("slots", value, 1)
+
+
+def _several(wanted: str, value: Iterable[Any]) -> tuple[Any, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise UsageError(f"{wanted}, not {value!r}")
+    return tuple(value)

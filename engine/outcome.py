@@ -8,6 +8,7 @@ from optuna.exceptions import TrialPruned
 from optuna.trial import TrialState
 
 from .records import Failure, Outcome
+from .scrub import scrub
 
 MAX_MESSAGE = 500
 MAX_TRACEBACK = 2000
@@ -30,10 +31,10 @@ def pruned() -> Outcome:
 
 
 def failed(error: BaseException) -> Outcome:
-    """The objective raised."""
-    text = "".join(traceback.format_exception(error))
+    """The objective raised; what looks like a key is taken out of the record."""
+    text = scrub("".join(traceback.format_exception(error)))
     failure = Failure(
-        type=type(error).__name__, message=_clip(str(error), MAX_MESSAGE), traceback=text[-MAX_TRACEBACK:]
+        type=type(error).__name__, message=_clip(scrub(str(error)), MAX_MESSAGE), traceback=text[-MAX_TRACEBACK:]
     )
     return Outcome(state=TrialState.FAIL, failure=failure, error=error)
 

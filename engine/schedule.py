@@ -182,6 +182,13 @@ class Schedule:
                 return [*self._request(event), *self._fill()]
         return list(self._fill())
 
+    def abandon(self) -> list[Any]:
+        """Hand out the candidates that are ready, of a run that is cancelled."""
+        ready = list(self._ready)
+        self._ready.clear()
+        self._left_over += len(ready)
+        return ready
+
     def _ended(self, error: BaseException | None, failed: bool) -> Iterator[Action]:
         self._finished += 1
         self._failed += failed

@@ -1,10 +1,11 @@
 """The only door to Optuna's storage: reads become snapshots, proposals become trials, outcomes are told.
 
 Everything here blocks; the engine calls it on its storage lane. What is not public in Optuna 5 is used in this file
-alone, and pinned by tests: `study._storage`, `_study_id`, `_thread_local`, `_stop_flag`, `_pop_waiting_trial_id` and a
-trial's `_relative_params`.
+alone, and pinned by tests: `study._storage`, `_study_id`, `_thread_local`, `_stop_flag`, `_study` of filtered studies,
+and a trial's `_relative_params`.
 """
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,10 +13,12 @@ from dataclasses import asdict
 from typing import Any
 
 from optuna import Study, Trial
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from .history import History, Snapshot
-from .records import EMPTY, Outcome, Proposal, SearchSpace
+from .history import Snapshot
+from .ledger import Ledger
+from .records import Outcome, Proposal, SearchSpace
 
 _claiming = threading.Lock()  # one claim at a time in a process: SQLite would give one WAITING trial to two
 
@@ -23,104 +26,42 @@ _NOTHING_SPENT = {"calls": 0, "reasks": 0, "repairs": [], "usage": None, "latenc
 
 LLM_ATTRIBUTE = "llm"
 FAILURE_ATTRIBUTE = "failure"
+MAX_REPAIRS = 12
+
+logger = logging.getLogger("optuna_llm.engine")
 
 
 class StudyDoor:
     """One study, as this process reads and writes it; safe to use from several threads."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, ledger: Ledger | None = None) -> None:
         self.study = study
-        self._history = History()
-        self._reserved: dict[int, Proposal] = {}
-        self._assigned: dict[int, Proposal] = {}
-        self._asking = 0
-        self._lock = threading.Lock()  # guards the four above; never held across a storage call
-        self._reading = threading.Lock()  # one reading at a time, so that readings arrive in order
+        self.ledger = ledger if ledger is not None else Ledger()
 
     def __repr__(self) -> str:
-        now = self.snapshot()
+        now = self.ledger.snapshot()
         return (
             f"StudyDoor({self.study.study_name!r}, finished={len(now.finished)}, running={len(now.running)}, "
-            f"waiting={now.waiting}, reserved={len(now.reserved)})"
+            f"waiting={len(now.waiting)}, reserved={len(now.reserved)})"
         )
-
-    # -- reading
 
     def refresh(self) -> Snapshot:
         """Read the study from storage."""
-        with self._reading:
-            trials = self.study._storage.get_all_trials(self.study._study_id, deepcopy=False)
-            with self._lock:
-                self._history.extend(trials)
-                return self._snapshot()
+        with self.ledger.reading:
+            return self.ledger.extend(self.study._storage.get_all_trials(self.study._study_id, deepcopy=False))
 
-    def snapshot(self) -> Snapshot:
-        """The last reading with the reservations of this moment; touches no storage."""
-        with self._lock:
-            return self._snapshot()
-
-    def _snapshot(self) -> Snapshot:
-        history = self._history
-        return Snapshot(
-            finished=history.finished,
-            running=history.running,
-            waiting=history.waiting,
-            space=history.space,
-            reserved=tuple(self._reserved.values()),
-            assigned=dict(self._assigned) if self._assigned else EMPTY,
-            asking=self._asking,
-        )
-
-    # -- reserving
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        """Count a proposal that is being computed, so that others which are know of it."""
-        with self._lock:
-            self._asking += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._asking -= 1
-
-    def reserve(self, proposal: Proposal) -> None:
-        """Show an accepted proposal to every context until it is created or released."""
-        with self._lock:
-            self._reserved[id(proposal)] = proposal
-
-    def release(self, proposal: Proposal) -> None:
-        """Forget a reservation; it may be gone already."""
-        with self._lock:
-            self._reserved.pop(id(proposal), None)
-
-    def assign(self, proposal: Proposal, number: int) -> None:
-        """Tie a proposal to the running trial that suggests its values one by one."""
-        with self._lock:
-            self._reserved.pop(id(proposal), None)
-            self._assigned[number] = proposal
-
-    def assigned(self, number: int) -> Proposal | None:
-        """The proposal that a running trial was given, if its values are written as they are suggested."""
-        with self._lock:
-            return self._assigned.get(number)
-
-    def holds(self, proposal: Proposal) -> bool:
-        """Whether a proposal is still reserved, or its trial still runs."""
-        with self._lock:
-            return id(proposal) in self._reserved or any(proposal is other for other in self._assigned.values())
-
-    def unassign(self, number: int) -> None:
-        """Forget what `assign` tied; it may be gone already."""
-        with self._lock:
-            self._assigned.pop(number, None)
-
-    # -- writing
+    def recent(self, seconds: float) -> Snapshot:
+        """A snapshot that is at most that old: many who look at once share a reading."""
+        with self.ledger.reading:
+            if self.ledger.age < seconds:
+                return self.ledger.snapshot()
+        return self.refresh()
 
     def create(self, proposal: Proposal, *, written: bool, run: str) -> Trial:
         """Make a proposal a RUNNING trial in one storage write.
 
-        `written`: all parameters are part of that write; otherwise the trial writes each as it is suggested.
+        `written`: all parameters are part of that write; otherwise the trial writes each as it is suggested. If this
+        raises, the proposal is released and no trial is left RUNNING.
         """
         attribute = self._attribute(proposal, run)
         template = create_trial(
@@ -130,38 +71,41 @@ class StudyDoor:
             user_attrs={LLM_ATTRIBUTE: attribute} if attribute else {},
         )
         self.study._thread_local.cached_all_trials = None
-        trial_id = self.study._storage.create_new_trial(self.study._study_id, template_trial=template)
-        trial = Trial(self.study, trial_id)
-        if not written:
-            self.hand_over(trial, proposal)
-        self.refresh()
-        self.release(proposal)
+        try:
+            trial_id = self.study._storage.create_new_trial(self.study._study_id, template_trial=template)
+            with self._failing(trial_id):
+                trial = Trial(self.study, trial_id)
+                if not written:
+                    self._hand_over(trial, proposal)
+                self._look()
+        finally:
+            self.ledger.release(proposal)
         return trial
 
-    def hand_over(self, trial: Trial, proposal: Proposal) -> None:
-        """Let a trial that exists suggest a proposal's values, without asking the sampler again."""
-        trial.relative_search_space = dict(proposal.distributions)
-        trial._relative_params = dict(proposal.params)
-        self.assign(proposal, trial.number)
-
-    def complete(self, trial: Trial, search_space: SearchSpace) -> None:
-        """Suggest every name of `search_space` at once, as `study.ask(fixed_distributions=...)` does."""
-        for name, distribution in search_space.items():
-            trial._suggest(name, distribution)
-
-    def pop_waiting(self) -> Trial | None:
-        """Claim the oldest enqueued trial, now RUNNING; None if there is none left."""
+    def take(self, waiting: FrozenTrial, proposal: Proposal, search_space: SearchSpace, run: str) -> Trial | None:
+        """Make an enqueued trial RUNNING, with a proposal for what it leaves open; None if somebody else took it."""
         self.study._thread_local.cached_all_trials = None
-        with _claiming:
-            trial_id = self.study._pop_waiting_trial_id()
-        trial = None if trial_id is None else Trial(self.study, trial_id)
-        self.refresh()
+        try:
+            if not self._claimed(waiting._trial_id):
+                return None
+            with self._failing(waiting._trial_id):
+                trial = Trial(self.study, waiting._trial_id)
+                self._hand_over(trial, proposal)
+                self.record(waiting._trial_id, proposal, run)
+                self._complete(trial, search_space)
+                self._look()
+        finally:
+            self.ledger.unclaim(waiting.number)
+            self.ledger.release(proposal)
         return trial
 
-    def fixed_params(self, trial: Trial) -> Mapping[str, Any]:
-        """The values that whoever enqueued a trial fixed."""
-        fixed: Mapping[str, Any] = trial._fixed_params
-        return fixed
+    def ask(self, search_space: SearchSpace | None) -> Trial:
+        """`study.ask`, for samplers that need a trial to propose; if they raise, the trial is failed."""
+        with _claiming:
+            trial = self.study.ask()
+        with self._failing(trial._trial_id):
+            self._complete(trial, search_space or {})
+        return trial
 
     def record(self, trial_id: int, proposal: Proposal, run: str | None) -> None:
         """Write the provenance of a proposal on a trial that exists already."""
@@ -169,25 +113,22 @@ class StudyDoor:
         if attribute:
             self.study._storage.set_trial_user_attr(trial_id, LLM_ATTRIBUTE, attribute)
 
-    def ask(self, search_space: SearchSpace | None) -> Trial:
-        """`study.ask`, for samplers that need a trial to propose; if they raise, the trial is failed."""
-        with _claiming:
-            trial = self.study.ask()
-        try:
-            self.complete(trial, search_space or {})
-        except BaseException:
-            self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            raise
-        return trial
+    def settle(self, trial_id: int, number: int) -> None:
+        """A trial is about to be told: write the repairs that were made while it ran, and forget its assignment."""
+        repairs = self.ledger.close(number)
+        llm = self.study._storage.get_trial(trial_id).user_attrs.get(LLM_ATTRIBUTE) if repairs else None
+        if llm is not None:
+            known = [*llm.get("repairs", ()), *repairs]
+            self.study._storage.set_trial_user_attr(trial_id, LLM_ATTRIBUTE, {**llm, "repairs": known[:MAX_REPAIRS]})
 
     def tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
         """Store an outcome, its failure first, and return the finished trial."""
+        self.settle(trial._trial_id, trial.number)
         if outcome.failure is not None:
             self.study._storage.set_trial_user_attr(trial._trial_id, FAILURE_ATTRIBUTE, asdict(outcome.failure))
         complete = outcome.state is TrialState.COMPLETE
         told = self.study.tell(trial, outcome.value if complete else None, state=outcome.state, skip_if_finished=True)
-        self.unassign(trial.number)
-        self.refresh()
+        self._look()
         return told
 
     def retry(self, trial: FrozenTrial, retries: int) -> bool:
@@ -219,11 +160,61 @@ class StudyDoor:
         except ValueError:
             return None
 
+    def _hand_over(self, trial: Trial, proposal: Proposal) -> None:
+        """Let a trial that exists suggest a proposal's values, without asking the sampler again."""
+        trial.relative_search_space = dict(proposal.distributions)
+        trial._relative_params = dict(proposal.params)
+        self.ledger.assign(proposal, trial.number)
+
+    def _complete(self, trial: Trial, search_space: SearchSpace) -> None:
+        """Suggest every name of `search_space` at once, as `study.ask(fixed_distributions=...)` does."""
+        for name, distribution in search_space.items():
+            trial._suggest(name, distribution)
+
+    def _claimed(self, trial_id: int) -> bool:
+        with _claiming:
+            try:
+                if self.study._storage.get_trial(trial_id).state is not TrialState.WAITING:
+                    return False
+                return self.study._storage.set_trial_state_values(trial_id, state=TrialState.RUNNING)
+            except UpdateFinishedTrialError:
+                return False
+
+    @contextmanager
+    def _failing(self, trial_id: int) -> Iterator[None]:
+        """A trial whose setting up fails is failed, not left RUNNING."""
+        try:
+            yield
+        except BaseException:
+            trial = self.study._storage.get_trial(trial_id)
+            self.ledger.close(trial.number)
+            if not trial.state.is_finished():
+                self.study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+            raise
+
+    def _look(self) -> None:
+        """Read after a write: what was written stands, so a reading that fails is only late."""
+        try:
+            self.refresh()
+        except Exception:
+            logger.warning("Reading the study failed after a write to it; the next reading will show it", exc_info=True)
+
     def _attribute(self, proposal: Proposal, run: str | None) -> Mapping[str, Any]:
         if not proposal.provenance:
             return {}
-        staleness = len(self.snapshot().finished) - proposal.seen
+        staleness = len(self.ledger.snapshot().finished) - proposal.seen
         return {**proposal.provenance, "staleness": max(0, staleness), "run": run}
+
+
+def fixed_params(trial: FrozenTrial) -> Mapping[str, Any]:
+    """The values that whoever enqueued a trial gave it."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def whole(study: Study) -> Study:
+    """The study behind the filtered view that some pruners hand to samplers."""
+    behind: Study = getattr(study, "_study", study)
+    return behind
 
 
 # -- Study.stop, whose flag Optuna guards per thread

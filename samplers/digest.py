@@ -74,10 +74,11 @@ def cells(
     params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], names: Sequence[str]
 ) -> tuple[str, ...]:
     """The values of `names` as the prompt shows them; `-` for a parameter that the trial does not have."""
-    return tuple(_cell(params[name], distributions[name]) if name in params else MISSING for name in names)
+    return tuple(cell(params[name], distributions[name]) if name in params else MISSING for name in names)
 
 
-def _cell(value: Any, distribution: BaseDistribution) -> str:
+def cell(value: Any, distribution: BaseDistribution) -> str:
+    """One value as it stands in a table: quoted where it would break the row."""
     text = format_value(value, distribution)
     return json.dumps(text, ensure_ascii=False) if "," in text or '"' in text else text
 

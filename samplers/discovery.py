@@ -64,10 +64,9 @@ class Discovery:
         with self._changed:
             self._last_met = self._clock()
 
-    def resign(self) -> None:
-        """The leader failed to discover anything, or its trial ended."""
+    def notify(self) -> None:
+        """A trial ended or gave up: whoever waits looks again whether the leader is still alive."""
         with self._changed:
-            self._leader = None
             self._changed.notify_all()
 
     def _free(self) -> bool:

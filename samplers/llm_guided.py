@@ -3,6 +3,8 @@
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -15,24 +17,26 @@ from optuna.trial import FrozenTrial, TrialState
 from ..engine.errors import OptunaLLMError, ProposalError, UsageError, unwrapped
 from ..engine.history import Snapshot
 from ..engine.lanes import Lanes
+from ..engine.ledger import Ledger
 from ..engine.options import at_least, is_coroutine_function, require_single_objective
 from ..engine.records import EMPTY, Params, Proposal, SearchSpace
-from ..engine.study import LLM_ATTRIBUTE, StudyDoor
+from ..engine.study import LLM_ATTRIBUTE, StudyDoor, fixed_params, whole
 from ..engine.threads import wait_future
 from .client import llm_loop
 from .client.protocol import Client
 from .client.resolve import resolve
 from .context import ContextPolicy
 from .digest import Digest
-from .discovery import Discovery
+from .discovery import POLL, Discovery
 from .duplicates import Index
 from .flight import Flight
 from .prompt import Subject
 from .proposing import Memory, Question, propose
-from .space import Space, conform, make_space
+from .space import Space, conform, make_space, narrow
 
 ROLE = "propose"
 DISCOVERY = "discovery"
+MEMORIES = 8  # sets of columns that a sampler remembers; more than a study has, unless its space changes
 
 
 class LLMGuidedSampler(BaseSampler):
@@ -62,7 +66,7 @@ class LLMGuidedSampler(BaseSampler):
         self._model = model
         self._subject = Subject(task=_text("task", task), parameters=_meanings(parameters))
         self._search_space = None if search_space is None else make_space(search_space).distributions
-        self._policy = context if context is not None else ContextPolicy()
+        self._policy = _policy(context)
         self._max_reasks = at_least("max_reasks", max_reasks, 0)
         self._seed = None if seed is None else at_least("seed", seed, 0)
         self._start()
@@ -97,8 +101,8 @@ class LLMGuidedSampler(BaseSampler):
         return self._search_space
 
     def door(self, study: Study) -> StudyDoor:
-        """The one door to a study, shared by all entry points that use this sampler."""
-        return self._desk(study).door
+        """A door to a study; all doors of one sampler to one study share what is in flight."""
+        return StudyDoor(whole(study), self._desk(study).ledger)
 
     async def propose(self, study: Study, n: int = 1) -> list[Proposal]:
         """`n` proposals computed concurrently, for the declared or known space; no trial is created.
@@ -111,10 +115,11 @@ class LLMGuidedSampler(BaseSampler):
         proposals: list[Proposal] = []
 
         async def one(lanes: Lanes) -> None:
-            snapshot = await lanes.refresh()
-            if not (self._search_space or snapshot.space):
-                raise UsageError("no parameter is known yet: pass search_space= to LLMGuidedSampler")
-            proposals.append(await self.propose_one(door, snapshot))
+            with door.ledger.asking():
+                snapshot = await lanes.refresh()
+                if not (self._search_space or snapshot.space):
+                    raise UsageError("no parameter is known yet: pass search_space= to LLMGuidedSampler")
+                proposals.append(await self.propose_one(door, snapshot))
 
         try:
             with Lanes(door) as lanes, unwrapped():
@@ -123,7 +128,7 @@ class LLMGuidedSampler(BaseSampler):
                         group.start_soon(one, lanes)
         finally:
             for proposal in proposals:
-                door.release(proposal)
+                door.ledger.release(proposal)
         return proposals
 
     async def propose_one(
@@ -141,11 +146,20 @@ class LLMGuidedSampler(BaseSampler):
             leader = await self._discover(door, snapshot)
             if leader is not None:
                 return leader
-            space = door.snapshot().space
-        wanted = {name: distribution for name, distribution in space.items() if name not in fixed}
-        union = search_space is None
-        job = partial(self._propose, door, wanted, fixed=fixed, role=ROLE, union=union, to_the_end=to_the_end)
-        return await wait_future(llm_loop.submit(job))
+            space = door.ledger.snapshot().space
+        ask = _Ask(
+            columns=space,
+            wanted=[name for name in space if name not in fixed],
+            fixed=fixed,
+            union=search_space is None,
+            to_the_end=to_the_end,
+        )
+        future = llm_loop.submit(partial(self._propose, door, ask))
+        try:
+            return await wait_future(future)
+        except BaseException:  # it may have been accepted and reserved at the same moment
+            future.add_done_callback(partial(_release, door.ledger))
+            raise
 
     async def _discover(self, door: StudyDoor, snapshot: Snapshot) -> Proposal | None:
         """An empty proposal if the trial is to discover the space; else None, once the space is known."""
@@ -153,22 +167,28 @@ class LLMGuidedSampler(BaseSampler):
         if snapshot.space and not discovery.busy:
             return None
         leader = Proposal(params={}, distributions={})
-        door.reserve(leader)  # it leads for as long as it is reserved or its trial runs
+        door.ledger.reserve(leader)  # it leads for as long as it is reserved or its trial runs
         given_up = threading.Event()
-        wait = partial(
-            discovery.lead_or_wait,
-            known=lambda: bool(door.refresh().space),
-            alive=lambda: door.holds(leader),
-            threaded=False,
-            given_up=given_up.is_set,
-        )
+
+        def wait() -> bool:
+            leads = discovery.lead_or_wait(
+                known=lambda: bool(door.recent(POLL).space),
+                alive=lambda: door.ledger.holds(leader),
+                threaded=False,
+                given_up=given_up.is_set,
+            )
+            if not leads:
+                door.refresh()  # all that the leader has met, to the last parameter
+            return leads
+
         leads = False
         try:
-            leads = await anyio.to_thread.run_sync(wait, abandon_on_cancel=True)
+            limiter = anyio.CapacityLimiter(1)  # the default one belongs to the user's own threads
+            leads = await anyio.to_thread.run_sync(wait, abandon_on_cancel=True, limiter=limiter)
         finally:
             given_up.set()
             if not leads:
-                door.release(leader)
+                door.ledger.release(leader)
         return leader if leads else None
 
     # -- sampling: Optuna's contract
@@ -178,28 +198,31 @@ class LLMGuidedSampler(BaseSampler):
         require_single_objective(study)
         if self._search_space is not None:
             return dict(self._search_space)
-        desk = self._desk(study)
+        door, desk = self.door(study), self._desk(study)
         leader = Proposal(params={}, distributions={})
         leads = desk.discovery.lead_or_wait(
-            known=lambda: bool(desk.door.refresh().space),
-            alive=lambda: desk.door.holds(leader),
+            known=lambda: bool(door.recent(POLL).space),
+            alive=lambda: door.ledger.holds(leader),
             threaded=True,
         )
         if leads:
-            desk.door.assign(leader, trial.number)
-        return dict(desk.door.snapshot().space)
+            door.ledger.assign(leader, trial.number)
+        return dict(door.refresh().space)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """One proposal for the whole space, in one call; what the trial already has is given to the model as fixed."""
         require_single_objective(study)
-        fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        wanted = {name: distribution for name, distribution in search_space.items() if name not in fixed}
+        fixed = {**fixed_params(trial), **trial.params}
+        wanted = [name for name in search_space if name not in fixed]
         if not wanted:
             return {}
-        proposal = self._ask(study, trial, wanted, fixed, ROLE)
-        self.door(study).assign(proposal, trial.number)
+        door = self.door(study)
+        door.refresh()
+        columns = {**(self._search_space or {}), **search_space}
+        proposal = self._ask(study, trial, _Ask(columns=columns, wanted=wanted, fixed=fixed, union=True))
+        door.ledger.assign(proposal, trial.number)
         return dict(proposal.params)
 
     def sample_independent(
@@ -207,21 +230,33 @@ class LLMGuidedSampler(BaseSampler):
     ) -> Any:
         """A value for a range that changed since the proposal, or for a name that no trial has met."""
         require_single_objective(study)
-        desk = self._desk(study)
-        space = make_space({param_name: param_distribution})
-        proposal = desk.door.assigned(trial.number)
-        if proposal is not None and param_name in proposal.params:
-            moved = conform({space.keys[param_name]: proposal.params[param_name]}, space)
-            if moved.params is not None:
-                return moved.params[param_name]
+        door, desk = self.door(study), self._desk(study)
+        moved = self._moved(door, trial, param_name, param_distribution)
+        if moved is not None:
+            return moved.params[param_name]
+        columns = {**door.refresh().space, param_name: param_distribution}
+        ask = _Ask(columns=columns, wanted=[param_name], fixed=trial.params, role=DISCOVERY)
         try:
-            asked = self._ask(study, trial, space.distributions, trial.params, DISCOVERY)
+            asked = self._ask(study, trial, ask)
         except BaseException:
-            desk.discovery.resign()
+            desk.discovery.notify()
             raise
         desk.discovery.met()
-        desk.door.release(asked)
+        door.ledger.release(asked)
         return asked.params[param_name]
+
+    def _moved(self, door: StudyDoor, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Proposal | None:
+        """The value that was proposed for the range that the parameter had, put into the one that it has now."""
+        proposal = door.ledger.assigned(trial.number)
+        if proposal is None or name not in proposal.params:
+            return None
+        space = make_space({name: distribution})
+        conformed = conform({space.keys[name]: proposal.params[name]}, space)
+        if conformed.params is None:
+            return None
+        for repair in conformed.repairs:
+            door.ledger.note(trial.number, f"{repair}: the range had changed")
+        return Proposal(params=conformed.params, distributions=space.distributions)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Refuse a coroutine function given to `study.optimize`, which would never await it."""
@@ -234,87 +269,101 @@ class LLMGuidedSampler(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget what was in flight for the trial: its result is in the study now."""
-        desk = self._desk(study)
-        desk.door.unassign(trial.number)
-        desk.discovery.resign()
+        self.door(study).settle(trial._trial_id, trial.number)
+        self._desk(study).discovery.notify()
 
     # -- inside
 
-    def _ask(self, study: Study, trial: FrozenTrial, space: SearchSpace, fixed: Params, role: str) -> Proposal:
+    def _ask(self, study: Study, trial: FrozenTrial, ask: "_Ask") -> Proposal:
         """Propose for a trial that exists, from the thread that waits for it."""
         door = self.door(study)
-        door.refresh()
         stored = study._storage.get_trial(trial._trial_id).user_attrs.get(LLM_ATTRIBUTE)
         try:
-            with door.asking():
-                job = partial(self._propose, door, space, fixed=fixed, role=role, earlier=stored, union=role == ROLE)
-                proposal = llm_loop.run_sync(job)
+            with door.ledger.asking():
+                proposal = llm_loop.run_sync(partial(self._propose, door, ask, earlier=stored))
         except OptunaLLMError as error:
             fatal = not (error.transient or isinstance(error, ProposalError | UsageError))
-            if fatal and study._thread_local.in_optimize_loop:
-                study.stop()
+            if fatal and door.study._thread_local.in_optimize_loop:
+                door.study.stop()
             raise
-        door.record(trial._trial_id, proposal, run=None)
+        try:
+            door.record(trial._trial_id, proposal, run=None)
+        except BaseException:
+            door.ledger.release(proposal)
+            raise
         return proposal
 
-    async def _propose(
-        self,
-        door: StudyDoor,
-        space: SearchSpace,
-        *,
-        fixed: Params,
-        role: str,
-        earlier: Mapping[str, Any] | None = None,
-        union: bool = False,
-        to_the_end: bool = False,
-    ) -> Proposal:
+    async def _propose(self, door: StudyDoor, ask: "_Ask", earlier: Mapping[str, Any] | None = None) -> Proposal:
         """Runs on the LLM loop: ask, and reserve what comes of it."""
-        desk = self._desk(door.study)
+        columns = make_space(ask.columns)
         question = Question(
-            space=make_space(space),
+            columns=columns,
+            space=narrow(columns, ask.wanted),
             direction=door.study.direction,
             subject=self._subject,
             policy=self._policy,
-            role=role,
-            fixed=fixed,
+            role=ask.role,
+            fixed=ask.fixed,
             seed=self._seed,
             max_reasks=self._max_reasks,
             earlier=earlier,
-            union=union,
-            to_the_end=to_the_end,
+            union=ask.union,
+            to_the_end=ask.to_the_end,
         )
         name = self._model if isinstance(self._model, str) else repr(self._model)
-        proposal = await propose(question, self._client, desk.memory(question.space), name)
-        door.reserve(proposal)
+        proposal = await propose(question, self._client, self._desk(door.study).memory(columns), name)
+        door.ledger.reserve(proposal)
         return proposal
 
     def _desk(self, study: Study) -> "_Desk":
-        whole = getattr(study, "_study", study)  # pruners hand out filtered views; the model sees all trials
-        key = (id(whole._storage), whole._study_id)
+        behind = whole(study)  # the model sees all trials, whatever a pruner filters
+        key = (id(behind._storage), behind._study_id)
         desk = self._desks.get(key)
-        return desk if desk is not None else self._desks.setdefault(key, _Desk(whole))
+        return desk if desk is not None else self._desks.setdefault(key, _Desk(behind))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ask:
+    """What is asked for: `wanted` of the `columns`, which are what the prompt shows of every trial."""
+
+    columns: SearchSpace
+    wanted: Sequence[str]
+    fixed: Params
+    role: str = ROLE
+    union: bool = False
+    to_the_end: bool = False
 
 
 class _Desk:
-    """What a sampler keeps of one study: views and caches, all of which follow from the study."""
+    """What a sampler keeps of one study: what is in flight, and caches that follow from the study."""
 
     def __init__(self, study: Study) -> None:
-        self.door = StudyDoor(study)
+        self.storage = study._storage  # kept, so that no other storage can get its id
+        self.ledger = Ledger()
         self.discovery = Discovery()
+        self._direction = study.direction
         self._memories: dict[Space, Memory] = {}
 
-    def memory(self, space: Space) -> Memory:
-        """The memory for one space; only used on the LLM loop."""
-        memory = self._memories.get(space)
+    def memory(self, columns: Space) -> Memory:
+        """The memory for one set of columns; only used on the LLM loop."""
+        memory = self._memories.pop(columns, None)
         if memory is None:
-            known = space.distributions
-            memory = self._memories[space] = Memory(
-                latest=self.door.snapshot,
-                digest=Digest(tuple(known), self.door.study.direction),
+            known = columns.distributions
+            memory = Memory(
+                latest=self.ledger.snapshot,
+                digest=Digest(tuple(known), self._direction),
                 flight=Flight(known),
                 index=Index(known),
             )
+        self._memories[columns] = memory  # the newest last
+        if len(self._memories) > MEMORIES:
+            del self._memories[next(iter(self._memories))]
         return memory
+
+
+def _release(ledger: Ledger, future: Future[Proposal]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        ledger.release(future.result())
 
 
 def _objective_of_optimize() -> Any:
@@ -341,3 +390,9 @@ def _meanings(parameters: Mapping[str, str] | None) -> Mapping[str, str]:
     if not isinstance(parameters, Mapping) or not all(isinstance(v, str) for kv in parameters.items() for v in kv):
         raise UsageError(f"parameters must map names to one-line meanings, not {parameters!r}")
     return dict(parameters)
+
+
+def _policy(context: ContextPolicy | None) -> ContextPolicy:
+    if context is not None and not isinstance(context, ContextPolicy):
+        raise UsageError(f"context must be a ContextPolicy, not {context!r}")
+    return context or ContextPolicy()

@@ -9,7 +9,7 @@ from optuna.study import StudyDirection
 
 from ..engine.records import EMPTY
 from .context import Context
-from .digest import Row
+from .digest import Row, cell
 from .notation import clean, describe
 from .space import Space
 from .text import quoted
@@ -36,10 +36,15 @@ class Subject:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-def render(context: Context, space: Space, subject: Subject, fixed: Mapping[str, Any] = EMPTY) -> list[Message]:
-    """The chat messages of one ask: rules, task and parameters; then history; then this moment."""
+def render(
+    context: Context, columns: Space, space: Space, subject: Subject, fixed: Mapping[str, Any] = EMPTY
+) -> list[Message]:
+    """The chat messages of one ask: rules, task and parameters; then history; then this moment.
+
+    Trials are shown with all `columns`; values are asked for of those in `space`, given those that are `fixed`.
+    """
     system = "\n\n".join([RULES, _task(subject, context.direction), _parameters(space, subject)])
-    user = "\n\n".join(part for part in [_history(context, space), *_moment(context, space, fixed)] if part)
+    user = "\n\n".join(part for part in [_history(context, columns), *_moment(context, columns, fixed)] if part)
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
@@ -104,17 +109,23 @@ def _moment(context: Context, space: Space, fixed: Mapping[str, Any]) -> list[st
         parts.append(f"# In flight, no value yet; propose something else\n{table}")
     if context.best:
         parts.append(f"# Best so far, best last\n{_table(context.best, context.names, space)}")
-    parts.append(_wanted(context, fixed))
+    parts.append(_wanted(context, space, fixed))
     return parts
 
 
-def _wanted(context: Context, fixed: Mapping[str, Any]) -> str:
+def _wanted(context: Context, columns: Space, fixed: Mapping[str, Any]) -> str:
     goal = "expect to beat the best one" if context.best else "expect to do well"
     words = [f"Propose one configuration that you {goal}."]
     if context.others_asking:
         others = "another proposal is" if context.others_asking == 1 else f"{context.others_asking} other proposals are"
         words.append(f"At this moment {others} being computed; make yours different from the most obvious choice.")
     if fixed:
-        given = ", ".join(f"{quoted(name, MAX_NAME)} = {quoted(str(value), MAX_NAME)}" for name, value in fixed.items())
+        given = ", ".join(_given(name, value, columns) for name, value in fixed.items())
         words.append(f"It goes with these fixed values: {given}.")
     return " ".join(words)
+
+
+def _given(name: str, value: Any, columns: Space) -> str:
+    if name in columns.distributions:
+        return f"{columns.keys[name]} = {cell(value, columns.distributions[name])}"
+    return f"{quoted(name, MAX_NAME)} = {quoted(str(value), MAX_NAME)}"

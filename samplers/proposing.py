@@ -30,12 +30,13 @@ TOKENS_PER_PARAMETER = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What one ask is about. `space` is what the model chooses, `fixed` what it is told.
+    """What one ask is about. `space` is what the model chooses, `fixed` what it is told, `columns` what it is shown.
 
     `union`: a trial suggests only some of the parameters. `to_the_end`: a finite space of which nothing is left is
     `SpaceExhausted`; otherwise its duplicates are proposed.
     """
 
+    columns: Space
     space: Space
     direction: StudyDirection
     subject: Subject
@@ -90,10 +91,11 @@ async def propose(question: Question, client: Client, memory: Memory, name: str)
     exchange = _Exchange(question=question, context=context, seen=len(snapshot.finished), name=name)
     if question.space.fixed.keys() == question.space.distributions.keys():
         return exchange.proposal(Verdict(conformed=conform({}, question.space)))
-    anew = not question.fixed and not memory.exhausted(snapshot)
-    if question.to_the_end and not question.fixed and not anew:
+    complete = question.space.distributions.keys() == question.columns.distributions.keys()
+    anew = complete and not memory.exhausted(snapshot)
+    if question.to_the_end and complete and not anew:
         raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
-    messages: list[Message] = render(context, question.space, question.subject, question.fixed)
+    messages: list[Message] = render(context, question.columns, question.space, question.subject, question.fixed)
     schema = json_schema(question.space)
     repeated: Verdict | None = None
     while True:

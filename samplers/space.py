@@ -4,22 +4,20 @@ import math
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ..engine.errors import UsageError
+from ..engine.spaces import check_search_space, exact_int
 from .notation import choice_text, describe, exact, grid_decimals, labels, same, show
 
 RATIONALE = "rationale"
 KEY_LENGTH = 64
 LISTED = 12  # violations, or unknown keys, that are spelled out; the others are counted
 NOISE = 1e-8  # of a step: the tolerance of Optuna's own grid check
-EXACT_INT = 2**53  # Optuna stores integers as floats
 
-Number = TypeVar("Number", FloatDistribution, IntDistribution)
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -52,17 +50,25 @@ class Conformed:
 
 def make_space(distributions: Mapping[str, BaseDistribution]) -> Space:
     """The space of `distributions`. Raises `UsageError` for what no model could propose, or no storage hold."""
-    if not isinstance(distributions, Mapping):
-        raise UsageError(f"a search space is a mapping of names to distributions, not {type(distributions).__name__}")
-    if not distributions:
-        raise UsageError("the search space is empty: give at least one parameter")
-    checked = {_checked_name(name): _checked(name, given) for name, given in distributions.items()}
+    checked = check_search_space(distributions)
     return Space(
         distributions=checked,
         keys=_keys(checked),
         labels={n: labels(d.choices) for n, d in checked.items() if isinstance(d, CategoricalDistribution)},
         fixed={name: _only_value(d) for name, d in checked.items() if d.single()},
         identity=tuple(f"{name!r}: {d!r}" for name, d in checked.items()),
+    )
+
+
+def narrow(space: Space, names: Iterable[str]) -> Space:
+    """The part of a space with these names, under the same keys."""
+    kept = [name for name in space.distributions if name in set(names)]
+    return Space(
+        distributions={name: space.distributions[name] for name in kept},
+        keys={name: space.keys[name] for name in kept},
+        labels={name: space.labels[name] for name in kept if name in space.labels},
+        fixed={name: space.fixed[name] for name in kept if name in space.fixed},
+        identity=tuple(f"{space.keys[name]}={name!r}: {space.distributions[name]!r}" for name in kept),
     )
 
 
@@ -210,21 +216,11 @@ def _fit_int(number: int | float, distribution: IntDistribution) -> _Fitted:
     whole = round(number)
     bounded = min(max(whole, low), high)
     steps, rest = divmod(bounded - low, step)
-    value = _exact_int(low + (steps + (2 * rest >= step)) * step, distribution)
+    value = exact_int(low + (steps + (2 * rest >= step)) * step, distribution)
     if bounded != whole:
         return _Fitted(value=value, change="clamped")
     noise = value == whole and (isinstance(number, int) or abs(number - whole) <= NOISE)
     return _Fitted(value=value, change=None if noise else "snapped")
-
-
-def _exact_int(value: int, distribution: IntDistribution) -> int:
-    """The integer that is left of `value` after a passage through a float, inside the range."""
-    stored = float(value)
-    if stored > distribution.high:
-        stored = math.nextafter(stored, -math.inf)
-    elif stored < distribution.low:
-        stored = math.nextafter(stored, math.inf)
-    return int(stored)
 
 
 def _read_choice(raw: Any, choices: Sequence[Any], names: Sequence[str]) -> _Reading:
@@ -262,61 +258,6 @@ def _matches_by_number(raw: Any, choices: Sequence[Any]) -> list[int]:
     if number is None:
         return []
     return [i for i, choice in enumerate(choices) if not isinstance(choice, str) and _number(choice) == number]
-
-
-def _checked_name(name: Any) -> str:
-    if not isinstance(name, str):
-        raise UsageError(f"parameter name {name!r} is a {type(name).__name__}: names are strings")
-    return name
-
-
-def _checked(name: str, given: Any) -> BaseDistribution:
-    if isinstance(given, CategoricalDistribution):
-        return given
-    if isinstance(given, FloatDistribution):
-        _check_float(name, given)
-        return _modern(given, FloatDistribution)
-    if isinstance(given, IntDistribution):
-        _check_int(name, given)
-        return _modern(given, IntDistribution)
-    raise UsageError(
-        f"parameter {name!r}: {type(given).__name__} is no Optuna distribution; use FloatDistribution, IntDistribution "
-        "or CategoricalDistribution"
-    )
-
-
-def _modern(given: Number, kind: type[Number]) -> Number:
-    """A deprecated distribution as the one that replaced it; building it anew would adjust `high` with a warning."""
-    if type(given) is kind:
-        return given
-    converted = kind(given.low, given.high, log=given.log)
-    converted.step = given.step
-    return converted
-
-
-def _check_float(name: str, given: FloatDistribution) -> None:
-    low, high, step = given.low, given.high, given.step
-    if not all(math.isfinite(number) for number in (low, high, step or 0.0)):
-        raise UsageError(f"parameter {name!r}: {given!r} is not finite; give finite bounds and step")
-    if not math.isfinite(high - low):
-        raise UsageError(f"parameter {name!r}: {given!r} is wider than a float can hold; narrow it or use log=True")
-    if step is not None and max(abs(low), abs(high), high - low) / step > EXACT_INT:
-        raise UsageError(f"parameter {name!r}: the step of {given!r} is finer than a float can tell; use a larger one")
-
-
-def _check_int(name: str, given: IntDistribution) -> None:
-    low, high, step = given.low, given.high, given.step
-    if max(abs(low), abs(high), high - low) <= EXACT_INT:
-        return
-    try:
-        stored = step == 1 and all(low <= _exact_int(bound, given) <= high for bound in (low, high))
-    except OverflowError:
-        stored = False
-    if not stored:
-        raise UsageError(
-            f"parameter {name!r}: Optuna stores integers as floats, which are exact up to 2**53 only, and this range "
-            "goes beyond; narrow it, or tune its logarithm or an index"
-        )
 
 
 def _only_value(distribution: BaseDistribution) -> Any:

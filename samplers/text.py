@@ -3,7 +3,7 @@
 import json
 import re
 
-from .client.scrub import scrub as scrub_secrets
+from ..engine.scrub import scrub as scrub_secrets
 from .notation import clean
 
 _PATH = re.compile(r"(?:[A-Za-z]:\\|~?/)[^\s'\",;:)\]}]*[\\/][^\s'\",;:)\]}]*")

@@ -20,6 +20,7 @@ from optuna_llm.samplers.prompt import Subject, render
 from optuna_llm.samplers.space import make_space
 
 START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
+SPACE_ = make_space(SPACE)
 PARAMS = {"lr": 0.0123456, "momentum": 0.3, "layers": 3, "optimizer": None}
 MINIMIZE, MAXIMIZE = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
 
@@ -121,7 +122,7 @@ def test_a_grown_digest_gives_the_same_bytes_as_a_rebuild(drawn: list[Any], cuts
     whole = Snapshot(finished=tuple(trials))
     space = make_space(SPACE)
     texts = [
-        render(build_context(whole, digest, Flight(SPACE), policy), space, Subject(task="t"))
+        render(build_context(whole, digest, Flight(SPACE), policy), space, space, Subject(task="t"))
         for digest in (grown, Digest(tuple(SPACE), MINIMIZE))
     ]
     assert texts[0] == texts[1]
@@ -129,7 +130,9 @@ def test_a_grown_digest_gives_the_same_bytes_as_a_rebuild(drawn: list[Any], cuts
 
 def test_history_is_a_prefix_of_the_next_prompt() -> None:
     def history(count: int) -> str:
-        messages = render(context_of([trial(n) for n in range(count)]), make_space(SPACE), Subject(task="t"))
+        messages = render(
+            context_of([trial(n) for n in range(count)]), make_space(SPACE), make_space(SPACE), Subject(task="t")
+        )
         return messages[1]["content"].split("\n\n# Best")[0]
 
     for count in range(1, 60):

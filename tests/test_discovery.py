@@ -62,21 +62,16 @@ def test_the_first_leads_and_a_known_space_needs_no_leader(discovery: Discovery)
     assert discovery.busy
 
 
-def test_a_waiter_goes_on_when_the_leader_resigned_and_the_space_is_known(discovery: Discovery) -> None:
+def test_a_waiter_goes_on_when_the_leader_has_ended_and_the_space_is_known(discovery: Discovery) -> None:
     space: list[str] = []
-    enter(discovery, lambda: bool(space))
+    alive = [True]
+    enter(discovery, lambda: bool(space), lambda: bool(alive))
     waiter = Waiter(discovery, lambda: bool(space))
     assert waiter.leads is None
     space.append("x")
-    discovery.resign()
+    alive.clear()
+    discovery.notify()
     assert waiter.result() is False
-
-
-def test_a_waiter_leads_when_the_leader_found_nothing(discovery: Discovery) -> None:
-    enter(discovery, lambda: False)
-    waiter = Waiter(discovery, lambda: False)
-    discovery.resign()
-    assert waiter.result() is True
 
 
 def test_a_waiter_goes_on_when_the_space_has_settled(discovery: Discovery, clock: Clock) -> None:

@@ -57,7 +57,7 @@ def summary(history: History) -> tuple[Any, ...]:
     return (
         [t.number for t in history.finished],
         [t.number for t in history.running],
-        history.waiting,
+        [t.number for t in history.waiting],
         list(history.space.items()),
     )
 

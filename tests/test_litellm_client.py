@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from optuna_llm.engine.errors import UsageError
+from optuna_llm.engine.scrub import scrub
 from optuna_llm.samplers.client import (
     AuthenticationError,
     Client,
@@ -28,7 +29,6 @@ from optuna_llm.samplers.client import (
 )
 from optuna_llm.samplers.client.litellm_client import load
 from optuna_llm.samplers.client.llm_loop import run_sync, submit
-from optuna_llm.samplers.client.scrub import scrub
 from optuna_llm.samplers.client.translate import retry_after
 
 from .fault_server import FaultServer, Scripted, completion, failure

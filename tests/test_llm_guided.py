@@ -72,8 +72,8 @@ def test_a_discovered_value_is_asked_for_given_those_already_fixed() -> None:
     model = SchemaModel()
     study = optuna.create_study(sampler=sampler(model))
     study.optimize(objective, n_trials=1)
-    assert '"lr" = ' in model.prompts[1]
-    assert '"layers" = ' in model.prompts[3]
+    assert "fixed values: lr = " in model.prompts[1]
+    assert "layers = " in model.prompts[3]
     record = study.trials[0].user_attrs["llm"]
     assert record["role"] == "discovery"
     assert record["calls"] == 4
@@ -120,6 +120,7 @@ def test_a_range_that_changed_keeps_the_proposal_within_the_new_one() -> None:
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
     study.optimize(lambda trial: trial.suggest_float("x", 5, 6), n_trials=2)
     assert study.trials[2].params["x"] == 5.0
+    assert "the range had changed" in study.trials[2].user_attrs["llm"]["repairs"][0]
     assert 5.0 <= study.trials[3].params["x"] <= 6.0
     assert len(model.requests) == 4
 
@@ -164,6 +165,13 @@ def test_a_transient_client_error_does_not_stop_the_study() -> None:
     study = optuna.create_study(sampler=sampler(script, search_space=SPACE))
     study.optimize(objective, n_trials=3, catch=(TransientError,))
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+
+
+def test_a_fatal_client_error_stops_the_study_behind_a_filtering_pruner_too() -> None:
+    model = sampler(Script(AuthenticationError("no key")), search_space=SPACE)
+    study = optuna.create_study(sampler=model, pruner=optuna.pruners.HyperbandPruner(max_resource=3))
+    study.optimize(objective, n_trials=50, catch=(AuthenticationError,))
+    assert len(study.trials) == 1
 
 
 def test_a_users_exception_in_the_model_function_is_raised_as_it_is() -> None:
@@ -310,7 +318,7 @@ def test_proposals_can_be_had_without_trials() -> None:
     assert len(proposals) == 3
     assert study.trials == []
     assert all(set(proposal.params) == set(SPACE) for proposal in proposals)
-    assert one.door(study).snapshot().reserved == ()
+    assert one.door(study).ledger.snapshot().reserved == ()
 
 
 @pytest.mark.parametrize(

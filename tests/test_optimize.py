@@ -13,7 +13,15 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from support import SPACE, SchemaModel, Script, sampler
 
-from optuna_llm import AsyncTrial, ProposalError, UsageError, ask_async, optimize_async
+from optuna_llm import (
+    AsyncTrial,
+    CoroutineWorkers,
+    ProposalError,
+    ThreadWorkers,
+    UsageError,
+    ask_async,
+    optimize_async,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -563,12 +571,17 @@ async def test_the_time_of_a_run_is_accounted_for() -> None:
         ({"retries": -1}, "retries"),
         ({"max_failure_rate": 1.5}, "max_failure_rate must be a number from 0 to below 1"),
         ({"max_failed_proposals": 0}, "max_failed_proposals"),
-        ({"search_space": {}}, "search_space is empty"),
-        ({"search_space": {"x": (0, 1)}}, "'x' is .* not an Optuna distribution"),
-        ({"search_space": {"x": FloatDistribution(0, float("inf"))}}, "must be finite"),
+        ({"search_space": {}}, "search space is empty"),
+        ({"search_space": {"x": (0, 1)}}, "'x': tuple is no Optuna distribution"),
+        ({"search_space": {"x": FloatDistribution(0, float("inf"))}}, "give finite bounds"),
         ({"search_space": {"other": SPACE["lr"]}}, "differs from the sampler's own"),
         ({"catch": "ValueError"}, "catch takes exception types"),
         ({"callbacks": ["x"]}, "callbacks must be callable"),
+        ({"callbacks": print}, "callbacks takes a list of functions"),
+        ({"callbacks": [score]}, "callbacks must be plain functions"),
+        ({"catch": 3}, "catch takes exception types"),
+        ({"workers": 3}, "workers must be an object"),
+        ({"workers": CoroutineWorkers}, "workers must be an object"),
     ],
 )
 async def test_bad_input_is_refused_before_anything_runs(options: dict[str, Any], message: str) -> None:
@@ -578,6 +591,117 @@ async def test_bad_input_is_refused_before_anything_runs(options: dict[str, Any]
         await optimize_async(study, score, **{"n_trials": 1, **options})
     assert study.trials == []
     assert model.requests == []
+
+
+@pytest.mark.parametrize("slots", [0, -3, "a", 1.5])
+@pytest.mark.parametrize("kind", [CoroutineWorkers, ThreadWorkers])
+async def test_workers_refuse_what_is_no_number_of_slots(kind: Any, slots: Any) -> None:
+    with pytest.raises(UsageError, match="slots must be a whole number"):
+        kind(slots)
+
+
+async def test_an_objective_that_does_not_suit_its_workers_ends_the_run() -> None:
+    study = optuna.create_study(sampler=sampler())
+    with pytest.raises(UsageError, match="use `async def`"):
+        await optimize_async(study, lambda t: score(t), n_trials=9, search_space=SPACE, catch=Exception)
+    with pytest.raises(UsageError, match="use threads"):
+        await optimize_async(
+            study, plain_score, n_trials=9, search_space=SPACE, workers=CoroutineWorkers(), catch=Exception
+        )
+    assert states(study) == {TrialState.FAIL: 2}
+
+
+async def nothing_reserved(study: optuna.Study) -> None:
+    """What was accepted at the moment of the cancellation is released on the other thread, a moment later."""
+    ledger = study.sampler.door(study).ledger  # type: ignore[attr-defined]
+    with anyio.fail_after(10):
+        while ledger.snapshot().reserved:  # noqa: ASYNC110 (there is no event to wait for)
+            await anyio.sleep(0.001)
+
+
+async def test_a_cancelled_run_leaves_nothing_reserved() -> None:
+    for prefetch in (0, 3):
+        study = optuna.create_study(sampler=sampler())
+        ready = anyio.Event()
+
+        async def hang(trial: AsyncTrial, ready: anyio.Event = ready) -> float:
+            ready.set()
+            await anyio.sleep_forever()
+            return 0.0
+
+        async with anyio.create_task_group() as group:
+
+            async def run(study: Any = study, objective: Any = hang, ahead: int = prefetch) -> None:
+                await optimize_async(study, objective, n_workers=3, search_space=SPACE, prefetch=ahead)
+
+            group.start_soon(run)
+            await ready.wait()
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        await nothing_reserved(study)
+        assert TrialState.RUNNING not in states(study)
+
+
+async def test_cancelled_asks_leave_nothing_reserved_and_nothing_running() -> None:
+    study = optuna.create_study(sampler=sampler())
+    for turn in range(40):
+        with anyio.move_on_after(turn / 8000):
+            for trial in await ask_async(study, 3, search_space=SPACE):
+                study.tell(trial, 1.0)
+    await nothing_reserved(study)
+    assert TrialState.RUNNING not in states(study)
+
+
+async def test_two_study_objects_of_one_storage_keep_their_own_pruner_and_stop() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    ours = sampler()
+    first = optuna.create_study(storage=storage, study_name="s", sampler=ours)
+    await optimize_async(first, score, n_trials=2, search_space=SPACE)
+    pruner = optuna.pruners.ThresholdPruner(upper=0.5)
+    second = optuna.load_study(storage=storage, study_name="s", sampler=ours, pruner=pruner)
+
+    async def prunable(trial: AsyncTrial) -> float:
+        assert trial.study is second
+        trial.report(1.0, 0)
+        if await trial.should_prune():
+            raise optuna.TrialPruned
+        return 1.0
+
+    report = await optimize_async(
+        second, prunable, n_trials=9, search_space=SPACE, callbacks=[lambda study, trial: study.stop()]
+    )
+    assert (report.n_pruned, report.stop_reason) == (1, "stop")
+
+
+async def test_what_looks_like_a_key_is_not_on_record() -> None:
+    async def leak(trial: AsyncTrial) -> float:
+        raise ValueError("refused sk-abcdefghijklmnopqrstuvwx")
+
+    study = optuna.create_study(sampler=sampler())
+    await optimize_async(study, leak, n_trials=1, search_space=SPACE, catch=ValueError)
+    assert "sk-abc" not in str(study.trials[0].user_attrs)
+    assert "refused" in study.trials[0].user_attrs["failure"]["message"]
+
+
+async def test_an_interrupt_in_a_callback_ends_the_run_after_the_others_are_told() -> None:
+    def interrupt(study: optuna.Study, trial: Any) -> None:
+        raise KeyboardInterrupt
+
+    study = optuna.create_study(sampler=sampler())
+    caught: BaseException | None = None
+    try:
+        await optimize_async(study, score, n_trials=9, n_workers=3, search_space=SPACE, callbacks=[interrupt])
+    except BaseException as raised:
+        caught = raised
+    assert isinstance(caught, KeyboardInterrupt)
+    assert set(states(study)) == {TrialState.COMPLETE}
+
+
+async def test_ask_async_without_a_known_space_is_refused() -> None:
+    study = optuna.create_study(sampler=sampler())
+    with pytest.raises(UsageError, match="no parameter is known yet"):
+        await ask_async(study, 2)
 
 
 async def test_an_async_objective_with_no_space_known_is_refused() -> None:

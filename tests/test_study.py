@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_llm.engine.outcome import completed, failed, pruned
 from optuna_llm.engine.records import Proposal
-from optuna_llm.engine.study import StudyDoor, clear_stop, stop_requested, stoppable
+from optuna_llm.engine.study import StudyDoor, clear_stop, fixed_params, stop_requested, stoppable
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-5, 1e-1, log=True),
@@ -119,16 +119,16 @@ def test_values_may_be_written_as_they_are_suggested(study: optuna.Study) -> Non
     assert study.trials[0].params == {}
     assert trial.suggest_float("lr", 1e-5, 1e-1, log=True) == PARAMS["lr"]
     assert study.trials[0].params == {"lr": PARAMS["lr"]}
-    assert door.snapshot().assigned[0].params == PARAMS
+    assert door.ledger.snapshot().assigned[0].params == PARAMS
 
 
 def test_a_reservation_is_seen_until_its_trial_is(study: optuna.Study) -> None:
     door = StudyDoor(study)
     made = proposal()
-    door.reserve(made)
-    assert door.snapshot().reserved == (made,)
+    door.ledger.reserve(made)
+    assert door.ledger.snapshot().reserved == (made,)
     door.create(made, written=True, run="r")
-    now = door.snapshot()
+    now = door.ledger.snapshot()
     assert now.reserved == ()
     assert [trial.params for trial in now.running] == [PARAMS]
 
@@ -137,9 +137,9 @@ def test_an_assignment_ends_when_the_trial_is_told(study: optuna.Study) -> None:
     door = StudyDoor(study)
     made = proposal()
     trial = door.create(made, written=False, run="r")
-    assert door.holds(made)
+    assert door.ledger.holds(made)
     door.tell(trial, completed(1.0))
-    assert not door.holds(made)
+    assert not door.ledger.holds(made)
 
 
 def test_failures_are_told_with_their_reason(study: optuna.Study) -> None:
@@ -175,15 +175,65 @@ def test_an_infinite_value_completes_as_in_optuna(study: optuna.Study) -> None:
     assert told.state is TrialState.COMPLETE
 
 
-def test_waiting_trials_are_popped_once(study: optuna.Study) -> None:
+NOTHING = Proposal(params={}, distributions={})
+
+
+def test_an_enqueued_trial_is_taken_once_with_what_it_leaves_open(study: optuna.Study) -> None:
     study.enqueue_trial({"lr": 0.01})
     door = StudyDoor(study)
-    assert door.refresh().waiting == 1
-    popped = door.pop_waiting()
-    assert popped is not None
-    assert door.fixed_params(popped) == {"lr": 0.01}
-    assert door.pop_waiting() is None
-    assert door.snapshot().waiting == 0
+    (waiting,) = door.refresh().waiting
+    assert fixed_params(waiting) == {"lr": 0.01}
+    rest = {name: value for name, value in PARAMS.items() if name != "lr"}
+    open_space = {name: SPACE[name] for name in rest}
+    taken = door.take(waiting, Proposal(params=rest, distributions=open_space), SPACE, "r")
+    assert taken is not None
+    assert taken.params == {**PARAMS, "lr": 0.01}
+    assert door.take(waiting, NOTHING, {}, "r") is None
+    assert door.ledger.snapshot().waiting == ()
+
+
+def test_a_claim_is_shared_by_all_doors_of_a_ledger_and_can_be_given_back(study: optuna.Study) -> None:
+    study.enqueue_trial({"lr": 0.01})
+    door = StudyDoor(study)
+    door.refresh()
+    claimed = door.ledger.claim()
+    assert claimed is not None
+    assert StudyDoor(study, door.ledger).ledger.claim() is None
+    door.ledger.unclaim(claimed.number)
+    assert door.ledger.claim() is claimed
+
+
+@pytest.mark.parametrize("broken", ["create_new_trial", "get_all_trials", "get_trial"])
+def test_a_storage_that_fails_in_the_middle_leaves_nothing_running_or_reserved(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    door = StudyDoor(study)
+    made = proposal()
+    door.ledger.reserve(made)
+    real = getattr(study._storage, broken)
+    failures = [OSError("locked")]
+
+    def fail_once(*args: Any, **kwargs: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(study._storage, broken, fail_once)
+    if broken == "get_all_trials":  # the trial stands; only the look at it was late
+        assert door.create(made, written=True, run="r").params == PARAMS
+    else:
+        with pytest.raises(OSError, match="locked"):
+            door.create(made, written=True, run="r")
+        assert TrialState.RUNNING not in {trial.state for trial in study.trials}
+    assert door.ledger.snapshot().reserved == ()
+
+
+def test_repairs_made_while_a_trial_ran_are_written_when_it_is_told(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    trial = door.create(proposal(provenance={"model": "m", "repairs": ["a"]}), written=True, run="r")
+    door.ledger.note(trial.number, "b")
+    door.tell(trial, completed(1.0))
+    assert study.trials[0].user_attrs["llm"]["repairs"] == ["a", "b"]
 
 
 def test_a_sampler_that_raises_leaves_no_running_trial(study: optuna.Study) -> None:

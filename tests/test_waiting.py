@@ -13,9 +13,9 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from support import SchemaModel, sampler
+from support import SchemaModel, Script, sampler
 
-from optuna_llm import optimize_async
+from optuna_llm import Proposal, ProposalError, optimize_async
 from optuna_llm.engine.study import StudyDoor
 
 SPACE = {"x": FloatDistribution(0, 1)}
@@ -71,19 +71,28 @@ def test_several_claimants_of_one_process_never_claim_twice(storage: BaseStorage
     study = optuna.create_study(storage=storage, sampler=sampler())
     for n in range(QUEUED):
         study.enqueue_trial({"x": n / 100})
-    claimed: list[int] = []
+    taken: list[int] = []
 
-    def claim() -> None:
+    def take_all() -> None:
         door = StudyDoor(study)
-        while (trial := door.pop_waiting()) is not None:
-            claimed.append(trial.number)
+        while waiting := door.refresh().waiting:
+            if (trial := door.take(waiting[0], Proposal(params={}, distributions={}), {}, "r")) is not None:
+                taken.append(trial.number)
 
-    threads = [threading.Thread(target=claim) for _ in range(4)]
+    threads = [threading.Thread(target=take_all) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(claimed) == list(range(QUEUED))
+    assert sorted(taken) == list(range(QUEUED))
+
+
+def test_a_proposal_that_fails_leaves_the_enqueued_trial_waiting() -> None:
+    study = optuna.create_study(sampler=sampler(Script("nonsense"), search_space={**SPACE, "y": SPACE["x"]}))
+    study.enqueue_trial({"x": 0.25})
+    with pytest.raises(ProposalError):
+        anyio.run(lambda: optimize_async(study, lambda t: t.params["x"], n_trials=1))
+    assert [trial.state for trial in study.trials] == [TrialState.WAITING]
 
 
 def test_a_study_that_is_only_a_queue_needs_no_model() -> None:

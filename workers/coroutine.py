@@ -1,9 +1,12 @@
 """Objectives that are coroutines run where the engine runs: on the caller's event loop."""
 
+import inspect
 import math
 
 import anyio
 
+from ..engine.errors import UsageError
+from ..engine.options import slots_of
 from ..engine.outcome import completed, of_exception
 from ..engine.records import Call, Outcome
 from .async_trial import AsyncTrial
@@ -13,7 +16,7 @@ class CoroutineWorkers:
     """Runs `async def` objectives on the caller's loop; `slots` is the number of workers, if it matters."""
 
     def __init__(self, slots: int | None = None) -> None:
-        self.slots = slots
+        self.slots = slots_of(slots)
 
     def __repr__(self) -> str:
         return f"CoroutineWorkers(slots={self.slots})"
@@ -22,9 +25,12 @@ class CoroutineWorkers:
         """Await the objective and then its queued storage calls."""
         trial = AsyncTrial(call.trial, call.lane)
         try:
-            value = await call.objective(trial)  # type: ignore[misc]
+            value = call.objective(trial)
+            if not inspect.isawaitable(value):
+                raise UsageError("the objective is a plain function, which CoroutineWorkers cannot run: use threads")
+            result = await value
             await trial.flush()
-            return completed(value)
+            return completed(result)
         except anyio.get_cancelled_exc_class() as error:
             if anyio.current_effective_deadline() == -math.inf:
                 raise

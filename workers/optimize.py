@@ -8,7 +8,6 @@ from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from ..engine.ask import resolve_space
 from ..engine.asking import Asker
 from ..engine.errors import UsageError
 from ..engine.lanes import Lanes
@@ -18,15 +17,18 @@ from ..engine.options import (
     exceptions,
     function,
     is_coroutine_function,
+    plain_functions,
     require_single_objective,
     seconds,
     share,
+    workers_of,
 )
-from ..engine.protocols import Proposer, Workers
+from ..engine.protocols import Workers
 from ..engine.records import Objective
 from ..engine.report import RunReport
 from ..engine.schedule import Plan
-from ..engine.study import StudyDoor, clear_stop, stoppable
+from ..engine.source import resolve_source, resolve_space
+from ..engine.study import clear_stop, stoppable
 from .coroutine import CoroutineWorkers
 from .thread import ThreadWorkers
 
@@ -66,10 +68,9 @@ async def optimize_async(
     trials that were running are finished and told.
     """
     require_single_objective(study)
-    proposer = study.sampler if isinstance(study.sampler, Proposer) else None
-    space = resolve_space(search_space, proposer)
     is_async = is_coroutine_function(function("objective", objective))
-    runners = workers or (CoroutineWorkers() if is_async else ThreadWorkers())
+    chosen = (CoroutineWorkers() if is_async else ThreadWorkers()) if workers is None else workers
+    runners = workers_of(chosen)
     options = Options(
         objective=objective,
         plan=Plan(
@@ -82,18 +83,20 @@ async def optimize_async(
         timeout=seconds("timeout", timeout),
         trial_timeout=seconds("trial_timeout", trial_timeout),
         catch=exceptions(catch),
-        callbacks=[function("callbacks", callback) for callback in callbacks or ()],
+        callbacks=plain_functions("callbacks", callbacks),
         retries=at_least("retries", retries, 0),
         show_progress_bar=show_progress_bar,
     )
-    door = proposer.door(study) if proposer is not None else StudyDoor(study)
-    with Lanes(door) as lanes, stoppable(study):
+    source = resolve_source(study)
+    space = resolve_space(search_space, source.proposer)
+    with Lanes(source.door) as lanes, stoppable(study):
         asker = Asker(
-            door=door,
-            proposer=proposer,
+            door=source.door,
+            proposer=source.proposer,
             lanes=lanes,
             search_space=space,
             run=uuid.uuid4().hex[:12],
+            fixed=source.fixed,
             to_the_end=True,
         )
         if is_async and space is None:

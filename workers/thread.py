@@ -1,11 +1,14 @@
 """Plain functions run in daemon threads, one for each running trial."""
 
 import contextvars
+import inspect
 import threading
 from typing import Any
 
 from optuna import Trial
 
+from ..engine.errors import UsageError
+from ..engine.options import slots_of
 from ..engine.outcome import completed, of_exception
 from ..engine.records import Call, Outcome
 from ..engine.study import stoppable
@@ -21,7 +24,7 @@ class ThreadWorkers:
     """
 
     def __init__(self, slots: int | None = None) -> None:
-        self.slots = slots
+        self.slots = slots_of(slots)
         self._idle: list[JobThread] = []
         self._started = 0
 
@@ -57,6 +60,10 @@ def evaluate(objective: Any, trial: Trial) -> Outcome:
     """Call a plain objective and judge what it did."""
     try:
         with stoppable(trial.study):
-            return completed(objective(trial))
+            value = objective(trial)
+        if inspect.isawaitable(value):
+            getattr(value, "close", bool)()
+            raise UsageError("the objective returned an awaitable, which threads cannot await: use `async def`")
+        return completed(value)
     except BaseException as error:  # KeyboardInterrupt and SystemExit end the run after the trial is told
         return of_exception(error)

@@ -24,7 +24,8 @@ class FunctionClient:
         self.fn = fn
 
     def __repr__(self) -> str:
-        return f"FunctionClient({self.fn!r})"
+        named = getattr(self.fn, "__qualname__", None) or type(self.fn).__qualname__  # no address: it goes on record
+        return f"FunctionClient({named})"
 
     async def complete(self, request: Request) -> Reply:
         answer = self.fn(request)
@@ -38,7 +39,7 @@ class FunctionClient:
 
 def _as_reply(answer: object, fn: object) -> Reply:
     match answer:
-        case Reply():
+        case Reply(text=str()):
             return answer
         case str():
             return Reply(text=answer)

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ...engine.errors import UsageError
+from ...engine.scrub import scrub
 from .errors import ClientError, DeadlineExceededError
 from .llm_loop import at_close
 from .protocol import Reply, Request, Usage
-from .scrub import scrub
 from .translate import translate
 
 # Read while litellm is imported: no price list over the network, no `.env` file.

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, Final
 
+from ...engine.scrub import scrub
 from .errors import (
     AuthenticationError,
     ClientError,
@@ -22,7 +23,6 @@ from .errors import (
     ThrottledError,
     TransientError,
 )
-from .scrub import scrub
 
 DETAIL_CHARS: Final = 300
 

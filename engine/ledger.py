@@ -1,0 +1,120 @@
+"""What this process knows of one study: its history as last read, and what is in flight but not in storage yet."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+
+from optuna.trial import FrozenTrial
+
+from .history import History, Snapshot
+from .records import EMPTY, Proposal
+
+
+class Ledger:
+    """Shared by all runs and threads that work on one study through one sampler.
+
+    A proposal is *reserved* from its acceptance until it is a trial or given up, and *assigned* to its trial for as
+    long as the trial may still suggest its values.
+    """
+
+    def __init__(self) -> None:
+        self.reading = threading.Lock()  # one reading at a time, so that readings arrive in order
+        self._lock = threading.Lock()  # guards everything below; never held across a storage call
+        self._history = History()
+        self._read_at = -float("inf")
+        self._reserved: dict[int, Proposal] = {}
+        self._assigned: dict[int, Proposal] = {}
+        self._claimed: set[int] = set()
+        self._notes: dict[int, list[str]] = {}
+        self._asking = 0
+
+    def extend(self, trials: Sequence[FrozenTrial]) -> Snapshot:
+        """Take in a reading of all trials."""
+        with self._lock:
+            self._history.extend(trials)
+            self._read_at = monotonic()
+            return self._snapshot()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last reading."""
+        return monotonic() - self._read_at
+
+    def snapshot(self) -> Snapshot:
+        """The last reading with the reservations of this moment; touches no storage."""
+        with self._lock:
+            return self._snapshot()
+
+    def _snapshot(self) -> Snapshot:
+        history = self._history
+        return Snapshot(
+            finished=history.finished,
+            running=history.running,
+            waiting=history.waiting,
+            space=history.space,
+            reserved=tuple(self._reserved.values()),
+            assigned=dict(self._assigned) if self._assigned else EMPTY,
+            asking=self._asking,
+        )
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Count a proposal that is being computed, so that others which are know of it."""
+        with self._lock:
+            self._asking += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking -= 1
+
+    def reserve(self, proposal: Proposal) -> None:
+        """Show an accepted proposal to every context until it is a trial or released."""
+        with self._lock:
+            self._reserved[id(proposal)] = proposal
+
+    def release(self, proposal: Proposal) -> None:
+        """Forget a reservation; it may be gone already."""
+        with self._lock:
+            self._reserved.pop(id(proposal), None)
+
+    def assign(self, proposal: Proposal, number: int) -> None:
+        """Tie a proposal to the running trial that suggests its values one by one."""
+        with self._lock:
+            self._reserved.pop(id(proposal), None)
+            self._assigned[number] = proposal
+
+    def assigned(self, number: int) -> Proposal | None:
+        """The proposal that a running trial was given, if its values are written as they are suggested."""
+        with self._lock:
+            return self._assigned.get(number)
+
+    def holds(self, proposal: Proposal) -> bool:
+        """Whether a proposal is still reserved, or its trial still runs."""
+        with self._lock:
+            return id(proposal) in self._reserved or any(proposal is other for other in self._assigned.values())
+
+    def claim(self) -> FrozenTrial | None:
+        """The oldest enqueued trial that nobody in this process has claimed yet."""
+        with self._lock:
+            free = next((trial for trial in self._history.waiting if trial.number not in self._claimed), None)
+            if free is not None:
+                self._claimed.add(free.number)
+            return free
+
+    def unclaim(self, number: int) -> None:
+        """Give an enqueued trial back, or forget one that is claimed for good."""
+        with self._lock:
+            self._claimed.discard(number)
+
+    def note(self, number: int, repair: str) -> None:
+        """Keep a repair that was made while a trial ran, to be written when it is told."""
+        with self._lock:
+            self._notes.setdefault(number, []).append(repair)
+
+    def close(self, number: int) -> list[str]:
+        """A trial is about to be told: forget its assignment; returns the repairs that were noted."""
+        with self._lock:
+            self._assigned.pop(number, None)
+            return self._notes.pop(number, [])
