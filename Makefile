@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: test lint types unit slow demo clean
+.PHONY: test lint types unit slow demo bench clean
 
 test: lint types unit
 
@@ -36,6 +36,10 @@ slow: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
+
+bench: $(STAMP)
+	$(BIN)/python -m pip install -qq --group bench
+	$(BIN)/python benchmarks/throughput.py --plot benchmarks/results/throughput.png
 
 clean:
 	rm -rf .venv .venv-* .typing build *.egg-info

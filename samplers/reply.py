@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, ValidationError
+from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from .notation import clean, show
 from .space import RATIONALE
@@ -38,25 +38,16 @@ def parse(text: str, finish_reason: str | None = None) -> Parsed:
     """Read the one JSON object in `text`; fences, prose and thinking around it do not matter. Never raises."""
     try:
         _check_whole(text, finish_reason)
-        document = _validated(_only(_documents(text)))
+        document = _only(_documents(text))
+        rationale = _rationale(document.get(RATIONALE))
+        values = _validated({key: value for key, value in document.items() if key != RATIONALE})
     except _UnreadableError as error:
         return Parsed(values=None, rationale=None, violation=str(error))
-    return Parsed(values=document.__pydantic_extra__, rationale=document.rationale, violation=None)
+    return Parsed(values=values, rationale=rationale, violation=None)
 
 
 class _UnreadableError(ValueError):
     pass
-
-
-def _cleaned_rationale(value: Any) -> str | None:
-    return clean(value, RATIONALE_LENGTH) or None if isinstance(value, str) else None
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
-    __pydantic_extra__: dict[str, JsonValue]
-
-    rationale: Annotated[str | None, BeforeValidator(_cleaned_rationale)] = None
 
 
 def _check_whole(text: str, finish_reason: str | None) -> None:
@@ -171,9 +162,30 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _validated(document: dict[str, Any]) -> _Document:
+_SCALARS = [
+    core_schema.none_schema(),
+    core_schema.bool_schema(strict=True),
+    core_schema.int_schema(strict=True),
+    core_schema.float_schema(strict=True),
+    core_schema.str_schema(strict=True),
+]
+# Pydantic's core alone: a model class here would cost half of this package's import time
+_VALIDATOR = SchemaValidator(
+    core_schema.dict_schema(
+        core_schema.str_schema(strict=True, max_length=MAX_LENGTH),
+        core_schema.union_schema([*_SCALARS, core_schema.list_schema(), core_schema.dict_schema()]),
+    )
+)
+
+
+def _validated(document: dict[str, Any]) -> Mapping[str, Any]:
     try:
-        return _Document.model_validate(document)
+        values: Mapping[str, Any] = _VALIDATOR.validate_python(document)
     except ValidationError as error:
-        kind = error.errors(include_input=False, include_url=False)[0]["type"]
+        kind = error.errors(include_input=False, include_url=False)[-1]["type"]
         raise _UnreadableError(f"the reply cannot be read ({kind}); answer in plain Unicode text") from None
+    return values
+
+
+def _rationale(value: Any) -> str | None:
+    return clean(value, RATIONALE_LENGTH) or None if isinstance(value, str) else None
