@@ -1,0 +1,167 @@
+"""Thin runners: each makes one measurement and returns a record."""
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import anyio
+import optuna
+from limits import Load, Timeline
+from optuna.trial import TrialState
+from results import Spread, spread
+from workload import SPACE, LagProbe, SleepingModel, StudyPlace, place, prefill, sampler, suggest_all
+
+from optuna_llm import Request, optimize_async
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latencies:
+    """Seconds of each model call and of each objective, in the order in which they begin."""
+
+    llm: tuple[float, ...]
+    objective: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lags:
+    """Lag samples of the caller's loop and of the loop that model calls run on, in seconds."""
+
+    engine: tuple[float, ...]
+    llm: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalCost:
+    """CPU seconds of proposals: the first, which takes in all history, and those after it."""
+
+    first: float
+    later: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialCost:
+    """Seconds of a trial through the whole engine when model and objective take no time."""
+
+    cpu: float
+    wall: float
+
+
+def run_engine(load: Load, times: Latencies, where: StudyPlace) -> Timeline:
+    """`optimize_async` with an objective that sleeps."""
+    study = where.study(sampler(SleepingModel(times.llm)))
+    return anyio.run(_run, study, load, times)
+
+
+async def _run(study: optuna.Study, load: Load, times: Latencies) -> Timeline:
+    seconds = iter(times.objective)
+    begins: list[float] = []
+    began = time.perf_counter()
+
+    async def objective(trial: object) -> float:
+        begins.append(time.perf_counter() - began)
+        await anyio.sleep(next(seconds))
+        return random.random()
+
+    report = await optimize_async(
+        study, objective, n_trials=load.n, n_workers=load.workers, prefetch=load.prefetch, search_space=SPACE
+    )
+    makespan = time.perf_counter() - began
+    assert report.n_complete == load.n, report
+    return Timeline(begins=tuple(begins), makespan=makespan)
+
+
+def run_lag(load: Load, times: Latencies, where: StudyPlace) -> Lags:
+    """`optimize_async` while timers on both loops are watched."""
+    caller, model = LagProbe(), LagProbe()
+    study = where.study(sampler(SleepingModel(times.llm, model)))
+
+    async def watched() -> None:
+        caller.start()
+        await _run(study, load, times)
+
+    try:
+        anyio.run(watched)
+    finally:
+        caller.stop()
+        model.stop()
+    return Lags(engine=tuple(caller.samples), llm=tuple(model.samples))
+
+
+def run_optimize(load: Load, times: Latencies, where: StudyPlace) -> Timeline:
+    """`Study.optimize` with as many threads and the same sampler."""
+    study = where.study(sampler(SleepingModel(times.llm)))
+    seconds, begins, lock = iter(times.objective), [], threading.Lock()
+
+    def objective(trial: optuna.Trial) -> float:
+        suggest_all(trial)
+        with lock:
+            begins.append(time.perf_counter() - began)
+            mine = next(seconds)
+        time.sleep(mine)
+        return random.random()
+
+    began = time.perf_counter()
+    study.optimize(objective, n_trials=load.n, n_jobs=load.workers)
+    return Timeline(begins=tuple(sorted(begins)), makespan=time.perf_counter() - began)
+
+
+def storage_cost(where: StudyPlace, n: int) -> Spread:
+    """Seconds of plain Optuna's ask with all parameters and tell, one trial after the other."""
+    study, samples = where.study(), []
+    for _ in range(n):
+        began = time.perf_counter()
+        study.tell(study.ask(SPACE), 0.5)
+        samples.append(time.perf_counter() - began)
+    return spread(samples)
+
+
+def proposal_cost(history: int, in_flight: int, n: int) -> ProposalCost:
+    """CPU of proposals on the model's thread, from one call of the model to the next: parse, conform, context, prompt.
+
+    One more result arrives before each. Reading the study happens on another thread and is not part of it.
+    """
+    model = _MarkingModel()
+    mind = sampler(model)
+    with place("memory") as where:
+        other, study = where.study(), where.study()
+        prefill(study, history)
+        prefill(study, in_flight, TrialState.RUNNING)
+        anyio.run(mind.propose, other)
+        for _ in range(n + 2):
+            anyio.run(mind.propose, study)
+            prefill(study, 1)
+    return ProposalCost(first=sum(model.costs[:2]), later=tuple(model.costs[2:]))
+
+
+class _MarkingModel(SleepingModel):
+    """Notes how much CPU its thread used between its calls."""
+
+    def __init__(self) -> None:
+        super().__init__(repeat(0.0))
+        self.costs: list[float] = []
+        self._left: float | None = None
+
+    async def __call__(self, request: Request) -> dict[str, Any]:
+        if self._left is not None:
+            self.costs.append(time.thread_time() - self._left)
+        document = await super().__call__(request)
+        self._left = time.thread_time()
+        return document
+
+
+def trial_cost(where: StudyPlace, history: int, workers: int, n: int) -> TrialCost:
+    """The whole engine at L = T = 0 on a study with a past, which a first short run has taken in."""
+    study = where.study(sampler(SleepingModel([0.0] * (n + workers))))
+    prefill(study, history)
+    _instant(study, workers, workers)
+    cpu, began = time.process_time(), time.perf_counter()
+    _instant(study, workers, n)
+    return TrialCost(cpu=(time.process_time() - cpu) / n, wall=(time.perf_counter() - began) / n)
+
+
+def _instant(study: optuna.Study, workers: int, n: int) -> None:
+    load = Load(n=n, workers=workers, llm_seconds=0.0, objective_seconds=0.0)
+    anyio.run(_run, study, load, Latencies(llm=(), objective=(0.0,) * n))

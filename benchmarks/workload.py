@@ -1,0 +1,171 @@
+"""What the throughput benchmark runs: ten parameters, a model and an objective that sleep, studies with a past."""
+
+import asyncio
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+
+from optuna_llm import FunctionClient, LLMGuidedSampler, Request
+
+StorageName = Literal["memory", "journal", "sqlite"]
+Latency = Literal["constant", "lognormal"]
+
+SPACE: dict[str, BaseDistribution] = {
+    **{f"x{index}": FloatDistribution(0.0, 1.0) for index in range(5)},
+    "lr": FloatDistribution(1e-5, 1e-1, log=True),
+    "dropout": FloatDistribution(0.0, 0.5, step=0.05),
+    "width": IntDistribution(1, 512, log=True),
+    "layers": IntDistribution(1, 9, step=2),
+    "optimizer": CategoricalDistribution(("adam", "sgd", "rmsprop")),
+}
+SIGMA = 0.5
+LAG_INTERVAL = 0.005
+
+
+def latencies(kind: Latency, mean: float, n: int, seed: int) -> list[float]:
+    """`n` durations in seconds with this mean; lognormal ones have sigma 0.5."""
+    if kind == "constant" or mean == 0:
+        return [mean] * n
+    rng = random.Random(seed)
+    return [mean * math.exp(rng.gauss(0.0, SIGMA) - SIGMA**2 / 2) for _ in range(n)]
+
+
+def answer(schema: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
+    """A document that the schema allows, drawn at random."""
+    return {name: _draw(part, rng) for name, part in schema["properties"].items()}
+
+
+def _draw(part: Mapping[str, Any], rng: random.Random) -> Any:
+    if "enum" in part:
+        return rng.choice(part["enum"])
+    match part["type"]:
+        case "integer":
+            return rng.randint(part["minimum"], part["maximum"])
+        case "number":
+            return rng.uniform(part["minimum"], part["maximum"])
+        case _:
+            return "drawn at random, for the benchmark"
+
+
+class LagProbe:
+    """Samples how late an event loop runs a timer; start it on the loop that it watches."""
+
+    def __init__(self) -> None:
+        self.samples: list[float] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    def start(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._next(loop)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        due = loop.time() + LAG_INTERVAL
+        self._timer = loop.call_at(due, self._tick, loop, due)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        if not self._stopped:
+            self.samples.append(loop.time() - due)
+            self._next(loop)
+
+
+class SleepingModel:
+    """A model that takes its time and answers the request's own schema; a probe watches the loop that it runs on."""
+
+    def __init__(self, seconds: Iterable[float], probe: LagProbe | None = None, seed: int = 0) -> None:
+        self._seconds = iter(seconds)
+        self._probe = probe
+        self._rng = random.Random(seed)
+
+    async def __call__(self, request: Request) -> dict[str, Any]:
+        if self._probe is not None:
+            self._probe.start()
+        seconds = next(self._seconds)
+        if seconds:
+            await asyncio.sleep(seconds)
+        return answer(request.schema, self._rng)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlace:
+    """Where a case's studies live; the storage is emptied by leaving the place."""
+
+    storage: BaseStorage
+
+    def study(self, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
+        return optuna.create_study(storage=self.storage, sampler=sampler or optuna.samplers.RandomSampler(seed=0))
+
+
+@contextmanager
+def place(name: StorageName) -> Iterator[StudyPlace]:
+    """A fresh storage of this kind, gone afterwards."""
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        yield StudyPlace(_storage(name, Path(folder)))
+
+
+def _storage(name: StorageName, folder: Path) -> BaseStorage:
+    match name:
+        case "memory":
+            return InMemoryStorage()
+        case "journal":
+            return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+        case "sqlite":
+            return RDBStorage(f"sqlite:///{folder / 'study.db'}")
+
+
+def sampler(model: SleepingModel) -> LLMGuidedSampler:
+    """The sampler that every case uses."""
+    return LLMGuidedSampler(FunctionClient(model), task="Minimize a benchmark function.", search_space=SPACE)
+
+
+def random_params(rng: random.Random) -> dict[str, Any]:
+    """A configuration of `SPACE`."""
+    return {name: _value(distribution, rng) for name, distribution in SPACE.items()}
+
+
+def _value(distribution: BaseDistribution, rng: random.Random) -> Any:
+    match distribution:
+        case CategoricalDistribution():
+            return rng.choice(distribution.choices)
+        case IntDistribution():
+            return rng.randrange(distribution.low, distribution.high + 1, distribution.step)
+        case FloatDistribution(step=None):
+            return rng.uniform(distribution.low, distribution.high)
+        case FloatDistribution(step=step):
+            return round(rng.randint(0, round((distribution.high - distribution.low) / step)) * step, 10)
+
+
+def prefill(study: optuna.Study, n: int, state: TrialState = TrialState.COMPLETE) -> None:
+    """Give the study a past of `n` more trials, each in one storage write."""
+    rng = random.Random(n)
+    for _ in range(n):
+        value = rng.random() if state.is_finished() else None
+        trial = create_trial(state=state, value=value, params=random_params(rng), distributions=SPACE)
+        study._storage.create_new_trial(study._study_id, template_trial=trial)
+
+
+def suggest_all(trial: Any) -> None:
+    """Suggest every parameter, as a define-by-run objective does."""
+    for name, distribution in SPACE.items():
+        match distribution:
+            case CategoricalDistribution(choices=choices):
+                trial.suggest_categorical(name, choices)
+            case IntDistribution(low=low, high=high, step=step, log=log):
+                trial.suggest_int(name, low, high, step=step, log=log)
+            case FloatDistribution(low=low, high=high, step=step, log=log):
+                trial.suggest_float(name, low, high, step=step, log=log)
