@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def require_single_objective(study: Study) -> None:
     """Refuse what is not supported yet."""
-    if not isinstance(study, Study):
+    if not hasattr(study, "directions"):  # a pruner's filtered view of a study is no Study
         raise UsageError(f"study must be an optuna.Study, not {study!r}")
     if len(study.directions) != 1:
         raise UsageError(

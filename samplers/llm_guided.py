@@ -259,13 +259,17 @@ class LLMGuidedSampler(BaseSampler):
         return Proposal(params=conformed.params, distributions=space.distributions)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Refuse a coroutine function given to `study.optimize`, which would never await it."""
-        if not is_coroutine_function(_objective_of_optimize()):
-            return
-        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-        raise UsageError(
-            "study.optimize cannot run an async objective: use `await optuna_llm.optimize_async(study, objective, ...)`"
-        )
+        """Refuse, before the objective runs, what cannot work: Optuna would leave such a trial RUNNING."""
+        try:
+            require_single_objective(study)
+            if is_coroutine_function(_objective_of_optimize()):
+                raise UsageError(
+                    "study.optimize cannot run an async objective: "
+                    "use `await optuna_llm.optimize_async(study, objective, ...)`"
+                )
+        except UsageError:
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            raise
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget what was in flight for the trial: its result is in the study now."""

@@ -190,6 +190,15 @@ def test_a_coroutine_function_given_to_study_optimize_is_refused() -> None:
     assert TrialState.RUNNING not in {trial.state for trial in study.trials}
 
 
+def test_a_multi_objective_study_is_refused_before_its_objective_runs() -> None:
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler())
+    called: list[int] = []
+    with pytest.raises(UsageError, match="2 objectives"):
+        study.optimize(lambda trial: called.append(trial.number), n_trials=3)
+    assert called == []
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL]
+
+
 def test_enqueued_values_are_honoured_and_the_rest_is_proposed() -> None:
     model = SchemaModel()
     study = optuna.create_study(sampler=sampler(model, search_space=SPACE))
