@@ -172,6 +172,7 @@ class Run:
     async def _launch(self, candidate: Candidate) -> None:
         event: Event = Finished()
         try:
+            await self._or_give_back(candidate)
             began = anyio.current_time()
             with CancelScope(shield=True):  # a trial that was created is always known here
                 trial = await self.asker.create(candidate)
@@ -184,6 +185,14 @@ class Run:
             event = Finished(error)
         finally:
             self._send.send_nowait(event)
+
+    async def _or_give_back(self, candidate: Candidate) -> None:
+        """A run that is cancelled creates no more trials."""
+        try:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        except BaseException:
+            self.asker.discard(candidate)
+            raise
 
     async def _run(self, trial: Trial) -> Finished:
         outcome = cancelled()

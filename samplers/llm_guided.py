@@ -26,17 +26,26 @@ from .client import llm_loop
 from .client.protocol import Client
 from .client.resolve import resolve
 from .context import ContextPolicy
-from .digest import Digest
-from .discovery import POLL, Discovery
-from .duplicates import Index
-from .flight import Flight
+from .desk import Desk
+from .discovery import POLL
 from .prompt import Subject
-from .proposing import Memory, Question, propose
-from .space import Space, conform, make_space, narrow
+from .proposing import Question, propose
+from .space import conform, make_space, narrow
 
 ROLE = "propose"
 DISCOVERY = "discovery"
-MEMORIES = 8  # sets of columns that a sampler remembers; more than a study has, unless its space changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What is asked for: `wanted` of the `columns`, which are what the prompt shows of every trial."""
+
+    columns: SearchSpace
+    wanted: Sequence[str]
+    fixed: Params
+    role: str = ROLE
+    union: bool = False
+    to_the_end: bool = False
 
 
 class LLMGuidedSampler(BaseSampler):
@@ -73,7 +82,7 @@ class LLMGuidedSampler(BaseSampler):
 
     def _start(self) -> None:
         self._client = resolve(self._model)
-        self._desks: dict[tuple[int, int], _Desk] = {}
+        self._desks: dict[tuple[int, int], Desk] = {}
 
     def __repr__(self) -> str:
         return f"LLMGuidedSampler({self._model!r}, task={self._subject.task[:40]!r})"
@@ -147,7 +156,7 @@ class LLMGuidedSampler(BaseSampler):
             if leader is not None:
                 return leader
             space = door.ledger.snapshot().space
-        ask = _Ask(
+        ask = Ask(
             columns=space,
             wanted=[name for name in space if name not in fixed],
             fixed=fixed,
@@ -221,7 +230,7 @@ class LLMGuidedSampler(BaseSampler):
         door = self.door(study)
         door.refresh()
         columns = {**(self._search_space or {}), **search_space}
-        proposal = self._ask(study, trial, _Ask(columns=columns, wanted=wanted, fixed=fixed, union=True))
+        proposal = self._ask(study, trial, Ask(columns=columns, wanted=wanted, fixed=fixed, union=True))
         door.ledger.assign(proposal, trial.number)
         return dict(proposal.params)
 
@@ -235,7 +244,7 @@ class LLMGuidedSampler(BaseSampler):
         if moved is not None:
             return moved.params[param_name]
         columns = {**door.refresh().space, param_name: param_distribution}
-        ask = _Ask(columns=columns, wanted=[param_name], fixed=trial.params, role=DISCOVERY)
+        ask = Ask(columns=columns, wanted=[param_name], fixed=trial.params, role=DISCOVERY)
         try:
             asked = self._ask(study, trial, ask)
         except BaseException:
@@ -278,7 +287,7 @@ class LLMGuidedSampler(BaseSampler):
 
     # -- inside
 
-    def _ask(self, study: Study, trial: FrozenTrial, ask: "_Ask") -> Proposal:
+    def _ask(self, study: Study, trial: FrozenTrial, ask: Ask) -> Proposal:
         """Propose for a trial that exists, from the thread that waits for it."""
         door = self.door(study)
         stored = study._storage.get_trial(trial._trial_id).user_attrs.get(LLM_ATTRIBUTE)
@@ -297,7 +306,7 @@ class LLMGuidedSampler(BaseSampler):
             raise
         return proposal
 
-    async def _propose(self, door: StudyDoor, ask: "_Ask", earlier: Mapping[str, Any] | None = None) -> Proposal:
+    async def _propose(self, door: StudyDoor, ask: Ask, earlier: Mapping[str, Any] | None = None) -> Proposal:
         """Runs on the LLM loop: ask, and reserve what comes of it."""
         columns = make_space(ask.columns)
         question = Question(
@@ -319,50 +328,11 @@ class LLMGuidedSampler(BaseSampler):
         door.ledger.reserve(proposal)
         return proposal
 
-    def _desk(self, study: Study) -> "_Desk":
+    def _desk(self, study: Study) -> Desk:
         behind = whole(study)  # the model sees all trials, whatever a pruner filters
         key = (id(behind._storage), behind._study_id)
         desk = self._desks.get(key)
-        return desk if desk is not None else self._desks.setdefault(key, _Desk(behind))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ask:
-    """What is asked for: `wanted` of the `columns`, which are what the prompt shows of every trial."""
-
-    columns: SearchSpace
-    wanted: Sequence[str]
-    fixed: Params
-    role: str = ROLE
-    union: bool = False
-    to_the_end: bool = False
-
-
-class _Desk:
-    """What a sampler keeps of one study: what is in flight, and caches that follow from the study."""
-
-    def __init__(self, study: Study) -> None:
-        self.storage = study._storage  # kept, so that no other storage can get its id
-        self.ledger = Ledger()
-        self.discovery = Discovery()
-        self._direction = study.direction
-        self._memories: dict[Space, Memory] = {}
-
-    def memory(self, columns: Space) -> Memory:
-        """The memory for one set of columns; only used on the LLM loop."""
-        memory = self._memories.pop(columns, None)
-        if memory is None:
-            known = columns.distributions
-            memory = Memory(
-                latest=self.ledger.snapshot,
-                digest=Digest(tuple(known), self._direction),
-                flight=Flight(known),
-                index=Index(known),
-            )
-        self._memories[columns] = memory  # the newest last
-        if len(self._memories) > MEMORIES:
-            del self._memories[next(iter(self._memories))]
-        return memory
+        return desk if desk is not None else self._desks.setdefault(key, Desk(behind))
 
 
 def _release(ledger: Ledger, future: Future[Proposal]) -> None:

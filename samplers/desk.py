@@ -1,0 +1,40 @@
+"""What a sampler keeps of one study: what is in flight, and caches that all follow from the study."""
+
+from optuna import Study
+
+from ..engine.ledger import Ledger
+from .digest import Digest
+from .discovery import Discovery
+from .duplicates import Index
+from .flight import Flight
+from .proposing import Memory
+from .space import Space
+
+MEMORIES = 8  # sets of columns that are remembered; more than a study has, unless its space changes
+
+
+class Desk:
+    """One study, as one sampler in this process sees it."""
+
+    def __init__(self, study: Study) -> None:
+        self.storage = study._storage  # kept, so that no other storage can get its id
+        self.ledger = Ledger()
+        self.discovery = Discovery()
+        self._direction = study.direction
+        self._memories: dict[Space, Memory] = {}
+
+    def memory(self, columns: Space) -> Memory:
+        """The memory for one set of columns; only used on the LLM loop."""
+        memory = self._memories.pop(columns, None)
+        if memory is None:
+            known = columns.distributions
+            memory = Memory(
+                latest=self.ledger.snapshot,
+                digest=Digest(tuple(known), self._direction),
+                flight=Flight(known),
+                index=Index(known),
+            )
+        self._memories[columns] = memory  # the newest last
+        if len(self._memories) > MEMORIES:
+            del self._memories[next(iter(self._memories))]
+        return memory
