@@ -152,11 +152,15 @@ class _MarkingModel(SleepingModel):
         return document
 
 
-def trial_cost(where: StudyPlace, history: int, workers: int, n: int) -> TrialCost:
+def trial_cost(where: StudyPlace, history: int, workers: int, n: int, repeats: int) -> list[TrialCost]:
     """The whole engine at L = T = 0 on a study with a past, which a first short run has taken in."""
-    study = where.study(sampler(SleepingModel([0.0] * (n + workers))))
+    study = where.study(sampler(SleepingModel(repeat(0.0))))
     prefill(study, history)
     _instant(study, workers, workers)
+    return [_timed(study, workers, n) for _ in range(repeats)]
+
+
+def _timed(study: optuna.Study, workers: int, n: int) -> TrialCost:
     cpu, began = time.process_time(), time.perf_counter()
     _instant(study, workers, n)
     return TrialCost(cpu=(time.process_time() - cpu) / n, wall=(time.perf_counter() - began) / n)

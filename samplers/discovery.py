@@ -1,7 +1,8 @@
 """Define-by-run without a declared space: one trial at a time meets the parameters that nobody knows yet."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 
@@ -28,6 +29,7 @@ class Discovery:
         self._clock = clock
         self._leader: _Leader | None = None
         self._last_met = clock()
+        self._meeting = 0
 
     def lead_or_wait(
         self,
@@ -44,7 +46,7 @@ class Discovery:
         """
         with self._changed:
             while not given_up():
-                if known() and (self._free() or self._clock() - self._last_met >= self._settle):
+                if known() and (self._free() or self._settled()):
                     return False
                 if self._free():
                     self._leader = _Leader(threading.current_thread() if threaded else None, alive)
@@ -59,15 +61,26 @@ class Discovery:
         with self._changed:
             return not self._free()
 
-    def met(self) -> None:
-        """A parameter was met."""
+    @contextmanager
+    def meeting(self) -> Iterator[None]:
+        """A parameter is being asked for: however long that takes, the space has not settled meanwhile."""
         with self._changed:
-            self._last_met = self._clock()
+            self._meeting += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._meeting -= 1
+                self._last_met = self._clock()
+                self._changed.notify_all()
 
     def notify(self) -> None:
         """A trial ended or gave up: whoever waits looks again whether the leader is still alive."""
         with self._changed:
             self._changed.notify_all()
+
+    def _settled(self) -> bool:
+        return self._meeting == 0 and self._clock() - self._last_met >= self._settle
 
     def _free(self) -> bool:
         leader = self._leader

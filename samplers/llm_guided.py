@@ -245,12 +245,8 @@ class LLMGuidedSampler(BaseSampler):
             return moved.params[param_name]
         columns = {**door.refresh().space, param_name: param_distribution}
         ask = Ask(columns=columns, wanted=[param_name], fixed=trial.params, role=DISCOVERY)
-        try:
+        with desk.discovery.meeting():
             asked = self._ask(study, trial, ask)
-        except BaseException:
-            desk.discovery.notify()
-            raise
-        desk.discovery.met()
         door.ledger.release(asked)
         return asked.params[param_name]
 

@@ -76,12 +76,25 @@ def test_a_waiter_goes_on_when_the_leader_has_ended_and_the_space_is_known(disco
 
 def test_a_waiter_goes_on_when_the_space_has_settled(discovery: Discovery, clock: Clock) -> None:
     enter(discovery, lambda: False)
-    discovery.met()
     waiter = Waiter(discovery, lambda: True)
     clock.now = 0.9
-    discovery.met()
+    with discovery.meeting():
+        pass
     assert waiter.leads is None
     clock.now = 2.0
+    assert waiter.result() is False
+
+
+def test_a_space_has_not_settled_while_a_parameter_is_asked_for(discovery: Discovery, clock: Clock) -> None:
+    enter(discovery, lambda: False)
+    with discovery.meeting():
+        clock.now = 60.0
+        looks = iter([False, False, True])
+        discovery.lead_or_wait(known=lambda: True, alive=lambda: True, threaded=False, given_up=looks.__next__)
+        assert list(looks) == []  # it looked again and again, and did not go on at the first look
+        waiter = Waiter(discovery, lambda: True)
+        assert waiter.leads is None
+    clock.now = 62.0
     assert waiter.result() is False
 
 
