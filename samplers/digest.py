@@ -52,6 +52,11 @@ class Digest:
             self._add(trial)
         self._last = finished[-1] if finished else None
 
+    @property
+    def known(self) -> int:
+        """How many finished trials were taken in."""
+        return len(self.rows)
+
     def best(self, count: int) -> list[Row]:
         """The rows of the `count` best complete trials, best first; the earlier trial wins a tie."""
         return [self.rows[index] for _, _, index in self._ranking[:count]]

@@ -1,5 +1,6 @@
 """One ask, from a snapshot to a reserved proposal: render, complete, parse, conform, and re-ask what was wrong."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ logger = logging.getLogger("optuna_llm.samplers")
 
 TOKENS_BASE = 256
 TOKENS_PER_PARAMETER = 32
+SLICE = 50  # finished trials taken in at once: 2 to 3 ms at 10 parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,17 @@ class Memory:
     flight: Flight
     index: Index
 
+    async def catch_up(self) -> Snapshot:
+        """The latest snapshot, with its history taken in by slices: a long one must not hold the loop."""
+        snapshot = self.latest()
+        while self.digest.known + SLICE < len(snapshot.finished):
+            part = snapshot.finished[: self.digest.known + SLICE]
+            self.digest.update(part)
+            self.index.update(part)
+            await asyncio.sleep(0)
+            snapshot = self.latest()
+        return snapshot
+
     def clash(self, params: Params, *, union: bool) -> Clash | None:
         """What `params` repeat, at this moment."""
         snapshot = self.latest()
@@ -86,7 +99,7 @@ async def propose(question: Question, client: Client, memory: Memory, name: str)
     After `max_reasks` re-asks a valid duplicate is taken, and recorded as one; without any, `ProposalError` is raised.
     `name` is the model's, for provenance and errors. Nothing is asked if there is nothing to choose.
     """
-    snapshot = memory.latest()
+    snapshot = await memory.catch_up()
     context = build_context(snapshot, memory.digest, memory.flight, question.policy)
     exchange = _Exchange(question=question, context=context, seen=len(snapshot.finished), name=name)
     if question.space.fixed.keys() == question.space.distributions.keys():

@@ -282,6 +282,26 @@ def test_a_sampler_rebuilt_from_nothing_asks_the_same() -> None:
     assert old_model.prompts[before] == new_model.prompts[0]
 
 
+def test_a_long_history_is_taken_in_by_slices_and_gives_the_same_prompt() -> None:
+    models = [SchemaModel(1), SchemaModel(1)]
+    trials = [
+        optuna.create_trial(value=float(n), params={"x": n / 500}, distributions={"x": FloatDistribution(0, 1)})
+        for n in range(333)
+    ]
+    for model, together in zip(models, (True, False), strict=True):
+        study = optuna.create_study(sampler=sampler(model, search_space={"x": FloatDistribution(0, 1)}))
+        if not together:  # one after the other, looked at in between
+            for trial in trials[:20]:
+                study.add_trial(trial)
+                study.sampler.door(study).refresh()  # type: ignore[attr-defined]
+            study.add_trials(trials[20:])
+        else:
+            study.add_trials(trials)
+        study.ask().suggest_float("x", 0, 1)
+    assert models[0].prompts[0] == models[1].prompts[0]
+    assert "332,332," in models[0].prompts[0]
+
+
 def test_runs_under_anyio_twice_in_a_row() -> None:
     study = optuna.create_study(sampler=sampler())
 
