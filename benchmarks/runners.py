@@ -52,10 +52,10 @@ class TrialCost:
 def run_engine(load: Load, times: Latencies, where: StudyPlace) -> Timeline:
     """`optimize_async` with an objective that sleeps."""
     study = where.study(sampler(SleepingModel(times.llm)))
-    return anyio.run(_run, study, load, times)
+    return anyio.run(run_study, study, load, times)
 
 
-async def _run(study: optuna.Study, load: Load, times: Latencies) -> Timeline:
+async def run_study(study: optuna.Study, load: Load, times: Latencies) -> Timeline:
     seconds = iter(times.objective)
     begins: list[float] = []
     began = time.perf_counter()
@@ -80,7 +80,7 @@ def run_lag(load: Load, times: Latencies, where: StudyPlace) -> Lags:
 
     async def watched() -> None:
         caller.start()
-        await _run(study, load, times)
+        await run_study(study, load, times)
 
     try:
         anyio.run(watched)
@@ -168,4 +168,4 @@ def _timed(study: optuna.Study, workers: int, n: int) -> TrialCost:
 
 def _instant(study: optuna.Study, workers: int, n: int) -> None:
     load = Load(n=n, workers=workers, llm_seconds=0.0, objective_seconds=0.0)
-    anyio.run(_run, study, load, Latencies(llm=(), objective=(0.0,) * n))
+    anyio.run(run_study, study, load, Latencies(llm=(), objective=(0.0,) * n))

@@ -55,6 +55,7 @@ class History:
         self._open: list[int] = []
         self._seen = 0
         self._names: dict[str, _Name] = {}
+        self._met: dict[int, int] = {}
 
     def extend(self, trials: Sequence[FrozenTrial]) -> None:
         """Take in a reading of all trials, ordered by number from 0; one that is older than the last is passed over."""
@@ -69,6 +70,8 @@ class History:
         self.waiting = tuple(trial for trial in pending if trial.state is TrialState.WAITING)
         self._append(done)
         self._meet(open_now)
+        for trial in done:
+            self._met.pop(trial.number, None)
 
     def _append(self, done: list[FrozenTrial]) -> None:
         if not done:
@@ -85,6 +88,9 @@ class History:
     def _meet(self, trials: list[FrozenTrial]) -> None:
         changed = False
         for trial in trials:
+            if self._met.get(trial.number) == len(trial.distributions):
+                continue  # a trial's parameters only ever grow
+            self._met[trial.number] = len(trial.distributions)
             for position, (name, distribution) in enumerate(trial.distributions.items()):
                 here = (trial.number, position)
                 known = self._names.get(name)

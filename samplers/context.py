@@ -75,7 +75,7 @@ class Context:
 def build_context(snapshot: Snapshot, digest: Digest, flight: Flight, policy: ContextPolicy) -> Context:
     """What a prompt shows of the study; `digest` and `flight` may be new or have seen earlier snapshots."""
     digest.update(snapshot.finished)
-    first = first_shown(len(digest.rows), policy.history)
+    first = first_shown(digest.known, policy.history)
     in_flight = tuple(entry.row for entry in flight.update(snapshot))
     return Context(
         names=digest.names,
@@ -86,7 +86,7 @@ def build_context(snapshot: Snapshot, digest: Digest, flight: Flight, policy: Co
             failed=digest.counts[TrialState.FAIL],
             running=len(in_flight),
         ),
-        history=tuple(digest.rows[first:]),
+        history=tuple(digest.rows(first)),
         omitted=first,
         best=tuple(reversed(digest.best(policy.best))),
         failures=failure_lines(digest.failed[-policy.failures :] if policy.failures else (), policy),

@@ -28,7 +28,10 @@ class Row:
 
 
 class Digest:
-    """Rows of `names` in order of completion, counts by state, failed trials, and the complete ones by value."""
+    """Rows of `names` in order of completion, counts by state, failed trials, and the complete ones by value.
+
+    A row is formatted when it is first shown: of a long history a prompt shows few.
+    """
 
     def __init__(self, names: Sequence[str], direction: StudyDirection) -> None:
         self.names = tuple(names)
@@ -38,36 +41,47 @@ class Digest:
 
     def _clear(self) -> None:
         self._last: FrozenTrial | None = None
-        self.rows: list[Row] = []
+        self._trials: list[FrozenTrial] = []
+        self._rows: dict[int, Row] = {}
         self.failed: list[FrozenTrial] = []
         self.counts = dict.fromkeys(TrialState, 0)
         self._ranking: list[tuple[float, int, int]] = []  # signed value, number, index of the row
 
     def update(self, finished: Sequence[FrozenTrial]) -> None:
         """Take in the finished trials of a snapshot; starts anew if they do not continue those seen before."""
-        known = len(self.rows)
+        known = self.known
         if known and (known > len(finished) or finished[known - 1] is not self._last):
             self._clear()
-        for trial in finished[len(self.rows) :]:
+        for trial in finished[self.known :]:
             self._add(trial)
         self._last = finished[-1] if finished else None
 
     @property
     def known(self) -> int:
         """How many finished trials were taken in."""
-        return len(self.rows)
+        return len(self._trials)
+
+    def rows(self, first: int) -> list[Row]:
+        """The rows from index `first` on, in order of completion."""
+        return [self._row(index) for index in range(first, self.known)]
 
     def best(self, count: int) -> list[Row]:
         """The rows of the `count` best complete trials, best first; the earlier trial wins a tie."""
-        return [self.rows[index] for _, _, index in self._ranking[:count]]
+        return [self._row(index) for _, _, index in self._ranking[:count]]
 
     def _add(self, trial: FrozenTrial) -> None:
         self.counts[trial.state] += 1
         if trial.state is TrialState.COMPLETE and trial.value is not None:
-            bisect.insort(self._ranking, (self._sign * trial.value, trial.number, len(self.rows)))
+            bisect.insort(self._ranking, (self._sign * trial.value, trial.number, self.known))
         elif trial.state is TrialState.FAIL:
             self.failed.append(trial)
-        self.rows.append(finished_row(trial, self.names))
+        self._trials.append(trial)
+
+    def _row(self, index: int) -> Row:
+        row = self._rows.get(index)
+        if row is None:
+            row = self._rows[index] = finished_row(self._trials[index], self.names)
+        return row
 
 
 def finished_row(trial: FrozenTrial, names: Sequence[str]) -> Row:
