@@ -30,17 +30,15 @@ async def ask_async(
     source = resolve_source(study)
     space = resolve_space(search_space, source.proposer)
     with Lanes(source.door) as lanes:
-        if source.proposer is None:
-            return [await lanes.helper.run(source.door.ask, space) for _ in range(n)]
-        if not (space or source.proposer.search_space or (await lanes.refresh()).space):
+        known = source.proposer is None or space or source.proposer.search_space or (await lanes.refresh()).space
+        if not known:
             raise UsageError("no parameter is known yet: pass search_space= to ask_async or to the sampler")
-        run = uuid.uuid4().hex[:12]
         asker = Asker(
             door=source.door,
             proposer=source.proposer,
             lanes=lanes,
             search_space=space,
-            run=run,
+            run=uuid.uuid4().hex[:12],
             fixed=source.fixed,
         )
         return await _ask_batch(asker, n)

@@ -754,6 +754,22 @@ async def test_an_interrupt_in_a_callback_ends_the_run_after_the_others_are_told
     assert set(states(study)) == {TrialState.COMPLETE}
 
 
+async def test_a_batch_of_another_sampler_that_fails_leaves_nothing_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = optuna.samplers.RandomSampler(seed=1)
+    real = other.sample_independent
+
+    def fail_third(study: Any, trial: Any, name: str, distribution: Any) -> Any:
+        if trial.number == 2:
+            raise OSError("third")
+        return real(study, trial, name, distribution)
+
+    monkeypatch.setattr(other, "sample_independent", fail_third)
+    study = optuna.create_study(sampler=other)
+    with pytest.raises(OSError, match="third"):
+        await ask_async(study, 4, search_space=SPACE)
+    assert states(study) == {TrialState.FAIL: 3}
+
+
 async def test_ask_async_without_a_known_space_is_refused() -> None:
     study = optuna.create_study(sampler=sampler())
     with pytest.raises(UsageError, match="no parameter is known yet"):
