@@ -175,10 +175,11 @@ def proposals(history: int, bound: float | None) -> Callable[[Scale], Iterator[R
             target=None if bound is None else Target(sense="<=", bound=bound),
         )
         yield Result(
-            case=f"CPU of a first proposal, {history} trials",
+            case=f"longest hold of a first proposal, {history} trials",
             unit="ms",
-            value=milliseconds([cost.first]),
+            value=milliseconds([cost.hold]),
             target=Target(sense="<=", bound=5),
+            notes={"CPU in all": cost.first * 1e3},
         )
 
     return measure

@@ -12,7 +12,7 @@ import optuna
 from limits import Load, Timeline
 from optuna.trial import TrialState
 from results import Spread, spread
-from workload import SPACE, LagProbe, SleepingModel, StudyPlace, place, prefill, sampler, suggest_all
+from workload import SPACE, HoldProbe, LagProbe, SleepingModel, StudyPlace, place, prefill, sampler, suggest_all
 
 from optuna_llm import Request, optimize_async
 
@@ -35,9 +35,13 @@ class Lags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposalCost:
-    """CPU seconds of proposals: the first, which takes in all history, and those after it."""
+    """CPU seconds of proposals: the first, which takes in all history, and those after it.
+
+    `hold` is the most that the first one spent without letting others run.
+    """
 
     first: float
+    hold: float
     later: tuple[float, ...]
 
 
@@ -133,7 +137,21 @@ def proposal_cost(history: int, in_flight: int, n: int) -> ProposalCost:
         for _ in range(n + 2):
             anyio.run(mind.propose, study)
             prefill(study, 1)
-    return ProposalCost(first=sum(model.costs[:2]), later=tuple(model.costs[2:]))
+    return ProposalCost(first=sum(model.costs[:2]), hold=first_hold(history), later=tuple(model.costs[2:]))
+
+
+def first_hold(history: int) -> float:
+    """The most CPU seconds in one go on the model's loop, while the first proposal takes in a history."""
+    probe = HoldProbe()
+    mind = sampler(SleepingModel(repeat(0.0), probe))
+    with place("memory") as where:
+        other, study = where.study(), where.study()
+        prefill(study, history)
+        anyio.run(mind.propose, other)
+        probe.longest = 0.0
+        anyio.run(mind.propose, study)
+    probe.stop()
+    return probe.longest
 
 
 class _MarkingModel(SleepingModel):

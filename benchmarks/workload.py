@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,10 +85,34 @@ class LagProbe:
             self._next(loop)
 
 
+class HoldProbe:
+    """The most CPU time that an event loop's thread spent in one go, between two of the loop's iterations."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._since: float | None = None
+        self._stopped = False
+
+    def start(self) -> None:
+        if self._since is None:
+            self._tick()
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def _tick(self) -> None:
+        now = time.thread_time()
+        if self._since is not None:
+            self.longest = max(self.longest, now - self._since)
+        self._since = now
+        if not self._stopped:
+            asyncio.get_running_loop().call_soon(self._tick)
+
+
 class SleepingModel:
     """A model that takes its time and answers the request's own schema; a probe watches the loop that it runs on."""
 
-    def __init__(self, seconds: Iterable[float], probe: LagProbe | None = None, seed: int = 0) -> None:
+    def __init__(self, seconds: Iterable[float], probe: LagProbe | HoldProbe | None = None, seed: int = 0) -> None:
         self._seconds = iter(seconds)
         self._probe = probe
         self._rng = random.Random(seed)

@@ -52,7 +52,7 @@ class History:
         self.running: tuple[FrozenTrial, ...] = ()
         self.waiting: tuple[FrozenTrial, ...] = ()
         self.space: Mapping[str, BaseDistribution] = EMPTY
-        self._open: list[int] = []
+        self._open: dict[int, FrozenTrial] = {}
         self._seen = 0
         self._names: dict[str, _Name] = {}
         self._met: dict[int, int] = {}
@@ -61,15 +61,31 @@ class History:
         """Take in a reading of all trials, ordered by number from 0; one that is older than the last is passed over."""
         if len(trials) < self._seen:
             return
-        open_now = [trials[number] for number in (*self._open, *range(self._seen, len(trials)))]
-        done = [trial for trial in open_now if trial.state.is_finished()]
-        pending = [trial for trial in open_now if not trial.state.is_finished()]
+        changed = [trials[number] for number in (*self._open, *range(self._seen, len(trials)))]
         self._seen = len(trials)
-        self._open = [trial.number for trial in pending]
+        self._take(changed)
+
+    def extend_one(self, trial: FrozenTrial) -> bool:
+        """Take in a reading of one trial; False if trials before it are unknown, so that all must be read."""
+        if trial.number > self._seen:
+            return False
+        if trial.number == self._seen or trial.number in self._open:
+            self._seen = max(self._seen, trial.number + 1)
+            self._take([trial])
+        return True
+
+    def _take(self, changed: list[FrozenTrial]) -> None:
+        """Take in trials that were not finished when they were last seen."""
+        done = [trial for trial in changed if trial.state.is_finished()]
+        for trial in changed:
+            self._open[trial.number] = trial
+        for trial in done:
+            del self._open[trial.number]
+        pending = self._open.values()  # by number: trials are met in that order, and keep their place
         self.running = tuple(trial for trial in pending if trial.state is TrialState.RUNNING)
         self.waiting = tuple(trial for trial in pending if trial.state is TrialState.WAITING)
         self._append(done)
-        self._meet(open_now)
+        self._meet(changed)
         for trial in done:
             self._met.pop(trial.number, None)
 

@@ -36,9 +36,14 @@ class Ledger:
             self._read_at = monotonic()
             return self._snapshot()
 
+    def extend_one(self, trial: FrozenTrial) -> bool:
+        """Take in a reading of one trial; False if the others must be read as well."""
+        with self._lock:
+            return self._history.extend_one(trial)
+
     @property
     def age(self) -> float:
-        """Seconds since the last reading."""
+        """Seconds since all trials were last read."""
         return monotonic() - self._read_at
 
     def snapshot(self) -> Snapshot:

@@ -77,7 +77,7 @@ class StudyDoor:
                 trial = Trial(self.study, trial_id)
                 if not written:
                     self._hand_over(trial, proposal)
-                self._look()
+                self._look(trial_id)
         finally:
             self.ledger.release(proposal)
         return trial
@@ -93,7 +93,7 @@ class StudyDoor:
                 self._hand_over(trial, proposal)
                 self.record(waiting._trial_id, proposal, run)
                 self._complete(trial, search_space)
-                self._look()
+                self._look(waiting._trial_id)
         finally:
             self.ledger.unclaim(waiting.number)
             self.ledger.release(proposal)
@@ -128,7 +128,7 @@ class StudyDoor:
             self.study._storage.set_trial_user_attr(trial._trial_id, FAILURE_ATTRIBUTE, asdict(outcome.failure))
         complete = outcome.state is TrialState.COMPLETE
         told = self.study.tell(trial, outcome.value if complete else None, state=outcome.state, skip_if_finished=True)
-        self._look()
+        self._look(trial._trial_id)
         return told
 
     def retry(self, trial: FrozenTrial, retries: int) -> bool:
@@ -192,10 +192,16 @@ class StudyDoor:
                 self.study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
             raise
 
-    def _look(self) -> None:
-        """Read after a write: what was written stands, so a reading that fails is only late."""
+    def _look(self, trial_id: int) -> None:
+        """Read the trial just written, and no other: to list a long study takes time in proportion to it.
+
+        What was written stands, so a reading that fails is only late.
+        """
         try:
-            self.refresh()
+            with self.ledger.reading:
+                known = self.ledger.extend_one(self.study._storage.get_trial(trial_id))
+            if not known:
+                self.refresh()
         except Exception:
             logger.warning("Reading the study failed after a write to it; the next reading will show it", exc_info=True)
 

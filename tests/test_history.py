@@ -1,6 +1,7 @@
 """A history that grew reading by reading equals one that was read at once."""
 
 import datetime
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,6 +70,24 @@ def test_growing_by_readings_equals_reading_once(moments: Sequence[list[FrozenTr
         grown.extend(reading)
     fresh.extend(moments[-1])
     assert summary(grown) == summary(fresh)
+
+
+@given(readings(), st.randoms(use_true_random=False))
+def test_growing_trial_by_trial_equals_reading_once(moments: Sequence[list[FrozenTrial]], rng: random.Random) -> None:
+    grown, fresh = History(), History()
+    for reading in moments:
+        for seen in rng.sample(reading, len(reading)):
+            if not grown.extend_one(seen):
+                grown.extend(reading)
+    fresh.extend(moments[-1])
+    assert summary(grown) == summary(fresh)
+
+
+def test_a_trial_after_unknown_ones_asks_for_a_whole_reading() -> None:
+    history = History()
+    assert history.extend_one(trial(0, TrialState.RUNNING))
+    assert not history.extend_one(trial(2, TrialState.RUNNING))
+    assert [t.number for t in history.running] == [0]
 
 
 def test_finished_trials_are_ordered_by_completion() -> None:

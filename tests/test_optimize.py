@@ -366,35 +366,6 @@ async def test_what_an_enqueued_trial_leaves_open_is_proposed_given_the_rest() -
     assert set(study.trials[0].params) == set(SPACE)
 
 
-@pytest.mark.parametrize("name", ["RandomSampler", "TPESampler", "QMCSampler", "CmaEsSampler"])
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-async def test_any_sampler_runs_on_the_same_engine(name: str) -> None:
-    study = optuna.create_study(sampler=getattr(optuna.samplers, name)(seed=1))
-    report = await optimize_async(study, score, n_trials=30, n_workers=4, search_space=SPACE)
-    assert report.n_complete == 30
-    assert all(set(trial.params) == set(SPACE) for trial in study.trials)
-
-
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-async def test_partial_fixed_sampler_around_ours_runs_on_the_engine() -> None:
-    model = SchemaModel()
-    study = optuna.create_study(sampler=optuna.samplers.PartialFixedSampler({"layers": 5}, sampler(model)))
-    report = await optimize_async(study, score, n_trials=6, n_workers=3, search_space=SPACE)
-    assert report.n_complete == 6
-    assert {trial.params["layers"] for trial in study.trials} == {5}
-    assert all("layers" not in request.schema["properties"] for request in model.requests)
-
-
-async def test_a_grid_that_is_exhausted_ends_the_run() -> None:
-    grid = {"x": [0.0, 0.5, 1.0]}
-    study = optuna.create_study(sampler=optuna.samplers.GridSampler(grid))
-    report = await optimize_async(
-        study, lambda trial: trial.params["x"], n_trials=50, search_space={"x": FloatDistribution(0, 1)}
-    )
-    assert sorted(trial.params["x"] for trial in study.trials) == [0.0, 0.5, 1.0]
-    assert report.stop_reason == "stop"
-
-
 async def test_pruners_work_for_coroutines() -> None:
     async def objective(trial: AsyncTrial) -> float:
         for step in range(3):
@@ -752,22 +723,6 @@ async def test_an_interrupt_in_a_callback_ends_the_run_after_the_others_are_told
         caught = raised
     assert isinstance(caught, KeyboardInterrupt)
     assert set(states(study)) == {TrialState.COMPLETE}
-
-
-async def test_a_batch_of_another_sampler_that_fails_leaves_nothing_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    other = optuna.samplers.RandomSampler(seed=1)
-    real = other.sample_independent
-
-    def fail_third(study: Any, trial: Any, name: str, distribution: Any) -> Any:
-        if trial.number == 2:
-            raise OSError("third")
-        return real(study, trial, name, distribution)
-
-    monkeypatch.setattr(other, "sample_independent", fail_third)
-    study = optuna.create_study(sampler=other)
-    with pytest.raises(OSError, match="third"):
-        await ask_async(study, 4, search_space=SPACE)
-    assert states(study) == {TrialState.FAIL: 3}
 
 
 async def test_ask_async_without_a_known_space_is_refused() -> None:
