@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import optuna
+import sqlalchemy.event
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -178,10 +179,34 @@ def _value(distribution: BaseDistribution, rng: random.Random) -> Any:
 def prefill(study: optuna.Study, n: int, state: TrialState = TrialState.COMPLETE) -> None:
     """Give the study a past of `n` more trials, each in one storage write."""
     rng = random.Random(n)
-    for _ in range(n):
-        value = rng.random() if state.is_finished() else None
-        trial = create_trial(state=state, value=value, params=random_params(rng), distributions=SPACE)
-        study._storage.create_new_trial(study._study_id, template_trial=trial)
+    with _careless(study._storage):
+        for _ in range(n):
+            value = rng.random() if state.is_finished() else None
+            trial = create_trial(state=state, value=value, params=random_params(rng), distributions=SPACE)
+            study._storage.create_new_trial(study._study_id, template_trial=trial)
+
+
+@contextmanager
+def _careless(storage: BaseStorage) -> Iterator[None]:
+    """SQLite without waiting for the disk, which halves the time to fill it."""
+    engine = getattr(getattr(storage, "_backend", None), "engine", None)
+    if engine is None:
+        yield
+        return
+
+    def relax(connection: Any, *_: Any) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    def restore(connection: Any, *_: Any) -> None:
+        connection.execute("PRAGMA synchronous=FULL")
+
+    sqlalchemy.event.listen(engine, "checkout", relax)
+    sqlalchemy.event.listen(engine, "checkin", restore)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(engine, "checkout", relax)
+        sqlalchemy.event.remove(engine, "checkin", restore)
 
 
 def suggest_all(trial: Any) -> None:
