@@ -179,7 +179,7 @@ def proposals(history: int, bound: float | None) -> Callable[[Scale], Iterator[R
             unit="ms",
             value=milliseconds([cost.hold]),
             target=Target(sense="<=", bound=5),
-            notes={"CPU in all": cost.first * 1e3},
+            notes={"CPU in all": cost.first * 1e3, "longest garbage collection": cost.collection * 1e3},
         )
 
     return measure

@@ -37,11 +37,13 @@ class Lags:
 class ProposalCost:
     """CPU seconds of proposals: the first, which takes in all history, and those after it.
 
-    `hold` is the most that the first one spent without letting others run.
+    `hold` is the most that the first one spent without letting others run, and `collection` the longest collection of
+    garbage that fell on it, which is not part of `hold`.
     """
 
     first: float
     hold: float
+    collection: float
     later: tuple[float, ...]
 
 
@@ -137,10 +139,16 @@ def proposal_cost(history: int, in_flight: int, n: int) -> ProposalCost:
         for _ in range(n + 2):
             anyio.run(mind.propose, study)
             prefill(study, 1)
-    return ProposalCost(first=sum(model.costs[:2]), hold=first_hold(history), later=tuple(model.costs[2:]))
+    probe = first_hold(history)
+    return ProposalCost(
+        first=sum(model.costs[:2]),
+        hold=probe.longest,
+        collection=probe.longest_collection,
+        later=tuple(model.costs[2:]),
+    )
 
 
-def first_hold(history: int) -> float:
+def first_hold(history: int) -> HoldProbe:
     """The most CPU seconds in one go on the model's loop, while the first proposal takes in a history."""
     probe = HoldProbe()
     mind = sampler(SleepingModel(repeat(0.0), probe))
@@ -148,10 +156,10 @@ def first_hold(history: int) -> float:
         other, study = where.study(), where.study()
         prefill(study, history)
         anyio.run(mind.propose, other)
-        probe.longest = 0.0
+        probe.reset()
         anyio.run(mind.propose, study)
     probe.stop()
-    return probe.longest
+    return probe
 
 
 class _MarkingModel(SleepingModel):

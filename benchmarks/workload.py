@@ -1,8 +1,10 @@
 """What the throughput benchmark runs: ten parameters, a model and an objective that sleep, studies with a past."""
 
 import asyncio
+import gc
 import math
 import random
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -87,25 +89,46 @@ class LagProbe:
 
 
 class HoldProbe:
-    """The most CPU time that an event loop's thread spent in one go, between two of the loop's iterations."""
+    """The most CPU time that an event loop's thread spent in one go, between two of the loop's iterations.
+
+    Collections of the interpreter's garbage may fall on any code of a process that holds much; they are kept apart.
+    """
 
     def __init__(self) -> None:
-        self.longest = 0.0
+        self.reset()
         self._since: float | None = None
         self._stopped = False
+        self._thread: int | None = None
+
+    def reset(self) -> None:
+        self.longest = self.longest_collection = 0.0
+        self._collected = self._collecting_since = 0.0
 
     def start(self) -> None:
         if self._since is None:
+            self._thread = threading.get_ident()
+            gc.callbacks.append(self._collect)
             self._tick()
 
     def stop(self) -> None:
         self._stopped = True
+        gc.callbacks.remove(self._collect)
+
+    def _collect(self, phase: str, _: dict[str, int]) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        now = time.thread_time()
+        if phase == "start":
+            self._collecting_since = now
+        else:
+            self._collected += now - self._collecting_since
+            self.longest_collection = max(self.longest_collection, now - self._collecting_since)
 
     def _tick(self) -> None:
         now = time.thread_time()
         if self._since is not None:
-            self.longest = max(self.longest, now - self._since)
-        self._since = now
+            self.longest = max(self.longest, now - self._since - self._collected)
+        self._since, self._collected = now, 0.0
         if not self._stopped:
             asyncio.get_running_loop().call_soon(self._tick)
 
