@@ -15,10 +15,12 @@ from optuna_llm.engine import (
 from optuna_llm.samplers import ContextPolicy, LLMGuidedSampler
 from optuna_llm.samplers.client import (
     AuthenticationError,
+    Budget,
     Client,
     ClientError,
     DeadlineExceededError,
     FunctionClient,
+    Limits,
     LiteLLMClient,
     ModelNotFoundError,
     QuotaExceededError,
@@ -33,6 +35,7 @@ from optuna_llm.workers import AsyncTrial, CoroutineWorkers, ThreadWorkers, opti
 __all__ = [
     "AsyncTrial",
     "AuthenticationError",
+    "Budget",
     "BudgetExhaustedError",
     "Client",
     "ClientError",
@@ -41,6 +44,7 @@ __all__ = [
     "DeadlineExceededError",
     "FunctionClient",
     "LLMGuidedSampler",
+    "Limits",
     "LiteLLMClient",
     "ModelNotFoundError",
     "Objective",

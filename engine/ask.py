@@ -68,5 +68,6 @@ async def _ask_batch(asker: Asker, n: int) -> list[Trial]:
         with CancelScope(shield=True):
             for trial in trials:
                 await asker.lanes.storage.run(asker.door.tell, trial, failed(error))
+            await asker.lanes.storage.run(asker.door.pay)
         raise
     return sorted(trials, key=lambda trial: trial.number)

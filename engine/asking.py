@@ -93,13 +93,13 @@ class Asker:
         return whole
 
     def discard(self, candidate: Candidate) -> None:
-        """Give a candidate back."""
+        """Give a candidate back; what it took stays spent."""
         match candidate:
             case Proposal():
-                self.ledger.release(candidate)
+                self.ledger.give_up(candidate)
             case Enqueued(trial=trial, proposal=proposal):
                 self.ledger.unclaim(trial.number)
-                self.ledger.release(proposal)
+                self.ledger.give_up(proposal)
 
     async def create(self, candidate: Candidate) -> Trial | None:
         """Make the candidate a RUNNING trial; None if somebody else took the enqueued one."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from .records import EMPTY, Proposal
+from .records import EMPTY, Charge, Proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,7 @@ class Snapshot:
     `reserved` are accepted proposals that are no trials yet; `assigned` maps a running trial's number to the proposal
     whose values it has not all suggested yet; `asking` counts the proposals being computed. `space` is the union of
     the distributions of all trials, the newest of each name, in the order in which the study first met the names.
+    `charges` maps who asked to what they spent that no trial has on record, where that is wanted.
     """
 
     finished: tuple[FrozenTrial, ...] = ()
@@ -28,6 +29,7 @@ class Snapshot:
     reserved: tuple[Proposal, ...] = ()
     assigned: Mapping[int, Proposal] = field(default_factory=dict)
     asking: int = 0
+    charges: Mapping[str, Charge] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

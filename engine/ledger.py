@@ -1,14 +1,16 @@
 """What this process knows of one study: its history as last read, and what is in flight but not in storage yet."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
 from optuna.trial import FrozenTrial
 
 from .history import History, Snapshot
-from .records import EMPTY, Proposal
+from .records import EMPTY, Charge, Proposal, charge_of
+
+A_NANODOLLAR = 1e-9
 
 
 class Ledger:
@@ -18,7 +20,9 @@ class Ledger:
     long as the trial may still suggest its values.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, runs: set[str] | None = None) -> None:
+        self.runs = runs if runs is not None else set()  # who asks here, as the trials' records name it
+        self.reads_charges = False
         self.reading = threading.Lock()  # one reading at a time, so that readings arrive in order
         self._lock = threading.Lock()  # guards everything below; never held across a storage call
         self._history = History()
@@ -28,11 +32,14 @@ class Ledger:
         self._claimed: set[int] = set()
         self._notes: dict[int, list[str]] = {}
         self._asking = 0
+        self._charges: Mapping[str, Charge] = EMPTY
+        self._owed = self._written = Charge()
 
-    def extend(self, trials: Sequence[FrozenTrial]) -> Snapshot:
-        """Take in a reading of all trials."""
+    def extend(self, trials: Sequence[FrozenTrial], charges: Mapping[str, Charge] = EMPTY) -> Snapshot:
+        """Take in a reading of all trials, and of what was spent without any."""
         with self._lock:
             self._history.extend(trials)
+            self._charges = charges
             self._read_at = monotonic()
             return self._snapshot()
 
@@ -61,6 +68,7 @@ class Ledger:
             reserved=tuple(self._reserved.values()),
             assigned=dict(self._assigned) if self._assigned else EMPTY,
             asking=self._asking,
+            charges=self._charges,
         )
 
     @contextmanager
@@ -83,6 +91,11 @@ class Ledger:
         """Forget a reservation; it may be gone already."""
         with self._lock:
             self._reserved.pop(id(proposal), None)
+
+    def give_up(self, proposal: Proposal) -> None:
+        """Forget a reservation that will be no trial, and keep what it took."""
+        self.release(proposal)
+        self.owe(charge_of(proposal.provenance))
 
     def assign(self, proposal: Proposal, number: int) -> None:
         """Tie a proposal to the running trial that suggests its values one by one."""
@@ -112,6 +125,22 @@ class Ledger:
         """Give an enqueued trial back, or forget one that is claimed for good."""
         with self._lock:
             self._claimed.discard(number)
+
+    def owe(self, charge: Charge) -> None:
+        """Something was spent that no trial will have on record."""
+        with self._lock:
+            self._owed += charge
+
+    def due(self) -> Charge | None:
+        """All that was owed so far, if it grew since it was last `paid`."""
+        with self._lock:
+            grown = self._owed - self._written
+            return self._owed if grown.requests or grown.tokens or grown.usd > A_NANODOLLAR else None
+
+    def paid(self, charge: Charge) -> None:
+        """So much is in the study now."""
+        with self._lock:
+            self._written = charge
 
     def note(self, number: int, repair: str) -> None:
         """Keep a repair that was made while a trial ran, to be written when it is told."""

@@ -25,9 +25,11 @@ from .schedule import (
     Finished,
     Launch,
     Missed,
+    Pause,
     Plan,
     Proposed,
     ProposingFailed,
+    Resumed,
     Schedule,
     Simple,
     StopRequested,
@@ -77,6 +79,8 @@ class Run:
                 await self._conduct()
             finally:
                 self._give_back()
+                with CancelScope(shield=True):
+                    await self.lanes.storage.run(self.door.pay)
         report = self._report()
         logger.info("Run ended: %s", report)
         if self.schedule.error is not None:
@@ -115,6 +119,8 @@ class Run:
                         scope.cancel()
                 case Launch(candidate):
                     group.start_soon(self._launch, candidate)
+                case Pause(seconds, error):
+                    group.start_soon(self._pause, seconds, error)
                 case Discard(candidate):
                     self.asker.discard(candidate)
                     proposal = candidate.proposal if isinstance(candidate, Enqueued) else candidate
@@ -123,6 +129,11 @@ class Run:
     async def _deadline(self, seconds: float) -> None:
         await anyio.sleep(seconds)
         self._send.send_nowait(StopRequested("timeout"))
+
+    async def _pause(self, seconds: float, error: BaseException) -> None:
+        logger.warning("The model does not answer (%s); no proposal is asked for in the next %.0f s", error, seconds)
+        await anyio.sleep(seconds)
+        self._send.send_nowait(Resumed())
 
     async def _show_progress(self) -> None:
         self._best = await self.lanes.storage.run(self.door.best_value)
@@ -160,7 +171,7 @@ class Run:
                     event = Proposed(candidate, sound=not isinstance(candidate, Proposal) or bool(candidate.params))
                 except Exception as error:
                     self.tally.spent(getattr(error, "provenance", EMPTY))
-                    event = ProposingFailed(error)
+                    event = ProposingFailed(error, anyio.current_time())
                 finally:
                     self._asks.discard(scope)
         finally:

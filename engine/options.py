@@ -47,6 +47,13 @@ def seconds(name: str, value: float | None) -> float | None:
     return float(value)
 
 
+def duration(name: str, value: float) -> float:
+    """A finite number of seconds, 0 included."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise UsageError(f"{name} must be a number of seconds of at least 0, not {value!r}")
+    return float(value)
+
+
 def share(name: str, value: float | None) -> float | None:
     """A number from 0 to below 1, or None."""
     if value is None:

@@ -37,6 +37,38 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What asking took: requests, tokens (prompt and completion) and US dollars."""
+
+    requests: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+
+    def __add__(self, other: "Charge") -> "Charge":
+        return Charge(
+            requests=self.requests + other.requests, tokens=self.tokens + other.tokens, usd=self.usd + other.usd
+        )
+
+    def __sub__(self, other: "Charge") -> "Charge":
+        return Charge(
+            requests=self.requests - other.requests, tokens=self.tokens - other.tokens, usd=self.usd - other.usd
+        )
+
+    def __str__(self) -> str:
+        return f"${self.usd:.4f}, {self.tokens} tokens, {self.requests} requests"
+
+
+def charge_of(provenance: Mapping[str, Any]) -> Charge:
+    """What the attribute `llm` says that its proposal took; what is unknown counts as nothing."""
+    usage = provenance.get("usage") or {}
+    return Charge(
+        requests=provenance.get("calls", 0),
+        tokens=usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0),
+        usd=usage.get("cost") or 0.0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a trial failed: the trial keeps it as its user attribute `failure`."""
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from .errors import BudgetExhaustedError, ProposalError, SpaceExhausted
+from .errors import BudgetExhaustedError, OptunaLLMError, ProposalError, SpaceExhausted
 
 C = TypeVar("C")
 
 RATE_FROM = 5
+LONGEST_PAUSE = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class Plan:
     """What a run was asked to do. `n_trials` None: until something else ends it.
 
     `max_failure_rate` is the share of failed trials above which the run ends, looked at from `RATE_FROM` trials on.
+    `patience` is how long an outage of the model may last before it ends the run, in seconds.
     """
 
     n_workers: int
@@ -29,6 +31,7 @@ class Plan:
     prefetch: int = 0
     max_failed_proposals: int = 3
     max_failure_rate: float | None = None
+    patience: float = 600.0
 
 
 # -- events
@@ -47,9 +50,15 @@ class Proposed(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class ProposingFailed:
-    """A proposal could not be had."""
+    """A proposal could not be had; `at` is a reading of a monotonic clock, in seconds."""
 
     error: BaseException
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A pause is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,7 @@ class StopRequested:
     keep_proposing: bool = False
 
 
-Event: TypeAlias = Proposed[Any] | ProposingFailed | Finished | Missed | StopRequested
+Event: TypeAlias = Proposed[Any] | ProposingFailed | Resumed | Finished | Missed | StopRequested
 
 
 # -- actions
@@ -101,7 +110,15 @@ class Discard(Generic[C]):
     candidate: C
 
 
-Action: TypeAlias = Simple | Launch[Any] | Discard[Any]
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Ask nothing for so many seconds, then send `Resumed`; `error` is why."""
+
+    seconds: float
+    error: BaseException
+
+
+Action: TypeAlias = Simple | Launch[Any] | Discard[Any] | Pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +131,15 @@ class ScheduleStatistics:
     launched: int
     left_over: int
     stop_reason: str | None
+
+
+@dataclass(slots=True)
+class _Outage:
+    """Since when the model has not answered, how often it was tried since, and whether we wait before we try again."""
+
+    since: float
+    pauses: int = 0
+    paused: bool = False
 
 
 class Schedule:
@@ -131,6 +157,7 @@ class Schedule:
         self._finished = 0
         self._failed = 0
         self._failed_in_row = 0
+        self._outage: _Outage | None = None
 
     def statistics(self) -> ScheduleStatistics:
         """Counts of this moment."""
@@ -164,14 +191,18 @@ class Schedule:
         match event:
             case Proposed(candidate, sound):
                 self._proposing -= 1
-                self._failed_in_row = 0 if sound else self._failed_in_row
+                if sound:
+                    self._failed_in_row, self._outage = 0, None
                 self._ready.append(candidate)
-            case ProposingFailed(error):
+            case ProposingFailed(error, at):
                 self._proposing -= 1
                 if self._stop is not None and not self._stop.keep_proposing:
                     self._left_over += 1  # cancelled by the stop, or failed while it drained
                 else:
-                    return [*self._judge(error), *self._fill()]
+                    return [*self._judge(error, at), *self._fill()]
+            case Resumed():
+                if self._outage is not None:
+                    self._outage.paused = False
             case Finished(error, failed):
                 self._running -= 1
                 return [*self._ended(error, failed), *self._fill()]
@@ -200,8 +231,11 @@ class Schedule:
         if rate is not None and self._finished >= RATE_FROM and self._failed > rate * self._finished:
             yield from self._request(StopRequested("max_failure_rate"))
 
-    def _judge(self, error: BaseException) -> Iterator[Action]:
+    def _judge(self, error: BaseException, at: float | None = None) -> Iterator[Action]:
+        """An error ends the run, unless it may pass; `at` is given for one of a proposal."""
         match error:
+            case OptunaLLMError(transient=True) if at is not None:
+                yield from self._wait_out(error, at)
             case BudgetExhaustedError():
                 yield from self._request(StopRequested("budget", keep_proposing=True))
             case SpaceExhausted():
@@ -212,6 +246,23 @@ class Schedule:
                     yield from self._request(StopRequested("failed proposals", error))
             case _:
                 yield from self._request(StopRequested("error", error))
+
+    def _wait_out(self, error: BaseException, at: float) -> Iterator[Action]:
+        """Pause for longer and longer, within `patience`; one proposal tries whether the model is back."""
+        if self._outage is None:
+            self._outage = _Outage(at)
+        outage = self._outage
+        if outage.paused:
+            return
+        left = outage.since + self.plan.patience - at
+        asked = getattr(error, "retry_after", None) or 0.0
+        if left <= 0 or asked > left:
+            error.add_note(f"proposals have failed for {at - outage.since:.0f} s (patience={self.plan.patience:g})")
+            yield from self._request(StopRequested("error", error))
+            return
+        outage.paused = True
+        yield Pause(max(asked, min(LONGEST_PAUSE, left, 2.0**outage.pauses)), error)
+        outage.pauses += 1
 
     def _request(self, stop: StopRequested) -> Iterator[Action]:
         """Stop: the first gives the reason, the first error is raised, the strictest decides what is cancelled."""
@@ -246,6 +297,11 @@ class Schedule:
     def _wanted(self) -> int:
         """How many proposals to start now: one for each idle worker and `prefetch` more, never past `n_trials`."""
         under_way = self._proposing + len(self._ready)
+        if self._outage is not None:
+            return 0 if self._outage.paused or self._proposing else min(1, self._wanted_otherwise(under_way))
+        return self._wanted_otherwise(under_way)
+
+    def _wanted_otherwise(self, under_way: int) -> int:
         wanted = self.plan.n_workers - self._running + self.plan.prefetch - under_way
         remaining = self._remaining()
         return wanted if remaining is None else min(wanted, remaining - under_way)

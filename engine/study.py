@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from .history import Snapshot
 from .ledger import Ledger
-from .records import Outcome, Proposal, SearchSpace
+from .records import EMPTY, Charge, Outcome, Proposal, SearchSpace
 
 _claiming = threading.Lock()  # one claim at a time in a process: SQLite would give one WAITING trial to two
 
@@ -26,6 +26,7 @@ _NOTHING_SPENT = {"calls": 0, "reasks": 0, "repairs": [], "usage": None, "latenc
 
 LLM_ATTRIBUTE = "llm"
 FAILURE_ATTRIBUTE = "failure"
+SPENDING_ATTRIBUTE = "llm_spending"
 MAX_REPAIRS = 12
 
 logger = logging.getLogger("optuna_llm.engine")
@@ -34,9 +35,10 @@ logger = logging.getLogger("optuna_llm.engine")
 class StudyDoor:
     """One study, as this process reads and writes it; safe to use from several threads."""
 
-    def __init__(self, study: Study, ledger: Ledger | None = None) -> None:
+    def __init__(self, study: Study, ledger: Ledger | None = None, *, token: str = "") -> None:
         self.study = study
         self.ledger = ledger if ledger is not None else Ledger()
+        self.token = token  # who spends through this door
 
     def __repr__(self) -> str:
         now = self.ledger.snapshot()
@@ -47,8 +49,10 @@ class StudyDoor:
 
     def refresh(self) -> Snapshot:
         """Read the study from storage."""
+        storage, study_id = self.study._storage, self.study._study_id
         with self.ledger.reading:
-            return self.ledger.extend(self.study._storage.get_all_trials(self.study._study_id, deepcopy=False))
+            charges = _charges(storage.get_study_user_attrs(study_id)) if self.ledger.reads_charges else EMPTY
+            return self.ledger.extend(storage.get_all_trials(study_id, deepcopy=False), charges)
 
     def recent(self, seconds: float) -> Snapshot:
         """A snapshot that is at most that old: many who look at once share a reading."""
@@ -57,12 +61,21 @@ class StudyDoor:
                 return self.ledger.snapshot()
         return self.refresh()
 
+    def pay(self) -> None:
+        """Keep in the study what was spent that no trial has on record."""
+        due = self.ledger.due()
+        if due is not None:
+            name = f"{SPENDING_ATTRIBUTE}:{self.token}"
+            self.study._storage.set_study_user_attr(self.study._study_id, name, asdict(due))
+            self.ledger.paid(due)
+
     def create(self, proposal: Proposal, *, written: bool, run: str) -> Trial:
         """Make a proposal a RUNNING trial in one storage write.
 
         `written`: all parameters are part of that write; otherwise the trial writes each as it is suggested. If this
         raises, the proposal is released and no trial is left RUNNING.
         """
+        self.ledger.runs.add(run)
         attribute = self._attribute(proposal, run)
         template = create_trial(
             state=TrialState.RUNNING,
@@ -84,6 +97,7 @@ class StudyDoor:
 
     def take(self, waiting: FrozenTrial, proposal: Proposal, search_space: SearchSpace, run: str) -> Trial | None:
         """Make an enqueued trial RUNNING, with a proposal for what it leaves open; None if somebody else took it."""
+        self.ledger.runs.add(run)
         self.study._thread_local.cached_all_trials = None
         try:
             if not self._claimed(waiting._trial_id):
@@ -129,6 +143,7 @@ class StudyDoor:
         complete = outcome.state is TrialState.COMPLETE
         told = self.study.tell(trial, outcome.value if complete else None, state=outcome.state, skip_if_finished=True)
         self._look(trial._trial_id)
+        self.pay()
         return told
 
     def retry(self, trial: FrozenTrial, retries: int) -> bool:
@@ -221,6 +236,12 @@ def whole(study: Study) -> Study:
     """The study behind the filtered view that some pruners hand to samplers."""
     behind: Study = getattr(study, "_study", study)
     return behind
+
+
+def _charges(attributes: Mapping[str, Any]) -> dict[str, Charge]:
+    """What the study's attributes say was spent that no trial has on record, by who spent it."""
+    prefix = f"{SPENDING_ATTRIBUTE}:"
+    return {name.removeprefix(prefix): Charge(**value) for name, value in attributes.items() if name.startswith(prefix)}
 
 
 # -- Study.stop, whose flag Optuna guards per thread

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from optuna.study import StudyDirection
@@ -45,6 +45,10 @@ class ContextPolicy:
             raise UsageError(
                 f"ContextPolicy(failure_text=) must be 'message', 'type' or None, not {self.failure_text!r}"
             )
+
+    def halved(self) -> "ContextPolicy":
+        """The same with half the rows of history, for a model whose context is too short."""
+        return replace(self, history=self.history // 2, in_flight=min(self.in_flight, max(8, self.in_flight // 2)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,12 @@
 from optuna import Study
 
 from ..engine.ledger import Ledger
+from .client.budget import Account
+from .client.line import Line
 from .digest import Digest
 from .discovery import Discovery
 from .duplicates import Index
+from .elsewhere import Elsewhere
 from .flight import Flight
 from .proposing import Memory
 from .space import Space
@@ -16,9 +19,15 @@ MEMORIES = 8  # sets of columns that are remembered; more than a study has, unle
 class Desk:
     """One study, as one sampler in this process sees it."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, line: Line, account: Account) -> None:
         self.storage = study._storage  # kept, so that no other storage can get its id
-        self.ledger = Ledger()
+        self.line = line
+        self.account = account
+        self.ledger = Ledger(account.runs)
+        if account.capped:
+            self.ledger.reads_charges = True
+            elsewhere = Elsewhere(account.token, account.runs)
+            account.watch((id(self.storage), study._study_id), lambda: elsewhere.update(self.ledger.snapshot()))
         self.discovery = Discovery()
         self._direction = study.direction
         self._memories: dict[Space, Memory] = {}

@@ -19,10 +19,14 @@ from ..engine.history import Snapshot
 from ..engine.lanes import Lanes
 from ..engine.ledger import Ledger
 from ..engine.options import at_least, is_coroutine_function, require_single_objective
-from ..engine.records import EMPTY, Params, Proposal, SearchSpace
+from ..engine.records import EMPTY, Charge, Params, Proposal, SearchSpace, charge_of
 from ..engine.study import LLM_ATTRIBUTE, StudyDoor, fixed_params, whole
 from ..engine.threads import wait_future
+from .arguments import given, meanings, text
 from .client import llm_loop
+from .client.budget import Account, Budget
+from .client.limits import Limits
+from .client.line import Line, shared_of
 from .client.protocol import Client
 from .client.resolve import resolve
 from .context import ContextPolicy
@@ -54,11 +58,14 @@ class LLMGuidedSampler(BaseSampler):
     `model`: a LiteLLM model string (`"openai/gpt-5-mini"`), `"local"` or `"local:PATH.gguf"` for the embedded model, or
     a `Client`. `task` says what is tuned, on what, and the metric; `parameters` maps names to one-line meanings.
     `search_space` declares the union of all parameters, conditional ones included; without it the space follows from
-    the study's trials, and the first trial asks for each name as it meets it. `context` bounds what the prompt shows;
-    `max_reasks` bounds the re-asks after an invalid reply; `seed` is passed to models that take one.
+    the study's trials, and the first trial asks for each name as it meets it. `limits` are rates that hold over
+    everything in this process that uses the same client or model string; `budget` caps what is spent. `context` bounds
+    what the prompt shows; `max_reasks` bounds the re-asks after an invalid reply; `seed` is passed to models that take
+    one.
 
     There is no fallback: what the model cannot propose is a `ProposalError`. Samplers given the same `Client` object
-    share it. A pickled or copied sampler starts with no connections, and no memory: the study holds it all.
+    share its limits and its budget; those given last hold for all of them. A pickled or copied sampler starts with no
+    connections, and no memory: the study holds it all.
     """
 
     def __init__(
@@ -68,20 +75,31 @@ class LLMGuidedSampler(BaseSampler):
         task: str = "",
         parameters: Mapping[str, str] | None = None,
         search_space: Mapping[str, BaseDistribution] | None = None,
+        limits: Limits | None = None,
+        budget: Budget | None = None,
         context: ContextPolicy | None = None,
         max_reasks: int = 2,
         seed: int | None = None,
     ) -> None:
         self._model = model
-        self._subject = Subject(task=_text("task", task), parameters=_meanings(parameters))
+        self._subject = Subject(task=text("task", task), parameters=meanings(parameters))
         self._search_space = None if search_space is None else make_space(search_space).distributions
-        self._policy = _policy(context)
+        self._policy = given("context", context, ContextPolicy) or ContextPolicy()
+        self._limits = given("limits", limits, Limits)
+        self._budget = given("budget", budget, Budget)
         self._max_reasks = at_least("max_reasks", max_reasks, 0)
         self._seed = None if seed is None else at_least("seed", seed, 0)
         self._start()
 
     def _start(self) -> None:
-        self._client = resolve(self._model)
+        client = resolve(self._model)
+        shared = shared_of(client)
+        if self._limits is not None:
+            shared.limiter.set_limits(self._limits)
+        self._account = Account(self._budget) if isinstance(self._model, str) else shared.account
+        if self._budget is not None:
+            self._account.budget = self._budget
+        self._line = Line(client, shared.limiter, self._account)
         self._desks: dict[tuple[int, int], Desk] = {}
 
     def __repr__(self) -> str:
@@ -90,7 +108,7 @@ class LLMGuidedSampler(BaseSampler):
     # -- copies start without connections, locks and views
 
     def __getstate__(self) -> dict[str, Any]:
-        transient = ("_client", "_desks")
+        transient = ("_line", "_account", "_desks")
         return {name: value for name, value in self.__dict__.items() if name not in transient}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -111,7 +129,8 @@ class LLMGuidedSampler(BaseSampler):
 
     def door(self, study: Study) -> StudyDoor:
         """A door to a study; all doors of one sampler to one study share what is in flight."""
-        return StudyDoor(whole(study), self._desk(study).ledger)
+        desk = self._desk(study)
+        return StudyDoor(whole(study), desk.ledger, token=desk.account.token)
 
     async def propose(self, study: Study, n: int = 1) -> list[Proposal]:
         """`n` proposals computed concurrently, for the declared or known space; no trial is created.
@@ -130,14 +149,17 @@ class LLMGuidedSampler(BaseSampler):
                     raise UsageError("no parameter is known yet: pass search_space= to LLMGuidedSampler")
                 proposals.append(await self.propose_one(door, snapshot))
 
-        try:
-            with Lanes(door) as lanes, unwrapped():
-                async with anyio.create_task_group() as group:
-                    for _ in range(n):
-                        group.start_soon(one, lanes)
-        finally:
-            for proposal in proposals:
-                door.ledger.release(proposal)
+        with Lanes(door) as lanes:
+            try:
+                with unwrapped():
+                    async with anyio.create_task_group() as group:
+                        for _ in range(n):
+                            group.start_soon(one, lanes)
+            finally:
+                for proposal in proposals:
+                    door.ledger.give_up(proposal)
+                with anyio.CancelScope(shield=True):
+                    await lanes.storage.run(door.pay)
         return proposals
 
     async def propose_one(
@@ -278,7 +300,9 @@ class LLMGuidedSampler(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget what was in flight for the trial: its result is in the study now."""
-        self.door(study).settle(trial._trial_id, trial.number)
+        door = self.door(study)
+        door.settle(trial._trial_id, trial.number)
+        door.pay()
         self._desk(study).discovery.notify()
 
     # -- inside
@@ -296,7 +320,7 @@ class LLMGuidedSampler(BaseSampler):
                 door.study.stop()
             raise
         try:
-            door.record(trial._trial_id, proposal, run=None)
+            door.record(trial._trial_id, proposal, run=door.token)
         except BaseException:
             door.ledger.release(proposal)
             raise
@@ -320,20 +344,30 @@ class LLMGuidedSampler(BaseSampler):
             to_the_end=ask.to_the_end,
         )
         name = self._model if isinstance(self._model, str) else repr(self._model)
-        proposal = await propose(question, self._client, self._desk(door.study).memory(columns), name)
-        door.ledger.reserve(proposal)
+        desk = self._desk(door.study)
+        conversation = desk.line.conversation()
+        carried = charge_of(earlier or {})
+        try:
+            proposal = await propose(question, conversation, desk.memory(columns), name)
+            door.ledger.reserve(proposal)
+            carried = charge_of(proposal.provenance) - carried
+        except BaseException:
+            carried = Charge()
+            raise
+        finally:
+            door.ledger.owe(conversation.spent - carried)
         return proposal
 
     def _desk(self, study: Study) -> Desk:
         behind = whole(study)  # the model sees all trials, whatever a pruner filters
         key = (id(behind._storage), behind._study_id)
         desk = self._desks.get(key)
-        return desk if desk is not None else self._desks.setdefault(key, Desk(behind))
+        return desk if desk is not None else self._desks.setdefault(key, Desk(behind, self._line, self._account))
 
 
 def _release(ledger: Ledger, future: Future[Proposal]) -> None:
     if not future.cancelled() and future.exception() is None:
-        ledger.release(future.result())
+        ledger.give_up(future.result())
 
 
 def _objective_of_optimize() -> Any:
@@ -346,23 +380,3 @@ def _objective_of_optimize() -> Any:
         if frame.f_code.co_name == "_run_trial" and frame.f_globals.get("__name__") == "optuna.study._optimize":
             return frame.f_locals.get("func")
     return None
-
-
-def _text(name: str, value: str) -> str:
-    if not isinstance(value, str):
-        raise UsageError(f"{name} must be a string, not {value!r}")
-    return value
-
-
-def _meanings(parameters: Mapping[str, str] | None) -> Mapping[str, str]:
-    if parameters is None:
-        return EMPTY
-    if not isinstance(parameters, Mapping) or not all(isinstance(v, str) for kv in parameters.items() for v in kv):
-        raise UsageError(f"parameters must map names to one-line meanings, not {parameters!r}")
-    return dict(parameters)
-
-
-def _policy(context: ContextPolicy | None) -> ContextPolicy:
-    if context is not None and not isinstance(context, ContextPolicy):
-        raise UsageError(f"context must be a ContextPolicy, not {context!r}")
-    return context or ContextPolicy()

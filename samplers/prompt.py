@@ -26,6 +26,7 @@ MAX_TASK = 4000
 MAX_MEANING = 300
 MAX_NAME = 100
 MAX_REPLY = 2000
+NO_REPLY = "(nothing)"  # some providers refuse empty messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +49,12 @@ def render(
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
-def render_reask(messages: Sequence[Message], reply: str, violations: Sequence[str]) -> list[Message]:
+def render_reask(messages: Sequence[Mapping[str, str]], reply: str, violations: Sequence[str]) -> list[Message]:
     """The same messages, the reply that was wrong, and what was wrong with it."""
     wrong = "\n".join(f"- {violation}" for violation in violations)
     return [
-        *messages,
-        {"role": "assistant", "content": reply[:MAX_REPLY]},
+        *map(dict, messages),
+        {"role": "assistant", "content": reply[:MAX_REPLY] or NO_REPLY},
         {
             "role": "user",
             "content": f"That reply cannot be used:\n{wrong}\nAnswer again with one complete JSON object.",

@@ -12,7 +12,9 @@ from optuna.study import StudyDirection
 from ..engine.errors import ProposalError, SpaceExhausted
 from ..engine.history import Snapshot
 from ..engine.records import Params, Proposal
-from .client.protocol import Client, Reply, Request
+from .client.errors import TOO_LONG, ClientError
+from .client.line import Conversation
+from .client.protocol import Reply, Request
 from .context import Context, ContextPolicy, build_context
 from .digest import Digest
 from .duplicates import Clash, Index, exhausted, find_clash
@@ -27,6 +29,7 @@ logger = logging.getLogger("optuna_llm.samplers")
 
 TOKENS_BASE = 256
 TOKENS_PER_PARAMETER = 32
+LENGTH_FACTOR = 4  # times the tokens that were too few
 SLICE = 25  # finished trials taken in and formatted at once: 2 ms at 10 parameters
 
 
@@ -98,40 +101,40 @@ class Verdict:
     model: str | None = None
 
 
-async def propose(question: Question, client: Client, memory: Memory, name: str) -> Proposal:
+async def propose(question: Question, conversation: Conversation, memory: Memory, name: str) -> Proposal:
     """Ask until the reply is a valid configuration that is not in the study yet.
 
     After `max_reasks` re-asks a valid duplicate is taken, and recorded as one; without any, `ProposalError` is raised.
-    `name` is the model's, for provenance and errors. Nothing is asked if there is nothing to choose.
+    `name` is the model's, for provenance and errors. Nothing is asked if there is nothing to choose. A prompt that is
+    too long for the model is written anew, once, with half the history.
     """
-    snapshot = await memory.catch_up(question.policy.history)
-    context = build_context(snapshot, memory.digest, memory.flight, question.policy)
-    exchange = _Exchange(question=question, context=context, seen=len(snapshot.finished), name=name)
     if question.space.fixed.keys() == question.space.distributions.keys():
+        snapshot = await memory.catch_up(question.policy.history)
+        context = build_context(snapshot, memory.digest, memory.flight, question.policy)
+        exchange = _Exchange(question=question, context=context, seen=len(snapshot.finished), name=name)
         return exchange.proposal(Verdict(conformed=conform({}, question.space)))
-    complete = question.space.distributions.keys() == question.columns.distributions.keys()
-    anew = complete and not memory.exhausted(snapshot)
-    if question.to_the_end and complete and not anew:
-        raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
-    messages: list[Message] = render(context, question.columns, question.space, question.subject, question.fixed)
-    schema = json_schema(question.space)
-    repeated: Verdict | None = None
-    while True:
-        began = time.monotonic()
-        reply = await client.complete(_request(question, messages, schema))
-        exchange.spent.add(reply, time.monotonic() - began)
-        verdict = read(reply, question.space)
-        if anew and verdict.conformed is not None and verdict.conformed.params is not None:
-            verdict = _compared(verdict, memory, question.union)
-            repeated = verdict if verdict.clash else repeated
-        if not verdict.violations:
-            return exchange.proposal(verdict)
-        logger.debug("Reply %d of %s refused: %s", exchange.spent.calls, name, "; ".join(verdict.violations))
-        if exchange.spent.calls > question.max_reasks:
-            if repeated is not None:
-                return exchange.proposal(repeated)
-            raise exchange.failure(verdict)
-        messages = render_reask(messages, reply.text, verdict.violations)
+    try:
+        return await _ask(question, conversation, memory, name)
+    except ClientError as error:
+        if error.code != TOO_LONG or not question.policy.history:
+            raise
+        logger.warning("%s: the prompt is too long for it; asking with half the history", name)
+    return await _ask(replace(question, policy=question.policy.halved()), conversation, memory, name)
+
+
+async def _ask(question: Question, conversation: Conversation, memory: Memory, name: str) -> Proposal:
+    """Wait for the turn, write the prompt, and talk until there is a verdict."""
+    async with conversation.turn():
+        snapshot = await memory.catch_up(question.policy.history)
+        context = build_context(snapshot, memory.digest, memory.flight, question.policy)
+        exchange = _Exchange(question=question, context=context, seen=len(snapshot.finished), name=name)
+        complete = question.space.distributions.keys() == question.columns.distributions.keys()
+        anew = complete and not memory.exhausted(snapshot)
+        if question.to_the_end and complete and not anew:
+            raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
+        messages = render(context, question.columns, question.space, question.subject, question.fixed)
+        first = _request(question, messages)
+        return await exchange.settle(first, conversation, memory, anew=anew)
 
 
 def _compared(verdict: Verdict, memory: Memory, union: bool) -> Verdict:
@@ -154,11 +157,21 @@ def read(reply: Reply, space: Space) -> Verdict:
     return Verdict(conformed=conformed, rationale=parsed.rationale, violations=conformed.violations, model=reply.model)
 
 
-def _request(question: Question, messages: Sequence[Message], schema: Mapping[str, Any]) -> Request:
-    tokens = TOKENS_BASE + TOKENS_PER_PARAMETER * len(question.space.distributions)
+def _request(question: Question, messages: Sequence[Message]) -> Request:
     return Request(
-        messages=messages, schema=schema, max_tokens=tokens, seed=question.seed, metadata={"role": question.role}
+        messages=messages,
+        schema=json_schema(question.space),
+        max_tokens=TOKENS_BASE + TOKENS_PER_PARAMETER * len(question.space.distributions),
+        seed=question.seed,
+        metadata={"role": question.role},
     )
+
+
+def _again(first: Request, before: Request, reply: Reply, verdict: Verdict) -> Request:
+    """The same prompt, byte for byte, then what was wrong; a reply that was cut off gets more room as well."""
+    room = LENGTH_FACTOR if reply.finish_reason == "length" else 1
+    messages = render_reask(first.messages, reply.text, verdict.violations)
+    return replace(before, messages=messages, max_tokens=room * before.max_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +183,27 @@ class _Exchange:
     seen: int
     name: str
     spent: Spent = field(default_factory=Spent)
+
+    async def settle(self, first: Request, conversation: Conversation, memory: Memory, *, anew: bool) -> Proposal:
+        """Ask, and re-ask what was wrong. `anew`: there are configurations that the study does not have."""
+        request = first
+        repeated: Verdict | None = None
+        while True:
+            began = time.monotonic()
+            reply = await conversation.complete(request)
+            self.spent.add(reply, time.monotonic() - began)
+            verdict = read(reply, self.question.space)
+            if anew and verdict.conformed is not None and verdict.conformed.params is not None:
+                verdict = _compared(verdict, memory, self.question.union)
+                repeated = verdict if verdict.clash else repeated
+            if not verdict.violations:
+                return self.proposal(verdict)
+            logger.debug("Reply %d of %s refused: %s", self.spent.calls, self.name, "; ".join(verdict.violations))
+            if self.spent.calls > self.question.max_reasks:
+                if repeated is not None:
+                    return self.proposal(repeated)
+                raise self.failure(verdict)
+            request = _again(first, request, reply, verdict)
 
     def proposal(self, verdict: Verdict) -> Proposal:
         assert verdict.conformed is not None

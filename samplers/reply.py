@@ -15,6 +15,7 @@ MAX_LENGTH = 100_000
 MAX_DEPTH = 32
 MAX_OBJECTS = 16
 RATIONALE_LENGTH = 500
+REFUSED = frozenset({"refusal", "content_filter"})
 WRAPPERS = frozenset({"parameters", "params", "configuration", "config"})
 
 _OPENING = re.compile(r"\{|<(/?)(?:think|thinking|reasoning)>", re.IGNORECASE)
@@ -53,6 +54,11 @@ class _UnreadableError(ValueError):
 def _check_whole(text: str, finish_reason: str | None) -> None:
     if len(text) > MAX_LENGTH:
         raise _UnreadableError(f"the reply is longer than {MAX_LENGTH} characters; answer with the JSON object only")
+    if finish_reason in REFUSED:
+        raise _UnreadableError(
+            f"the reply was a refusal ({finish_reason}); nothing but values for the listed parameters is asked for: "
+            "answer with one JSON object"
+        )
     if finish_reason == "length":
         raise _UnreadableError("the reply was cut off at its length limit; answer shorter, with the JSON object only")
     if not text.strip("\ufeff \t\r\n"):

@@ -46,9 +46,7 @@ CONTRACT = {
     "optimize_async",
 }
 NOT_BUILT_YET = {
-    "Budget",
     "DaskWorkers",
-    "Limits",
     "ProcessWorkers",
     "RecordingClient",
     "ReplayClient",

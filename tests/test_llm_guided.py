@@ -161,7 +161,7 @@ def test_a_fatal_client_error_stops_the_study_even_if_exceptions_are_caught() ->
 
 
 def test_a_transient_client_error_does_not_stop_the_study() -> None:
-    script = Script(TransientError("down"), SchemaModel())
+    script = Script(TransientError("down", retry_after=3600), SchemaModel())  # too long to wait for
     study = optuna.create_study(sampler=sampler(script, search_space=SPACE))
     study.optimize(objective, n_trials=3, catch=(TransientError,))
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]

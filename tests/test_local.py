@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from optuna_llm.engine.errors import UsageError
-from optuna_llm.samplers.client import LiteLLMClient, LocalClient, RetryingClient, resolve
+from optuna_llm.samplers.client import LiteLLMClient, LocalClient, resolve
 from optuna_llm.samplers.client.function_client import FunctionClient
 from optuna_llm.samplers.client.local import VARIABLE, brief
 
@@ -80,12 +80,14 @@ def test_it_pickles_and_copies(gguf: Path):
 def test_resolve_knows_every_way_to_name_a_model(gguf: Path):
     own = FunctionClient(lambda request: "{}")
     assert resolve(own) is own
-    named = resolve("openai/gpt-5-mini")
-    assert isinstance(named, RetryingClient)
-    assert isinstance(named.client, LiteLLMClient)
-    local = resolve(f"local:{gguf}")
-    assert isinstance(local, RetryingClient)
-    assert isinstance(local.client, LocalClient)
+    assert isinstance(resolve("openai/gpt-5-mini"), LiteLLMClient)
+    assert isinstance(resolve(f"local:{gguf}"), LocalClient)
+
+
+def test_one_model_string_means_one_client_as_long_as_it_is_used():
+    client = resolve("openai/gpt-5-mini")
+    assert resolve("openai/gpt-5-mini") is client
+    assert resolve("openai/gpt-5") is not client
 
 
 @pytest.mark.parametrize("model", ["local:", "", "gpt-5", 3, None, LiteLLMClient])

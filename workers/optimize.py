@@ -14,6 +14,7 @@ from ..engine.lanes import Lanes
 from ..engine.loop import Options, Run
 from ..engine.options import (
     at_least,
+    duration,
     exceptions,
     function,
     is_coroutine_function,
@@ -49,6 +50,7 @@ async def optimize_async(
     callbacks: Iterable[Callable[[Study, FrozenTrial], Any]] | None = (),
     max_failure_rate: float | None = None,
     max_failed_proposals: int = 3,
+    patience: float = 600.0,
     show_progress_bar: bool = False,
 ) -> RunReport:
     """Run a study with several workers at once; returns when the run ended and every trial of it is told.
@@ -62,7 +64,8 @@ async def optimize_async(
     unless it is one of `catch`. A trial that fails without ending the run is enqueued anew up to `retries` times; the
     retries count as trials. `callbacks` get the study and the finished trial, one at a time. The run ends when more
     than `max_failure_rate` of its trials (a share, looked at from the fifth trial on) have failed, or after
-    `max_failed_proposals` in a row. Works with any Optuna sampler.
+    `max_failed_proposals` in a row. While the model cannot be reached, asking pauses, for up to `patience` seconds.
+    Works with any Optuna sampler.
 
     Raises `UsageError` before anything runs; the objective's exception, `ProposalError` and client errors after the
     trials that were running are finished and told.
@@ -79,6 +82,7 @@ async def optimize_async(
             prefetch=at_least("prefetch", prefetch, 0),
             max_failed_proposals=at_least("max_failed_proposals", max_failed_proposals, 1),
             max_failure_rate=share("max_failure_rate", max_failure_rate),
+            patience=duration("patience", patience),
         ),
         timeout=seconds("timeout", timeout),
         trial_timeout=seconds("trial_timeout", trial_timeout),

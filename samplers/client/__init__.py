@@ -1,5 +1,6 @@
 """Speaks to models: one request in, one reply out, within rates, retries and a budget."""
 
+from .budget import Account, Budget
 from .errors import (
     AuthenticationError,
     ClientError,
@@ -10,6 +11,8 @@ from .errors import (
     TransientError,
 )
 from .function_client import FunctionClient
+from .limits import Limits
+from .line import Line
 from .litellm_client import LiteLLMClient
 from .local import LocalClient
 from .protocol import Client, Reply, Request, Usage
@@ -17,11 +20,15 @@ from .resolve import resolve
 from .retry import RetryingClient
 
 __all__ = [
+    "Account",
     "AuthenticationError",
+    "Budget",
     "Client",
     "ClientError",
     "DeadlineExceededError",
     "FunctionClient",
+    "Limits",
+    "Line",
     "LiteLLMClient",
     "LocalClient",
     "ModelNotFoundError",

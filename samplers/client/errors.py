@@ -4,13 +4,18 @@ from typing import ClassVar
 
 from ...engine.errors import OptunaLLMError
 
+TOO_LONG = "context_length_exceeded"
+"""The `code` of a refusal because the prompt is longer than the model's context, whatever the provider calls it."""
+
 
 class ClientError(OptunaLLMError):
     """The model could not be reached, or did not answer as agreed.
 
     `retry_after` is in seconds, `status` the HTTP status and `code` the provider's own error code; each is None
-    when unknown.
+    when unknown. `at_once`: it may be sent again without waiting, because it will be sent differently.
     """
+
+    at_once: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -1,16 +1,28 @@
 """What users write as `model` becomes a client."""
 
+import threading
+import weakref
+
 from ...engine.errors import UsageError
 from .litellm_client import LiteLLMClient
 from .local import LocalClient
 from .protocol import Client
-from .retry import RetryingClient
+
+_by_name: weakref.WeakValueDictionary[str, Client] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
 
 
 def resolve(model: str | Client) -> Client:
-    """The client of a LiteLLM model string, of "local" or "local:PATH.gguf"; a `Client` is returned as it is."""
+    """The client of a LiteLLM model string, of "local" or "local:PATH.gguf"; a `Client` is returned as it is.
+
+    One string means one client, as long as anything uses it: a provider's limits do not care who asks.
+    """
     if isinstance(model, str):
-        return RetryingClient(_named(model))
+        with _lock:
+            client = _by_name.get(model)
+            if client is None:
+                client = _by_name[model] = _named(model)
+            return client
     if isinstance(model, type) or not isinstance(model, Client):
         raise UsageError(f"model must be a LiteLLM model string, 'local', 'local:PATH.gguf' or a Client, got {model!r}")
     return model

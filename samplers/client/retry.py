@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 from ...engine.errors import UsageError
@@ -12,7 +13,8 @@ from .protocol import Client, Reply, Request
 BASE_SECONDS: Final = 0.5
 CAP_SECONDS: Final = 30.0
 LONGEST_WAIT_SECONDS: Final = 120.0
-"""A server that wants a longer pause gets it from the caller, who knows what else there is to do."""
+"""Of all pauses of one request. A server that wants a longer one gets it from the caller, who knows what else there is
+to do."""
 
 
 def backoff(failures: int, retry_after: float | None, fraction: float) -> float:
@@ -25,10 +27,26 @@ def backoff(failures: int, retry_after: float | None, fraction: float) -> float:
     return (retry_after or 0.0) + fraction * ceiling
 
 
-def may_retry(error: ClientError, failures: int, deadlines: int, attempts: int) -> bool:
-    """Whether to send again after `failures` failed attempts, of which `deadlines` missed the deadline."""
-    patient = (error.retry_after or 0.0) <= LONGEST_WAIT_SECONDS
-    return error.transient and patient and failures < attempts and deadlines <= 1
+@dataclass(slots=True)
+class Attempts:
+    """The failed attempts of one request, and what they say about another one."""
+
+    most: int
+    failures: int = 0
+    deadlines: int = 0
+    waited: float = 0.0
+
+    def delay(self, error: ClientError, fraction: float) -> float | None:
+        """Seconds to wait before the next attempt; None if there is none."""
+        self.failures += 1
+        self.deadlines += isinstance(error, DeadlineExceededError)
+        if not error.transient or self.failures >= self.most or self.deadlines > 1:
+            return None
+        if error.at_once:
+            return 0.0
+        seconds = backoff(self.failures, error.retry_after, fraction)
+        self.waited += seconds
+        return None if self.waited > LONGEST_WAIT_SECONDS else seconds
 
 
 class RetryingClient:
@@ -38,7 +56,7 @@ class RetryingClient:
         self,
         client: Client,
         *,
-        attempts: int = 5,
+        attempts: int = 6,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -53,17 +71,16 @@ class RetryingClient:
         return f"RetryingClient({self.client!r}, attempts={self.attempts})"
 
     async def complete(self, request: Request) -> Reply:
-        failures = deadlines = 0
+        attempts = Attempts(self.attempts)
         while True:
             try:
                 return await self.client.complete(request)
             except ClientError as error:
-                failures += 1
-                deadlines += isinstance(error, DeadlineExceededError)
-                if not may_retry(error, failures, deadlines, self.attempts):
+                delay = attempts.delay(error, self._draw())
+                if delay is None:
                     raise
-                delay = backoff(failures, error.retry_after, self._draw())
-            await self._sleep(delay)
+            if delay:
+                await self._sleep(delay)
 
     async def aclose(self) -> None:
         await self.client.aclose()

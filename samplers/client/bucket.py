@@ -1,0 +1,71 @@
+"""A rate that is paid for in advance or afterwards: one pure bucket, for requests and for tokens.
+
+It admits one when its level is not negative, takes the whole amount, and waits out the debt: the generic cell rate
+algorithm (ITU-T I.371), with amounts. So a large amount waits no longer for its turn than a small one, and pays by
+keeping those behind it waiting. Taking within any T seconds is at most `slack + largest amount + pace * T`; the pace
+is chosen below the rate so that this stays within the rate over a whole window.
+"""
+
+from typing import Final
+
+SLACK_SECONDS: Final = 0.05
+"""How late a timer may fire without anything of the rate being lost."""
+
+SHORT_WINDOW: Final = 10.0
+LONG_WINDOW: Final = 60.0
+CHEAP: Final = 0.04
+"""The shorter window is kept to as well where that costs less than this share of the rate."""
+
+
+FADE: Final = 0.98
+"""How fast a large amount of the past is forgotten, for each amount after it."""
+
+
+class Bucket:
+    """At most `per_minute` in any minute. All times are readings of one monotonic clock, in seconds."""
+
+    def __init__(self, per_minute: float, *, now: float) -> None:
+        self._largest = 0.0
+        self._at = now
+        self.set_rate(per_minute)
+        self.level = self._cap
+
+    def __repr__(self) -> str:
+        return f"Bucket({self.rate * 60:g} per minute, level={self.level:.3g}, pace={self.pace * 60:g} per minute)"
+
+    def set_rate(self, per_minute: float) -> None:
+        """Change the rate; a debt stays."""
+        self.rate = per_minute / 60
+        self._cap = self.rate * SLACK_SECONDS
+        self.level = min(getattr(self, "level", self._cap), self._cap)
+        self._set_pace()
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next amount, whatever it is, may be taken."""
+        self._flow(now)
+        return max(0.0, -self.level / self.pace)
+
+    def take(self, amount: float, now: float) -> None:
+        """Pay `amount`, at once or as a debt."""
+        self._flow(now)
+        self.level -= amount
+        self._largest = max(amount, self._largest * FADE)
+        self._set_pace()
+
+    def give(self, amount: float, now: float) -> None:
+        """Return what was not needed; a negative amount is owed."""
+        self._flow(now)
+        self.level = min(self._cap, self.level + amount)
+
+    def _flow(self, now: float) -> None:
+        self.level = min(self._cap, self.level + self.pace * max(0.0, now - self._at))
+        self._at = max(self._at, now)
+
+    def _set_pace(self) -> None:
+        self.pace = paced(self.rate, self._cap + self._largest)
+
+
+def paced(rate: float, lump: float) -> float:
+    """The pace, per second, at which lumps of that size keep within `rate` over a window; at least half the rate."""
+    window = SHORT_WINDOW if lump <= CHEAP * rate * SHORT_WINDOW else LONG_WINDOW
+    return max(rate / 2, rate - lump / window)

@@ -1,0 +1,139 @@
+"""What asking may cost in all: reserve the worst case, send, settle what it really took.
+
+The cap holds for what the studies of an account hold already, whoever spent it, plus what is spent and reserved here.
+"""
+
+import asyncio
+import math
+import uuid
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, fields
+
+from ...engine.errors import BudgetExhaustedError, UsageError
+from ...engine.records import Charge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Hard caps on what a study may spend on asking: US dollars, tokens (prompt and completion), requests.
+
+    Spending is kept in the study, so a cap holds over restarts. None: no cap.
+    """
+
+    usd: float | None = None
+    tokens: int | None = None
+    requests: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and 0 <= value < math.inf):
+                raise UsageError(f"Budget({field.name}=) must be a number of at least 0 or None, not {value!r}")
+
+
+NOTHING = Charge()
+ROUNDING = 1e-9
+
+
+def exceeded(budget: Budget, total: Charge) -> str | None:
+    """The name of the first cap that `total` is above, None if it is within all."""
+    caps = {"usd": budget.usd, "tokens": budget.tokens, "requests": budget.requests}
+    above = (name for name, cap in caps.items() if cap is not None and getattr(total, name) > cap * (1 + ROUNDING))
+    return next(above, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountStatistics:
+    """An account at one moment: spent through it, reserved by requests that are open, spent by others on its studies,
+    and how many requests wait for a reservation to be settled."""
+
+    spent: Charge
+    reserved: Charge
+    elsewhere: Charge
+    waiting: int
+
+
+class Account:
+    """Everything that is spent through one client, on one or several studies; lives on the LLM loop.
+
+    `token` names it in the studies' records, so that what it has spent is not counted twice.
+    """
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
+        self.token = uuid.uuid4().hex[:12]
+        self.runs: set[str] = {self.token}
+        self._spent = self._reserved = NOTHING
+        self._elsewhere: dict[Hashable, Callable[[], Charge]] = {}
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def __repr__(self) -> str:
+        return f"Account({self.budget}, {self.statistics()})"
+
+    @property
+    def capped(self) -> bool:
+        """Whether there is anything to hold."""
+        return self.budget != Budget()
+
+    def statistics(self) -> AccountStatistics:
+        """Where it stands."""
+        return AccountStatistics(
+            spent=self._spent, reserved=self._reserved, elsewhere=self._others(), waiting=len(self._waiting)
+        )
+
+    def watch(self, study: Hashable, elsewhere: Callable[[], Charge]) -> None:
+        """Count what others have spent on a study, read anew for every request."""
+        self._elsewhere.setdefault(study, elsewhere)
+
+    async def reserve(self, worst: Charge) -> None:
+        """Set `worst` aside; waits while only other reservations stand in the way.
+
+        Raises `BudgetExhaustedError` if it would not fit even if they all came to nothing.
+        """
+        while not self._fits(worst):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self._pass_on(turn)
+                raise
+        self._reserved += worst
+
+    def settle(self, worst: Charge, spent: Charge) -> None:
+        """A reservation is over: so much was really spent."""
+        self._reserved -= worst
+        self._spent += spent
+        self._wake()
+
+    def _fits(self, worst: Charge) -> bool:
+        known = self._spent + self._others()
+        cap = exceeded(self.budget, known + worst)
+        if cap is not None:
+            raise BudgetExhaustedError(
+                f"the budget ({_caps(self.budget)}) is used up: {known} are spent, and the next request may take "
+                f"{worst}; raise Budget({cap}=...) to go on"
+            )
+        return exceeded(self.budget, known + self._reserved + worst) is None
+
+    def _others(self) -> Charge:
+        return sum((read() for read in self._elsewhere.values()), NOTHING)
+
+    def _wake(self) -> None:
+        """All look again, in their order: what one leaves may be enough for another."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+
+    def _pass_on(self, turn: "asyncio.Future[None]") -> None:
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+
+
+def _caps(budget: Budget) -> str:
+    words = {"usd": "${:g}", "tokens": "{} tokens", "requests": "{} requests"}
+    caps = {name: getattr(budget, name) for name in words}
+    return ", ".join(words[name].format(cap) for name, cap in caps.items() if cap is not None)

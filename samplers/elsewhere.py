@@ -1,0 +1,42 @@
+"""What others have spent on a study, read from its own record: other processes, earlier runs, other samplers."""
+
+from collections.abc import Set
+
+from optuna.trial import FrozenTrial
+
+from ..engine.history import Snapshot
+from ..engine.records import Charge, charge_of
+from ..engine.study import LLM_ATTRIBUTE
+
+NOTHING = Charge()
+
+
+class Elsewhere:
+    """Sums up what trials say, but for those of `runs`, and what was spent without a trial, but for `token`'s.
+
+    A finished trial is looked at once.
+    """
+
+    def __init__(self, token: str, runs: Set[str]) -> None:
+        self._token = token
+        self._runs = runs
+        self._finished = NOTHING
+        self._last: FrozenTrial | None = None
+        self._known = 0
+
+    def update(self, snapshot: Snapshot) -> Charge:
+        """All of it, as of `snapshot`."""
+        finished = snapshot.finished
+        if self._known and (self._known > len(finished) or finished[self._known - 1] is not self._last):
+            self._known, self._finished = 0, NOTHING  # an earlier one was seen late
+        for trial in finished[self._known :]:
+            self._finished += self._of(trial)
+        self._known = len(finished)
+        self._last = finished[-1] if finished else None
+        charges = (charge for token, charge in snapshot.charges.items() if token != self._token)
+        open_trials = (self._of(trial) for trial in (*snapshot.running, *snapshot.waiting))
+        return sum((*open_trials, *charges), self._finished)
+
+    def _of(self, trial: FrozenTrial) -> Charge:
+        llm = trial.user_attrs.get(LLM_ATTRIBUTE)
+        return NOTHING if not llm or llm.get("run") in self._runs else charge_of(llm)
