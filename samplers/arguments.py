@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from ..engine.errors import UsageError
-from ..engine.records import EMPTY
 
 T = TypeVar("T")
 
@@ -19,7 +18,7 @@ def text(name: str, value: str) -> str:
 def meanings(parameters: Mapping[str, str] | None) -> Mapping[str, str]:
     """Names and what they mean; none by default."""
     if parameters is None:
-        return EMPTY
+        return {}
     if not isinstance(parameters, Mapping) or not all(isinstance(v, str) for kv in parameters.items() for v in kv):
         raise UsageError(f"parameters must map names to one-line meanings, not {parameters!r}")
     return dict(parameters)

@@ -7,20 +7,26 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from optuna_llm.engine.errors import BudgetExhaustedError, ProposalError, SpaceExhausted
+from optuna_llm.engine.errors import BudgetExhaustedError, OptunaLLMError, ProposalError, SpaceExhausted
 from optuna_llm.engine.schedule import (
     Action,
     Discard,
     Finished,
     Launch,
     Missed,
+    Pause,
     Plan,
     Proposed,
     ProposingFailed,
+    Resumed,
     Schedule,
     Simple,
     StopRequested,
 )
+
+
+class Outage(OptunaLLMError):
+    transient = True
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -40,6 +46,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.failed_proposals = 0
         self.finished = 0
         self.stopped = False
+        self.pauses = 0
+        self.clock = 0.0
         self.act(self.schedule.start())
 
     def act(self, actions: list[Action]) -> None:
@@ -47,6 +55,7 @@ class AnyOrder(RuleBasedStateMachine):
             match action:
                 case Simple.PROPOSE:
                     assert not self.stopped, "asked after a stop"
+                    assert not self.pauses, "asked in a pause"
                     self.proposing += 1
                 case Simple.CANCEL_PROPOSALS:
                     assert self.proposing
@@ -55,6 +64,30 @@ class AnyOrder(RuleBasedStateMachine):
                     self.running.add(candidate)
                 case Discard(candidate):
                     self.discarded.append(candidate)
+                case Pause(seconds):
+                    assert 0 < seconds <= self.plan.patience
+                    self.pauses += 1
+
+    @precondition(lambda self: self.proposing)
+    @rule(seconds=st.floats(0, 200))
+    def the_model_does_not_answer(self, seconds: float) -> None:
+        self.proposing -= 1
+        self.failed_proposals += 1
+        self.clock += seconds
+        actions = self.schedule.handle(ProposingFailed(Outage("down"), self.clock))
+        self.stopped = self.schedule.statistics().stop_reason not in (None, "n_trials")
+        self.act(actions)
+
+    @precondition(lambda self: self.pauses)
+    @rule()
+    def a_pause_ends(self) -> None:
+        self.pauses -= 1
+        self.act(self.schedule.handle(Resumed()))
+
+    @invariant()
+    def there_is_one_pause_at_a_time(self) -> None:
+        if hasattr(self, "plan"):
+            assert self.pauses <= 1
 
     @precondition(lambda self: self.proposing)
     @rule(sound=st.booleans())
@@ -126,7 +159,10 @@ class AnyOrder(RuleBasedStateMachine):
         if not hasattr(self, "plan"):
             return
         under_way = self.proposing + len(self.running)
-        assert self.schedule.done == (under_way == 0)
+        if not self.schedule.done:
+            assert under_way or self.pauses
+        else:
+            assert not under_way
 
     def teardown(self) -> None:
         if not hasattr(self, "plan"):
@@ -257,3 +293,56 @@ def test_an_error_of_an_objective_drains_the_others_and_is_kept(late: Proposed[s
     schedule.handle(Finished())
     assert schedule.done
     assert schedule.error is boom
+
+
+def test_an_outage_pauses_longer_and_longer_and_one_proposal_tries() -> None:
+    schedule = Schedule(Plan(n_workers=4, n_trials=9, patience=100))
+    schedule.start()
+    (pause,) = schedule.handle(ProposingFailed(Outage("down"), 10.0))
+    assert isinstance(pause, Pause)
+    assert [schedule.handle(ProposingFailed(Outage("down"), 10.0)) for _ in range(3)] == [[], [], []]
+    seconds = [pause.seconds]
+    for _ in range(3):
+        assert schedule.handle(Resumed()) == [Simple.PROPOSE]
+        (pause,) = schedule.handle(ProposingFailed(Outage("down"), 20.0))
+        assert isinstance(pause, Pause)
+        seconds.append(pause.seconds)
+    assert seconds == [1, 2, 4, 8]
+
+
+def test_a_proposal_that_comes_ends_the_outage() -> None:
+    schedule = Schedule(Plan(n_workers=3, n_trials=9))
+    schedule.start()
+    for _ in range(3):
+        schedule.handle(ProposingFailed(Outage("down"), 0.0))
+    assert schedule.handle(Resumed()) == [Simple.PROPOSE]
+    assert schedule.handle(Proposed("a")) == [Launch("a"), Simple.PROPOSE, Simple.PROPOSE]
+    later = Outage("down again")
+    assert schedule.handle(ProposingFailed(later, 10_000.0)) == [Pause(1.0, later)]
+
+
+def test_what_the_server_asked_for_is_waited() -> None:
+    error = Outage("down")
+    error.retry_after = 300.0  # type: ignore[attr-defined]
+    schedule = Schedule(Plan(n_workers=1, patience=600))
+    schedule.start()
+    assert schedule.handle(ProposingFailed(error, 0.0)) == [Pause(300.0, error)]
+
+
+def test_an_outage_longer_than_patience_ends_the_run_with_its_error() -> None:
+    schedule = Schedule(Plan(n_workers=1, patience=50))
+    schedule.start()
+    schedule.handle(ProposingFailed(Outage("down"), 0.0))
+    schedule.handle(Resumed())
+    error = Outage("still down")
+    assert schedule.handle(ProposingFailed(error, 50.0)) == []
+    assert schedule.done
+    assert schedule.error is error
+    assert "patience=50" in error.__notes__[0]
+
+
+def test_without_patience_an_outage_ends_the_run_at_once() -> None:
+    schedule = Schedule(Plan(n_workers=1, patience=0))
+    schedule.start()
+    assert schedule.handle(ProposingFailed(Outage("down"), 7.0)) == []
+    assert schedule.done

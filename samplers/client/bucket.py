@@ -3,7 +3,8 @@
 It admits one when its level is not negative, takes the whole amount, and waits out the debt: the generic cell rate
 algorithm (ITU-T I.371), with amounts. So a large amount waits no longer for its turn than a small one, and pays by
 keeping those behind it waiting. Taking within any T seconds is at most `slack + largest amount + pace * T`; the pace
-is chosen below the rate so that this stays within the rate over a whole window.
+is chosen below the rate so that this stays within the rate over a whole window, for amounts no larger than those of
+the last minutes.
 """
 
 from typing import Final
@@ -17,8 +18,8 @@ CHEAP: Final = 0.04
 """The shorter window is kept to as well where that costs less than this share of the rate."""
 
 
-FADE: Final = 0.98
-"""How fast a large amount of the past is forgotten, for each amount after it."""
+MEMORY_SECONDS: Final = 300.0
+"""How long the largest amount sets the pace."""
 
 
 class Bucket:
@@ -26,6 +27,7 @@ class Bucket:
 
     def __init__(self, per_minute: float, *, now: float) -> None:
         self._largest = 0.0
+        self._largest_at = now
         self._at = now
         self.set_rate(per_minute)
         self.level = self._cap
@@ -49,8 +51,9 @@ class Bucket:
         """Pay `amount`, at once or as a debt."""
         self._flow(now)
         self.level -= amount
-        self._largest = max(amount, self._largest * FADE)
-        self._set_pace()
+        if amount >= self._largest or now - self._largest_at > MEMORY_SECONDS:
+            self._largest, self._largest_at = amount, now
+            self._set_pace()
 
     def give(self, amount: float, now: float) -> None:
         """Return what was not needed; a negative amount is owed."""

@@ -43,6 +43,8 @@ class Line:
     """One client for one account, with everything between an ask and an attempt."""
 
     def __init__(self, client: Client, limiter: Limiter, account: Account) -> None:
+        self.limiter = limiter
+        self.account = account
         self._limited = LimitedClient(BudgetedClient(client, account), limiter)
         self._retrying = RetryingClient(self._limited)
 
