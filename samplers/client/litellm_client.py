@@ -8,14 +8,18 @@ import os
 import re
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from ...engine.errors import UsageError
 from ...engine.scrub import scrub
-from .errors import ClientError, DeadlineExceededError
+from .errors import AuthenticationError, ClientError, DeadlineExceededError
 from .llm_loop import at_close
+from .prices import Prices
 from .protocol import Reply, Request, Usage
+from .secret import Secret
+from .structured import MODES, Mode, SchemaRejectedError, arguments, is_about_structure, next_mode, text_of
 from .translate import translate
 
 # Read while litellm is imported: no price list over the network, no `.env` file.
@@ -24,15 +28,26 @@ _ENVIRONMENT: Final = {
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
     "LITELLM_MODE": "PRODUCTION",
 }
+REASONING_TOKENS: Final = 8192
+"""What a reasoning model may think before it answers: its thoughts count as completion tokens."""
+
+NO_KEY: Final = "no-key"
+"""Sent to a custom server when no key was given: otherwise LiteLLM would send it the environment's."""
+
 _SECRET_NAME: Final = re.compile(r"(?i)key|secret|password|credential|headers|(?:^|_)token$")
 
 
 class LiteLLMClient:
     """Asks `model`, a LiteLLM model string such as "openai/gpt-5-mini", and sends each request once.
 
-    `timeout` is the total time of a request in seconds, `max_tokens` a cap on the reply, `temperature` is sent only
-    when given, `extra` goes to LiteLLM as it is. Pickles and copies leave out `api_key` and everything in `extra` that
-    is named like a secret: the key then comes from the provider's environment variable.
+    `timeout` is the total time of a request in seconds, `max_tokens` a cap on the answer (a reasoning model gets
+    `REASONING_TOKENS` more for its thoughts), `temperature` is sent only when given, `extra` goes to LiteLLM as it is;
+    `input_cost_per_token` and `output_cost_per_token` in it are prices in US dollars.
+
+    `api_key` is a key or a function that gives one; without it, the provider's environment variable is read, but never
+    sent to a custom `api_base`. Pickles and copies leave out the key and everything in `extra` that is named like a
+    secret. `structured_output` pins how the answer is held to its schema: "json_schema", "tool", "json_object" or
+    "prompt". Without it the client begins with what LiteLLM knows of the model, and steps down when the server refuses.
     """
 
     def __init__(
@@ -40,11 +55,12 @@ class LiteLLMClient:
         model: str,
         *,
         api_base: str | None = None,
-        api_key: str | None = None,
+        api_key: str | Callable[[], str] | None = None,
         temperature: float | None = None,
         max_tokens: int = 1024,
         timeout: float = 60.0,
         extra: Mapping[str, Any] | None = None,
+        structured_output: Mode | None = None,
     ) -> None:
         self.model = _checked(model)
         if max_tokens < 1 or not timeout > 0:
@@ -54,7 +70,11 @@ class LiteLLMClient:
         self.max_tokens = max_tokens
         self.timeout = timeout
         self.extra = dict(extra or {})
-        self._api_key = api_key
+        if structured_output not in (None, *MODES):
+            raise UsageError(f"structured_output must be one of {MODES} or None, not {structured_output!r}")
+        self.structured_output = structured_output
+        self._mode: Mode | None = structured_output
+        self._api_key = Secret(api_key)
 
     def __repr__(self) -> str:
         base = f", api_base={scrub(self.api_base)!r}" if self.api_base else ""
@@ -62,21 +82,24 @@ class LiteLLMClient:
 
     def __getstate__(self) -> dict[str, Any]:
         extra = {name: value for name, value in self.extra.items() if not _SECRET_NAME.search(name)}
-        return {**self.__dict__, "_api_key": None, "extra": extra}
+        return {**self.__dict__, "extra": extra}
 
     async def complete(self, request: Request) -> Reply:
         litellm = await asyncio.to_thread(load)
         _users_of(asyncio.get_running_loop()).add(self)
         started = time.monotonic()
+        mode = self._mode = self._mode or first_mode(self.model, self.api_base)
+        key = self._api_key.reveal()
         failure: ClientError
         try:
             async with asyncio.timeout(self.timeout):
-                response = await litellm.acompletion(**self._arguments(request))
-            return _reply(response, self.model, time.monotonic() - started)
+                response = await litellm.acompletion(**self._arguments(request, mode, key))
+            return _reply(response, self.model, time.monotonic() - started, self._given_prices())
         except TimeoutError:
             failure = DeadlineExceededError(f"model {self.model!r}: no complete answer within {self.timeout:g} s")
         except Exception as error:
-            failure = translate(error, model=self.model, api_base=self.api_base, secrets=self._secrets())
+            failure = translate(error, model=self.model, api_base=self.api_base, secrets=self._secrets(key))
+            failure = self._judged(failure, mode)
         raise failure  # outside the handlers: the original may hold the key, and its traceback the prompt
 
     async def aclose(self) -> None:
@@ -87,16 +110,46 @@ class LiteLLMClient:
         if not users:
             await _close_connections(loop)
 
-    def _arguments(self, request: Request) -> dict[str, Any]:
-        schema = {"name": "configuration", "strict": True, "schema": dict(request.schema)}
-        optional = {"api_base": self.api_base, "api_key": self._api_key, "temperature": self.temperature}
+    async def prices(self) -> Prices | None:
+        """What LiteLLM's own table or `extra` says that tokens cost; None where nobody knows."""
+        await asyncio.to_thread(load)
+        thoughts = REASONING_TOKENS if _reasons(self.model) else 0
+        given = self._given_prices()
+        if given is not None:
+            return replace(given, extra_tokens=thoughts)
+        info = {} if self.api_base else _info(self.model)
+        prompt, completion = info.get("input_cost_per_token"), info.get("output_cost_per_token")
+        if not prompt or completion is None:
+            return None
+        return Prices(prompt=prompt, completion=completion, extra_tokens=thoughts)
+
+    def _given_prices(self) -> Prices | None:
+        prompt, completion = self.extra.get("input_cost_per_token"), self.extra.get("output_cost_per_token")
+        return None if prompt is None or completion is None else Prices(prompt=prompt, completion=completion)
+
+    def _judged(self, error: ClientError, mode: Mode) -> ClientError:
+        """The failure as it is, unless it was the mode that was refused, or the key that was not sent."""
+        if self.structured_output is None and is_about_structure(error, mode):
+            lower = next_mode(mode)
+            if lower is not None:
+                if self._mode == mode:  # not if another request has stepped down already
+                    self._mode = lower
+                return SchemaRejectedError(f"{error} (asking in mode {lower!r} from now on)", status=error.status)
+        if isinstance(error, AuthenticationError) and self.api_base and not self._api_key:
+            note = "the environment's key is not sent to a custom api_base: pass api_key="
+            return AuthenticationError(f"{error}; {note}", status=error.status, code=error.code)
+        return error
+
+    def _arguments(self, request: Request, mode: Mode, key: str | None) -> dict[str, Any]:
+        if key is None and self.api_base:
+            key = NO_KEY
+        optional = {"api_base": self.api_base, "api_key": key, "temperature": self.temperature}
         if request.seed is not None and _takes_seed(self.model):
             optional["seed"] = request.seed
         return {
             "model": self.model,
-            "messages": [dict(message) for message in request.messages],
-            "response_format": {"type": "json_schema", "json_schema": schema},
-            "max_tokens": min(request.max_tokens, self.max_tokens),
+            **arguments(request, mode),
+            "max_tokens": min(request.max_tokens, self.max_tokens) + (REASONING_TOKENS if _reasons(self.model) else 0),
             "timeout": self.timeout,
             "num_retries": 0,
             "max_retries": 0,
@@ -104,10 +157,10 @@ class LiteLLMClient:
             **self.extra,
         }
 
-    def _secrets(self) -> list[str]:
+    def _secrets(self, key: str | None) -> list[str]:
         named = [value for name, value in self.extra.items() if _SECRET_NAME.search(name)]
         values = [v for value in named for v in (value.values() if isinstance(value, Mapping) else [value])]
-        return [value for value in (self._api_key, *values) if isinstance(value, str)]
+        return [value for value in (key, *values) if isinstance(value, str)]
 
 
 def _checked(model: str) -> str:
@@ -131,6 +184,31 @@ def load() -> Any:
     litellm.completion(model="openai/warm-up", messages=[{"role": "user", "content": ""}], mock_response="{}")
     at_close(_close_own_connections)
     return litellm
+
+
+@functools.cache
+def first_mode(model: str, api_base: str | None) -> Mode:
+    """The strictest mode that LiteLLM does not say the model lacks; what it does not know may well have it."""
+    info = {} if api_base else _info(model)
+    if not info or info.get("supports_response_schema"):
+        return "json_schema"
+    if info.get("supports_function_calling"):
+        return "tool"
+    return "json_object" if "response_format" in (info.get("supported_openai_params") or ()) else "prompt"
+
+
+@functools.cache
+def _info(model: str) -> Mapping[str, Any]:
+    """What LiteLLM's table says of a model; empty if it is not there."""
+    try:
+        return dict(load().get_model_info(model))
+    except Exception:  # litellm raises a bare Exception for a model it does not know
+        return {}
+
+
+@functools.cache
+def _reasons(model: str) -> bool:
+    return bool(_info(model).get("supports_reasoning"))
 
 
 @functools.cache
@@ -161,22 +239,22 @@ async def _close_connections(loop: asyncio.AbstractEventLoop) -> None:
             await close()
 
 
-def _reply(response: Any, model: str, latency: float) -> Reply:
+def _reply(response: Any, model: str, latency: float, prices: Prices | None) -> Reply:
     choice = response.choices[0] if response.choices else None
     message = getattr(choice, "message", None)
     fields = getattr(message, "provider_specific_fields", None) or {}
-    refused = bool(fields.get("refusal")) and not getattr(message, "content", None)
+    refused = bool(fields.get("refusal")) and not text_of(message)
     return Reply(
-        text=getattr(message, "content", None) or "",
+        text=text_of(message),
         model=response.model,
         finish_reason="refusal" if refused else getattr(choice, "finish_reason", None),
-        usage=_usage(getattr(response, "usage", None), model),
+        usage=_usage(getattr(response, "usage", None), model, prices),
         latency=latency,
         quota=_quota(response),
     )
 
 
-def _usage(usage: Any, model: str) -> Usage | None:
+def _usage(usage: Any, model: str, prices: Prices | None) -> Usage | None:
     if not getattr(usage, "prompt_tokens", 0):  # litellm fills in zeros where the provider sent nothing
         return None
     details = getattr(usage, "prompt_tokens_details", None)
@@ -184,12 +262,14 @@ def _usage(usage: Any, model: str) -> Usage | None:
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens or 0,
         cached_tokens=getattr(details, "cached_tokens", None) or 0,
-        cost=_cost(usage, model),
+        cost=_cost(usage, model, prices),
     )
 
 
-def _cost(usage: Any, model: str) -> float | None:
-    """By the model that was asked for: a local server may answer under any name."""
+def _cost(usage: Any, model: str, prices: Prices | None) -> float | None:
+    """By the prices that were given, else by the model that was asked for: a local server may answer under any name."""
+    if prices is not None:
+        return float(usage.prompt_tokens * prices.prompt + (usage.completion_tokens or 0) * prices.completion)
     try:
         prompt, completion = load().cost_per_token(model=model, usage_object=usage)
     except Exception:  # litellm raises a bare Exception for a model without a price

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ...engine.scrub import scrub
 from .errors import (
+    TOO_LONG,
     AuthenticationError,
     ClientError,
     DeadlineExceededError,
@@ -65,7 +66,14 @@ def translate(
     kind = classify(facts)
     message = scrub(_message(kind, facts, model, api_base), secrets)
     wait = retry_after(facts.headers, now or datetime.now(UTC))
-    return kind(message, retry_after=wait, status=facts.status, code=facts.code)
+    return kind(message, retry_after=wait, status=facts.status, code=_named(kind, facts, error))
+
+
+def _named(kind: type[ClientError], facts: Facts, error: Exception) -> str | None:
+    """The provider's code, but for what the library itself acts on."""
+    if kind is ClientError and (facts.code in _CONTEXT_CODES or _CONTEXT_TEXT.search(facts.text)):
+        return TOO_LONG
+    return "unsupported_params" if type(error).__name__ == "UnsupportedParamsError" else facts.code
 
 
 def classify(facts: Facts) -> type[ClientError]:
