@@ -76,6 +76,10 @@ class FaultServer:
         self._thread.join(10)
         assert not self._thread.is_alive()
 
+    def answer(self, request: Received) -> Scripted:
+        """The next one of the script; a server that decides by the request overrides this."""
+        return self.script.pop(0) if len(self.script) > 1 else self.script[0]
+
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
@@ -105,7 +109,7 @@ class FaultServer:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         request = await _read(reader)
-        answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        answer = self.answer(request)
         self.received.append(request)
         self.arrived.set()
         if answer.reset:

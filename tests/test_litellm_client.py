@@ -29,6 +29,7 @@ from optuna_llm.samplers.client import (
 )
 from optuna_llm.samplers.client.litellm_client import load
 from optuna_llm.samplers.client.llm_loop import run_sync, submit
+from optuna_llm.samplers.client.structured import SchemaRejectedError
 from optuna_llm.samplers.client.translate import retry_after
 
 from .fault_server import FaultServer, Scripted, completion, failure
@@ -64,7 +65,8 @@ def ask(*script: Scripted, request: Request = REQUEST, **options: Any) -> Reply:
 BROKEN = Scripted(body=b'{"id": "c', content_type="application/json")
 HTML = Scripted(body=b"<html>hi</html>", content_type="text/html")
 FAULTS: dict[str, tuple[Scripted, type[ClientError]]] = {
-    "bad schema": (failure(400, "bad schema"), ClientError),
+    "bad request": (failure(400, "bad value"), ClientError),
+    "bad schema": (failure(400, "Invalid schema for response_format"), SchemaRejectedError),
     "context": (failure(400, "too long", code="context_length_exceeded"), ClientError),
     "bad key": (failure(401, "bad key", code="invalid_api_key"), AuthenticationError),
     "bad key as 400": (failure(400, "API key not valid. Please pass a valid API key."), AuthenticationError),
@@ -275,7 +277,8 @@ def test_copies_leave_secrets_behind():
     extra = {"top_p": 0.5, "extra_headers": {"x": "y"}, "aws_secret_access_key": "z", "max_tokens": 3}
     client = LiteLLMClient("openai/x", api_key=KEY, extra=extra)
     for twin in (pickle.loads(pickle.dumps(client)), copy.deepcopy(client)):
-        assert (twin.model, twin._api_key, twin.extra) == ("openai/x", None, {"top_p": 0.5, "max_tokens": 3})
+        assert (twin.model, twin.extra) == ("openai/x", {"top_p": 0.5, "max_tokens": 3})
+        assert twin._api_key.reveal() is None
     assert KEY.encode() not in pickle.dumps(client)
 
 

@@ -12,6 +12,9 @@ from typing import Final
 SLACK_SECONDS: Final = 0.05
 """How late a timer may fire without anything of the rate being lost."""
 
+JITTER_SECONDS: Final = 0.15
+"""How much less evenly requests arrive than they are sent: connections are opened, threads wait for each other."""
+
 SHORT_WINDOW: Final = 10.0
 LONG_WINDOW: Final = 60.0
 CHEAP: Final = 0.04
@@ -65,7 +68,7 @@ class Bucket:
         self._at = max(self._at, now)
 
     def _set_pace(self) -> None:
-        self.pace = paced(self.rate, self._cap + self._largest)
+        self.pace = paced(self.rate, self._cap + self._largest + self.rate * JITTER_SECONDS)
 
 
 def paced(rate: float, lump: float) -> float:

@@ -194,16 +194,20 @@ def first_mode(model: str, api_base: str | None) -> Mode:
         return "json_schema"
     if info.get("supports_function_calling"):
         return "tool"
-    return "json_object" if "response_format" in (info.get("supported_openai_params") or ()) else "prompt"
+    takes = load().get_supported_openai_params(model=model) or ()
+    return "json_object" if "response_format" in takes else "prompt"
 
 
-@functools.cache
 def _info(model: str) -> Mapping[str, Any]:
-    """What LiteLLM's table says of a model; empty if it is not there."""
-    try:
-        return dict(load().get_model_info(model))
-    except Exception:  # litellm raises a bare Exception for a model it does not know
-        return {}
+    """What LiteLLM's table says of a model; empty if it is not there.
+
+    Read as it is: `get_model_info` asks the servers of some providers, on the loop.
+    """
+    provider, _, name = model.partition("/")
+    table = load().model_cost
+    own = table.get(name, {})
+    found: Mapping[str, Any] = table.get(model) or (own if own.get("litellm_provider") == provider else {})
+    return found
 
 
 @functools.cache

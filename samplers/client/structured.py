@@ -53,6 +53,7 @@ def arguments(request: Request, mode: Mode) -> dict[str, Any]:
                 "messages": messages,
                 "tools": [{"type": "function", "function": function}],
                 "tool_choice": {"type": "function", "function": {"name": FUNCTION}},
+                "_skip_mcp_handler": True,  # LiteLLM would import a package that it does not require
             }
         case "json_object":
             return {"messages": _instructed(messages, schema), "response_format": {"type": "json_object"}}

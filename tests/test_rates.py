@@ -1,0 +1,97 @@
+"""A server that counts: 64 askers, real HTTP, real time, and its limits hold to the last request."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from optuna_llm import Limits, LiteLLMClient, OptunaLLMError, Request
+from optuna_llm.samplers.client.budget import Account
+from optuna_llm.samplers.client.limiter import Limiter
+from optuna_llm.samplers.client.line import Line
+from optuna_llm.samplers.client.litellm_client import load
+from optuna_llm.samplers.client.llm_loop import run_sync
+
+from .fault_server import FaultServer, Received, Scripted, completion, failure
+
+WINDOW = 10.0
+ASKERS = 64
+LATENCY = 0.5
+
+
+class Counting(FaultServer):
+    """Allows so much in any ten seconds, by arrivals; refuses what is more, and counts it as a violation."""
+
+    def __init__(self, allowed: float, cost: Callable[[int], float]) -> None:
+        super().__init__()
+        self.arrivals: list[tuple[float, float]] = []
+        self.violations = 0
+        self.over = False
+        self._allowed = allowed
+        self._cost = cost
+        self._recent: deque[tuple[float, float]] = deque()
+
+    def answer(self, request: Received) -> Scripted:
+        now, tokens = time.monotonic(), 200 + len(self.arrivals) % 60
+        if self.over:
+            return completion()
+        cost = self._cost(tokens)
+        while self._recent and self._recent[0][0] <= now - WINDOW:
+            self._recent.popleft()
+        if sum(amount for _, amount in self._recent) + cost > self._allowed:
+            self.violations += 1
+            return failure(429)
+        self._recent.append((now, cost))
+        self.arrivals.append((now, cost))
+        usage = {"prompt_tokens": tokens - 20, "completion_tokens": 20, "total_tokens": tokens}
+        return replace(completion(usage=usage), delay=LATENCY)
+
+    def used(self) -> float:
+        """The share of the allowed rate from the first second on, over ten seconds."""
+        first = self.arrivals[0][0] + 1.0
+        return sum(cost for at, cost in self.arrivals if first <= at < first + WINDOW) / self._allowed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limits", "allowed", "cost"),
+    [
+        (Limits(requests_per_minute=600), 100, lambda _: 1),
+        (Limits(tokens_per_minute=200_000), 200_000 / 6, float),
+    ],
+    ids=["600 requests a minute", "200,000 tokens a minute"],
+)
+def test_the_rate_is_never_exceeded_and_nearly_all_used(
+    limits: Limits, allowed: float, cost: Callable[[int], float]
+) -> None:
+    load()
+    request = Request(messages=[{"role": "user", "content": "tune " * 120}], schema={"type": "object"}, max_tokens=60)
+    with Counting(allowed, cost) as server:
+        client = LiteLLMClient("openai/m", api_base=server.url, api_key="k")
+        line = Line(client, Limiter(limits), Account())
+        over = asyncio.Event()
+
+        async def ask_for_ever() -> None:
+            while not over.is_set():
+                try:
+                    conversation = line.conversation()
+                    async with conversation.turn():
+                        await conversation.complete(request)
+                except OptunaLLMError:
+                    pass  # counted by the server
+
+        async def main() -> None:
+            tasks = [asyncio.ensure_future(ask_for_ever()) for _ in range(ASKERS)]
+            await asyncio.sleep(WINDOW + 2.5)
+            over.set()
+            server.over = True
+            line.limiter.set_limits(Limits())
+            await asyncio.gather(*tasks)
+            await client.aclose()
+
+        run_sync(main)
+        assert server.violations == 0
+        assert server.used() >= 0.95
