@@ -13,6 +13,7 @@ def admitted(bucket: Bucket, amounts: list[float], late: float = 0.0) -> list[tu
         wait = bucket.wait(now)
         now += wait + (late if wait else 0.0)
         bucket.take(amount, now)
+        bucket.note(amount, now)
         taken.append((now, amount))
     return taken
 

@@ -29,8 +29,8 @@ def test_what_was_long_ago_is_forgotten() -> None:
     assert estimator.estimate(REQUEST) == 210
 
 
-def test_nothing_is_typical_before_the_first_reply() -> None:
-    assert Estimator().typical() == 0
+def test_before_the_first_reply_a_request_counts_as_a_large_one() -> None:
+    assert Estimator().typical() == 2000
 
 
 def test_no_tokenizer_makes_more_of_a_prompt_than_its_bytes() -> None:

@@ -58,6 +58,13 @@ def test_the_demo_prints_every_trial_the_best_and_the_report(tmp_path: Path) -> 
     assert "embedded model is tiny" in output
 
 
+def test_a_recorded_run_is_replayed_to_the_same_proposals(tmp_path: Path) -> None:
+    output = run("record_and_replay.py", tmp_path)
+    assert "Recorded: 12 trials" in output
+    assert "Replayed: 12 trials" in output
+    assert "The same proposals." in output
+
+
 def test_every_example_has_a_test() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
     assert [path.name for path in EXAMPLES.glob("*.py") if f'run("{path.name}"' not in source] == []

@@ -48,8 +48,6 @@ CONTRACT = {
 NOT_BUILT_YET = {
     "DaskWorkers",
     "ProcessWorkers",
-    "RecordingClient",
-    "ReplayClient",
 }
 
 

@@ -22,6 +22,7 @@ from optuna_llm import (
     Request,
     ThrottledError,
     TransientError,
+    Usage,
     UsageError,
     optimize_async,
 )
@@ -51,6 +52,29 @@ def test_a_turn_is_used_by_the_first_request_and_later_ones_wait_anew() -> None:
         assert conversation.spent.requests == 2
 
     clock.run(main())
+
+
+def test_a_crowd_that_begins_together_does_not_send_together() -> None:
+    """Nothing is known of the tokens of a first request, and all the same the rate holds."""
+    sent: list[float] = []
+
+    async def main() -> None:
+        async def model(_: Request) -> Reply:
+            sent.append(clock.now())
+            await asyncio.sleep(0.5)
+            return Reply(text="{}", usage=Usage(prompt_tokens=180, completion_tokens=20))
+
+        made, _ = line(model, Limits(tokens_per_minute=60_000))
+
+        async def ask() -> None:
+            conversation = made.conversation()
+            async with conversation.turn():
+                await conversation.complete(REQUEST)
+
+        await asyncio.gather(*(ask() for _ in range(64)))
+
+    clock.run(main())
+    assert max(sum(start <= at < start + 1 for at in sent) for start in sent) <= 8
 
 
 def test_a_turn_that_is_not_used_is_given_back() -> None:

@@ -16,6 +16,8 @@ from .line import Line
 from .litellm_client import LiteLLMClient
 from .local import LocalClient
 from .protocol import Client, Reply, Request, Usage
+from .recording import RecordingClient
+from .replay import ReplayClient
 from .resolve import resolve
 from .retry import RetryingClient
 
@@ -33,6 +35,8 @@ __all__ = [
     "LocalClient",
     "ModelNotFoundError",
     "QuotaExceededError",
+    "RecordingClient",
+    "ReplayClient",
     "Reply",
     "Request",
     "RetryingClient",

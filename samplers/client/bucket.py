@@ -54,6 +54,9 @@ class Bucket:
         """Pay `amount`, at once or as a debt."""
         self._flow(now)
         self.level -= amount
+
+    def note(self, amount: float, now: float) -> None:
+        """An amount of this size is really sent: the pace allows for it."""
         if amount >= self._largest or now - self._largest_at > MEMORY_SECONDS:
             self._largest, self._largest_at = amount, now
             self._set_pace()

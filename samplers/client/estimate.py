@@ -14,6 +14,9 @@ SCHEMA_CHARACTERS: Final = 120
 MESSAGE_BYTES: Final = 64
 """What a provider wraps around each message, at most."""
 
+UNKNOWN: Final = 2000
+"""Tokens of a request of which nothing is known; it is corrected before the request is sent."""
+
 REPLIES: Final = 32
 
 
@@ -42,7 +45,7 @@ class Estimator:
 
     def typical(self) -> int:
         """Tokens of a request that is not written yet: as many as the largest of the last ones took."""
-        return max((seen.total for seen in self._seen), default=0)
+        return max((seen.total for seen in self._seen), default=UNKNOWN)
 
     def learn(self, request: Request, usage: Usage) -> None:
         """Take in what a request took."""

@@ -1,5 +1,6 @@
 """A client within its limits: each attempt waits for a slot, and holds it for as long as the attempt lasts."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -38,7 +39,8 @@ class LimitedClient:
 
         What was not used when the block ends is given back.
         """
-        slot = await self.limiter.acquire(self._estimator.typical())
+        most = self.limiter.limits.tokens_per_minute or math.inf
+        slot = await self.limiter.acquire(min(self._estimator.typical(), most))
         try:
             yield slot
         finally:

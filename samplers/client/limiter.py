@@ -44,6 +44,7 @@ class Slot:
     def use(self, tokens: float) -> None:
         """The request is about to be sent, and will take about so many tokens."""
         self._used = True
+        self._limiter._note(tokens)
         self.settle(tokens)
 
     def settle(self, tokens: float) -> None:
@@ -203,9 +204,16 @@ class Limiter:
             self._timer.cancel()
         self._timer = self._loop.call_later(delay, self._admit)
 
-    def _give_tokens(self, tokens: float) -> None:
+    def _note(self, tokens: float) -> None:
+        if self._requests is not None:
+            self._requests.note(1, self._now())
         if self._tokens is not None:
+            self._tokens.note(tokens, self._now())
+
+    def _give_tokens(self, tokens: float) -> None:
+        if self._tokens is not None and tokens:
             self._tokens.give(tokens, self._now())
+            self._admit()  # the next may go earlier than its timer says, or later
 
     def _give_request(self) -> None:
         self._granted -= 1
