@@ -9,6 +9,7 @@ from results import Phases, Result, Spread, Target, lag, phase_notes, phases, sp
 from runners import (
     Lags,
     Latencies,
+    chain_cost,
     proposal_cost,
     run_engine,
     run_lag,
@@ -185,6 +186,18 @@ def proposals(history: int, bound: float | None) -> Callable[[Scale], Iterator[R
     return measure
 
 
+def chain(scale: Scale) -> Iterator[Result]:
+    """CPU that limits, budget and retries add to a call of the bare client."""
+    runs = [chain_cost(200 if scale.quick else 2000) for _ in range(scale.repeats)]
+    yield Result(
+        case="CPU of the line around a client, per call",
+        unit="ms",
+        value=milliseconds([run.line - run.bare for run in runs]),
+        target=Target(sense="<=", bound=0.5),
+        notes={"bare client ms": spread([run.bare for run in runs]).median * 1e3},
+    )
+
+
 def trials(storage: StorageName, history: int) -> Callable[[Scale], Iterator[Result]]:
     """CPU of a whole trial at L = T = 0, beside what plain Optuna's ask and tell need."""
 
@@ -246,6 +259,7 @@ CASES = (
     Case(name="prefetch", measure=prefetch),
     *(Case(name=f"lag {storage}", measure=loop_lag(storage)) for storage in STORAGES),
     *(Case(name=f"proposal {n}", measure=proposals(n, bound)) for n, bound in HISTORIES.items()),
+    Case(name="line", measure=chain),
     *(Case(name=f"trial {storage} {n}", measure=trials(storage, n)) for storage in STORAGES for n in HISTORIES),
 )
 SLOW_TO_FILL = {"trial sqlite 1000", "proposal 20000", *(f"trial {storage} 20000" for storage in STORAGES)}

@@ -1,8 +1,10 @@
 """Thin runners: each makes one measurement and returns a record."""
 
+import asyncio
 import random
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -14,7 +16,10 @@ from optuna.trial import TrialState
 from results import Spread, spread
 from workload import SPACE, HoldProbe, LagProbe, SleepingModel, StudyPlace, place, prefill, sampler, suggest_all
 
-from optuna_llm import Request, optimize_async
+from optuna_llm import Budget, FunctionClient, Limits, Reply, Request, Usage, optimize_async
+from optuna_llm.samplers.client.budget import Account
+from optuna_llm.samplers.client.limiter import Limiter
+from optuna_llm.samplers.client.line import Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,14 @@ class TrialCost:
 
     cpu: float
     wall: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainCost:
+    """CPU seconds of a call of a bare client, and of the same through limits, budget and retries."""
+
+    bare: float
+    line: float
 
 
 def run_engine(load: Load, times: Latencies, where: StudyPlace) -> Timeline:
@@ -176,6 +189,33 @@ class _MarkingModel(SleepingModel):
         document = await super().__call__(request)
         self._left = time.thread_time()
         return document
+
+
+def chain_cost(n: int) -> ChainCost:
+    """Calls of a client that answers at once, bare and through the line with limits that do not bind; 8 at a time."""
+    reply = Reply(text="{}", usage=Usage(prompt_tokens=1000, completion_tokens=50))
+    client = FunctionClient(lambda _: reply)
+    messages = [{"role": "user", "content": "x" * 6000}]
+    request = Request(messages=messages, schema={"type": "object", "properties": {name: {} for name in SPACE}})
+    limits = Limits(requests_per_minute=1e9, tokens_per_minute=1e12, max_in_flight=1000)
+    line = Line(client, Limiter(limits), Account(Budget(tokens=10**12)))
+
+    async def through_line() -> None:
+        conversation = line.conversation()
+        async with conversation.turn():
+            await conversation.complete(request)
+
+    return ChainCost(bare=_cpu_per_call(lambda: client.complete(request), n), line=_cpu_per_call(through_line, n))
+
+
+def _cpu_per_call(call: Callable[[], Awaitable[object]], n: int) -> float:
+    async def main() -> float:
+        began = time.thread_time()
+        for _ in range(n // 8):
+            await asyncio.gather(*(call() for _ in range(8)))
+        return (time.thread_time() - began) / (n // 8 * 8)
+
+    return asyncio.run(main())
 
 
 def trial_cost(where: StudyPlace, history: int, workers: int, n: int, repeats: int) -> list[TrialCost]:

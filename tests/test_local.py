@@ -114,7 +114,7 @@ def test_the_embedded_model_keeps_to_the_schema_and_the_process_ends_cleanly():
         assert document["n"] in range(3, 18)
         assert document["kind"] in ("red", None)
     assert len(documents) == 2
-    assert too_long == "exceed_context_size_error True"
+    assert too_long == "context_length_exceeded True"
     assert servers == "1"
 
 
