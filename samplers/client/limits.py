@@ -1,4 +1,4 @@
-"""What a provider, or a purse of patience, allows in a minute and at once."""
+"""What a provider, or the user, allows in a minute and at once."""
 
 import math
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ class Limits:
     """Rates that hold for one client over everything that uses it in this process; None: no limit.
 
     `requests_per_minute` and `tokens_per_minute` (prompt and completion together) are spread evenly, so that no window
-    of a minute exceeds them and no burst is longer than a twentieth of a second's worth. `max_in_flight` bounds the
-    requests that are open at once; it also adapts downwards when the provider throttles.
+    of a minute exceeds them; a burst is at most a twentieth of a second's worth. `max_in_flight` bounds the requests
+    that are open at once; fewer are, for a while, after the provider has refused one.
     """
 
     requests_per_minute: float | None = None
