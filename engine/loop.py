@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import anyio
@@ -13,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from .asking import Asker, Candidate, Enqueued
 from .errors import OptunaLLMError, unwrapped
-from .outcome import cancelled, timed_out
+from .outcome import cancelled, interrupted, timed_out
 from .progress import Progress, ProgressBar
 from .protocols import Workers
 from .records import EMPTY, Call, Objective, Outcome, Proposal
@@ -34,6 +35,7 @@ from .schedule import (
     Simple,
     StopRequested,
 )
+from .signals import Signals, leave
 from .study import stop_requested
 
 logger = logging.getLogger("optuna_llm.engine")
@@ -54,6 +56,8 @@ class Options:
     catch: tuple[type[BaseException], ...]
     callbacks: Sequence[Callback]
     retries: int = 0
+    grace: float = 30.0
+    handle_signals: bool = False
     show_progress_bar: bool = False
 
 
@@ -69,6 +73,8 @@ class Run:
         self.schedule = Schedule(options.plan)
         self.tally = Tally(started=anyio.current_time(), n_workers=options.plan.n_workers)
         self._asks: set[CancelScope] = set()
+        self._evaluations: set[CancelScope] = set()
+        self._signal: int | None = None
         self._best: float | None = None
         self._send, self._receive = anyio.create_memory_object_stream[Event](float("inf"))
 
@@ -85,11 +91,15 @@ class Run:
         logger.info("Run ended: %s", report)
         if self.schedule.error is not None:
             raise self.schedule.error
+        if self._signal is not None:
+            raise leave(self._signal)
         return report
 
     async def _conduct(self) -> None:
-        with unwrapped():
+        with unwrapped(), ExitStack() as stack:
             async with anyio.create_task_group() as group:
+                if self.options.handle_signals:
+                    stack.enter_context(Signals(partial(self._interrupt, group)))
                 if self.options.timeout is not None:
                     group.start_soon(self._deadline, self.options.timeout)
                 if self.options.show_progress_bar:
@@ -129,6 +139,28 @@ class Run:
     async def _deadline(self, seconds: float) -> None:
         await anyio.sleep(seconds)
         self._send.send_nowait(StopRequested("timeout"))
+
+    def _interrupt(self, group: anyio.abc.TaskGroup, number: int) -> None:
+        """The first signal asks no more and lets running trials finish, for a while; the second ends them."""
+        if self._signal is None:
+            self._signal = number
+            logger.warning(
+                "Signal %d: no more trials; those running have %.0f s to finish, or until the next signal",
+                number,
+                self.options.grace,
+            )
+            self._send.send_nowait(StopRequested("signal"))
+            group.start_soon(self._end_after_grace)
+        else:
+            self._end_evaluations()
+
+    async def _end_after_grace(self) -> None:
+        await anyio.sleep(self.options.grace)
+        self._end_evaluations()
+
+    def _end_evaluations(self) -> None:
+        for scope in self._evaluations:
+            scope.cancel()
 
     async def _pause(self, seconds: float, error: BaseException) -> None:
         logger.warning("The model does not answer (%s); no proposal is asked for in the next %.0f s", error, seconds)
@@ -237,10 +269,13 @@ class Run:
         began = anyio.current_time()
         self.tally.launched(began)
         try:
-            with anyio.move_on_after(limit):
+            with anyio.move_on_after(limit) as scope:
+                self._evaluations.add(scope)
                 return await self.workers.run(call)
-            return timed_out(limit)
+            late = limit is not None and anyio.current_time() - began >= limit
+            return timed_out(limit) if late or self._signal is None else interrupted()
         finally:
+            self._evaluations.discard(scope)
             now = anyio.current_time()
             self.tally.ended(now, now - began)
 

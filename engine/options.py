@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -52,6 +53,15 @@ def duration(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise UsageError(f"{name} must be a number of seconds of at least 0, not {value!r}")
     return float(value)
+
+
+def signals_wanted(value: bool | None) -> bool:
+    """None: where it can be done; True: it must be."""
+    if value is not None and not isinstance(value, bool):
+        raise UsageError(f"handle_signals must be True, False or None, not {value!r}")
+    if value and threading.current_thread() is not threading.main_thread():
+        raise UsageError("handle_signals=True works in the main thread only: Python delivers signals to no other")
+    return value is not False
 
 
 def share(name: str, value: float | None) -> float | None:

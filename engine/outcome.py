@@ -45,6 +45,12 @@ def timed_out(limit: float | None) -> Outcome:
     return Outcome(state=TrialState.FAIL, failure=Failure(type="TimeoutError", message=message))
 
 
+def interrupted() -> Outcome:
+    """A signal ended the run, and the objective did not finish within its grace."""
+    message = "the run was ended by a signal before the objective finished"
+    return Outcome(state=TrialState.FAIL, failure=Failure(type="Interrupted", message=message))
+
+
 def cancelled() -> Outcome:
     """The run was cancelled around the objective."""
     return Outcome(state=TrialState.FAIL, failure=Failure(type="Cancelled", message="the run was cancelled"))

@@ -25,8 +25,8 @@ async def wait_future(future: Future[T], *, cancel: bool = True) -> T:
         await checkpoint()
     else:
         done = anyio.Event()
-        wake = _waker(done.set)
-        future.add_done_callback(lambda _: wake())
+        call_soon = on_this_loop()
+        future.add_done_callback(lambda _: call_soon(done.set))
         try:
             await done.wait()
         except BaseException:
@@ -39,17 +39,18 @@ async def wait_future(future: Future[T], *, cancel: bool = True) -> T:
         raise OptunaLLMError("the work was given up by the thread that did it, which is closing") from None
 
 
-def _waker(callback: Callable[[], object]) -> Callable[[], None]:
+def on_this_loop() -> Callable[[Callable[[], object]], None]:
+    """A function that has the running loop call another one soon; from any thread, and from signal handlers."""
     native: Any = current_token().native_token
     schedule = native.call_soon_threadsafe if isinstance(native, AbstractEventLoop) else native.run_sync_soon
 
-    def wake() -> None:
+    def call_soon(callback: Callable[[], object]) -> None:
         try:
             schedule(callback)
-        except RuntimeError:  # the loop that waited is closed: nobody is left to wake
+        except RuntimeError:  # the loop is closed: nobody is left to wake
             return
 
-    return wake
+    return call_soon
 
 
 class JobThread:

@@ -22,6 +22,7 @@ from ..engine.options import (
     require_single_objective,
     seconds,
     share,
+    signals_wanted,
     workers_of,
 )
 from ..engine.protocols import Workers
@@ -51,6 +52,8 @@ async def optimize_async(
     max_failure_rate: float | None = None,
     max_failed_proposals: int = 3,
     patience: float = 600.0,
+    grace: float = 30.0,
+    handle_signals: bool | None = None,
     show_progress_bar: bool = False,
 ) -> RunReport:
     """Run a study with several workers at once; returns when the run ended and every trial of it is told.
@@ -65,7 +68,9 @@ async def optimize_async(
     retries count as trials. `callbacks` get the study and the finished trial, one at a time. The run ends when more
     than `max_failure_rate` of its trials (a share, looked at from the fifth trial on) have failed, or after
     `max_failed_proposals` in a row. While the model cannot be reached, asking pauses, for up to `patience` seconds.
-    Works with any Optuna sampler.
+    SIGINT and SIGTERM are handled where Python's own handlers stand, unless `handle_signals` is False: the first asks
+    no more and lets running trials finish within `grace` seconds, the second ends them; then `KeyboardInterrupt` or
+    `SystemExit(143)` is raised. Works with any Optuna sampler.
 
     Raises `UsageError` before anything runs; the objective's exception, `ProposalError` and client errors after the
     trials that were running are finished and told.
@@ -89,6 +94,8 @@ async def optimize_async(
         catch=exceptions(catch),
         callbacks=plain_functions("callbacks", callbacks),
         retries=at_least("retries", retries, 0),
+        grace=duration("grace", grace),
+        handle_signals=signals_wanted(handle_signals),
         show_progress_bar=show_progress_bar,
     )
     source = resolve_source(study)

@@ -1,0 +1,145 @@
+"""Ctrl-C and SIGTERM end a run in bounded time, with every trial told and the handlers as they were."""
+
+import functools
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import optuna
+import pytest
+from support import SPACE, sampler
+
+from optuna_llm import AsyncTrial, UsageError, optimize_async
+from optuna_llm.engine.signals import Signals, is_default
+
+SCRIPT = Path(__file__).parent / "interrupted.py"
+
+
+def interrupted(folder: Path, kind: str, place: str, *signals: int, backend: str = "asyncio") -> tuple[int, list[str]]:
+    """Exit code, and the states of all trials, of a program that got these signals once two trials ran."""
+    command = [sys.executable, str(SCRIPT), kind, place, str(folder), backend]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "READY\n"
+            for number in signals:
+                process.send_signal(number)
+                time.sleep(0.05)  # two signals at once may arrive as one
+            output, _ = process.communicate(timeout=15)
+        finally:
+            process.kill()
+    return process.returncode, [word.strip("[]',") for word in output.split()]
+
+
+@pytest.mark.parametrize("place", ["memory", "journal", "sqlite"])
+@pytest.mark.parametrize("kind", ["coroutine", "thread"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])
+def test_the_first_signal_lets_running_trials_finish(
+    tmp_path: Path, kind: str, place: str, number: int, code: int
+) -> None:
+    returned, states = interrupted(tmp_path, kind, place, number)
+    assert returned in (code, 130)
+    assert 5 <= len(states) < 50
+    assert set(states) == {"COMPLETE"}
+
+
+@pytest.mark.parametrize("kind", ["coroutine stubborn", "thread stubborn"])
+@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM)], ids=["grace", "twice"])
+def test_grace_or_a_second_signal_ends_what_does_not_finish(tmp_path: Path, kind: str, signals: tuple[int]) -> None:
+    _, states = interrupted(tmp_path, kind, "journal", *signals)
+    assert "RUNNING" not in states
+    assert states.count("FAIL") == 2
+    study = optuna.load_study(
+        study_name="s",
+        storage=optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal.log"))
+        ),
+    )
+    reasons = {trial.user_attrs["failure"]["type"] for trial in study.trials if trial.state.name == "FAIL"}
+    assert reasons == {"Interrupted"}
+
+
+def test_signals_are_handled_on_trio(tmp_path: Path) -> None:
+    _, states = interrupted(tmp_path, "coroutine", "memory", signal.SIGINT, backend="trio")
+    assert set(states) == {"COMPLETE"}
+
+
+def test_handlers_that_somebody_has_set_stay() -> None:
+    def theirs(number: int, frame: Any) -> None:
+        """A server's own."""
+
+    before = signal.signal(signal.SIGTERM, theirs)
+    try:
+        seen = []
+
+        async def objective(trial: AsyncTrial) -> float:
+            seen.append(signal.getsignal(signal.SIGTERM))
+            return 1.0
+
+        study = optuna.create_study(sampler=sampler())
+        anyio.run(lambda: optimize_async(study, objective, n_trials=1, search_space=SPACE))
+        assert seen == [theirs]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("wanted", [None, False])
+def test_handlers_are_set_only_for_the_run_and_only_if_wanted(wanted: bool | None) -> None:
+    seen = []
+
+    async def objective(trial: AsyncTrial) -> float:
+        seen.append(signal.getsignal(signal.SIGTERM))
+        return 1.0
+
+    study = optuna.create_study(sampler=sampler())
+    anyio.run(lambda: optimize_async(study, objective, n_trials=1, search_space=SPACE, handle_signals=wanted))
+    assert (seen == [signal.SIG_DFL]) is (wanted is False)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_outside_the_main_thread_nothing_is_set_and_insisting_is_refused() -> None:
+    outcomes: list[object] = []
+
+    def work() -> None:
+        study = optuna.create_study(sampler=sampler())
+        for wanted in (None, True):
+            try:
+                run = functools.partial(optimize_async, study, len, n_trials=0, search_space=SPACE)
+                outcomes.append(anyio.run(functools.partial(run, handle_signals=wanted)))
+            except UsageError as error:
+                outcomes.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert "main thread" in str(outcomes[1])
+
+
+def test_a_handler_that_is_replaced_meanwhile_is_left_alone() -> None:
+    async def main() -> None:
+        with Signals(lambda number: None) as signals:
+            assert signals.installed
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+    try:
+        anyio.run(main)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def test_the_runners_handlers_count_as_defaults() -> None:
+    found = []
+
+    async def look() -> None:
+        found.append(is_default(signal.getsignal(signal.SIGINT)))
+
+    anyio.run(look, backend="asyncio")
+    anyio.run(look, backend="trio")
+    assert found == [True, True]
+    assert not is_default(signal.SIG_IGN)
