@@ -77,6 +77,22 @@ def test_a_crowd_that_begins_together_does_not_send_together() -> None:
     assert max(sum(start <= at < start + 1 for at in sent) for start in sent) <= 8
 
 
+def test_a_prompt_larger_than_a_minutes_tokens_is_refused_before_it_is_sent() -> None:
+    model = Script("{}")
+
+    async def main() -> None:
+        made, limiter = line(model, Limits(tokens_per_minute=2500))
+        conversation = made.conversation()
+        large = Request(messages=[{"role": "user", "content": "x" * 10_000}], schema={})
+        with pytest.raises(UsageError, match="tokens_per_minute=2500"):
+            async with conversation.turn():
+                await conversation.complete(large)
+        assert limiter.statistics().active == 0
+
+    clock.run(main())
+    assert model.requests == []
+
+
 def test_a_turn_that_is_not_used_is_given_back() -> None:
     async def main() -> None:
         made, limiter = line(lambda _: "{}", Limits(max_in_flight=1, requests_per_minute=1))

@@ -42,7 +42,11 @@ class Slot:
         self.held = True
 
     def use(self, tokens: float) -> None:
-        """The request is about to be sent, and will take about so many tokens."""
+        """The request is about to be sent, and will take about so many tokens.
+
+        Raises `UsageError` for one that is larger than a whole minute's tokens.
+        """
+        self._limiter.check(tokens)
         self._used = True
         self._limiter._note(tokens)
         self.settle(tokens)
@@ -105,12 +109,7 @@ class Limiter:
         Raises `UsageError` for one that is larger than a whole minute's tokens.
         """
         self._start()
-        most = self.limits.tokens_per_minute
-        if most is not None and tokens > most:
-            raise UsageError(
-                f"a request of about {tokens:.0f} tokens can never be sent within tokens_per_minute={most:g}: "
-                "raise it, or show less history (ContextPolicy)"
-            )
+        self.check(tokens)
         waiter = _Waiter(tokens, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         self._admit()
@@ -119,6 +118,15 @@ class Limiter:
         except asyncio.CancelledError:
             self._forget(waiter)
             raise
+
+    def check(self, tokens: float) -> None:
+        """Refuse what no waiting would make possible."""
+        most = self.limits.tokens_per_minute
+        if most is not None and tokens > most:
+            raise UsageError(
+                f"a request of about {tokens:.0f} tokens can never be sent within tokens_per_minute={most:g}: "
+                "raise it, or show less history (ContextPolicy)"
+            )
 
     def throttled(self, retry_after: float | None = None) -> None:
         """The provider refused a request: fewer at once, and none before `retry_after` seconds have passed."""
