@@ -11,6 +11,10 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
+from optuna_llm import LiteLLMClient
+from optuna_llm.samplers.client.litellm_client import load
+from optuna_llm.samplers.client.llm_loop import run_sync
+
 KEY_SUFFIXES = ("_API_KEY", "_API_BASE", "_BASE_URL", "_ACCESS_KEY", "_SESSION_TOKEN", "_CREDENTIALS", "_AUTH_TOKEN")
 LITELLM_MAY_BLOCK = (  # it looks for certificates once per connection pool, and for its files when it reports an error
     ("litellm/llms/custom_httpx/http_handler.py", "get_ssl_configuration"),
@@ -81,3 +85,11 @@ def no_blocked_loop() -> Iterator[BlockBuster]:
             for file, name in LITELLM_MAY_BLOCK:
                 function.can_block_in(file, name)
         yield guard
+
+
+@pytest.fixture
+def real_litellm() -> Iterator[None]:
+    """LiteLLM is imported before the test, which takes seconds once, and its connections are closed after it."""
+    load()
+    yield
+    run_sync(LiteLLMClient("openai/any").aclose)

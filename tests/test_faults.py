@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import anyio
 import clock
@@ -31,7 +30,6 @@ from optuna_llm.samplers.client import retry
 from optuna_llm.samplers.client.budget import Account
 from optuna_llm.samplers.client.limiter import Limiter
 from optuna_llm.samplers.client.line import Line
-from optuna_llm.samplers.client.litellm_client import load
 from optuna_llm.samplers.client.llm_loop import run_sync, submit
 
 from .fault_server import FaultServer, Scripted, completion, failure
@@ -42,16 +40,12 @@ HTML = Scripted(body=b"<html>hi</html>", content_type="text/html")
 CUT = Scripted(body=b'{"id": "c', promised=500)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _litellm_is_loaded() -> None:
-    load()
+pytestmark = pytest.mark.usefixtures("real_litellm")
 
 
 @pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "BASE_SECONDS", 0.001)
-    yield
-    run_sync(LiteLLMClient("openai/any").aclose)
 
 
 class Bench:

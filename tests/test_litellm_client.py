@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +26,6 @@ from optuna_llm.samplers.client import (
     ThrottledError,
     TransientError,
 )
-from optuna_llm.samplers.client.litellm_client import load
 from optuna_llm.samplers.client.llm_loop import run_sync, submit
 from optuna_llm.samplers.client.structured import SchemaRejectedError
 from optuna_llm.samplers.client.translate import retry_after
@@ -39,15 +37,7 @@ SCHEMA = {"type": "object", "properties": {"x": {"type": "number"}}, "required":
 REQUEST = Request(messages=[{"role": "user", "content": "hi"}], schema=SCHEMA)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _litellm_is_loaded() -> None:
-    load()
-
-
-@pytest.fixture(autouse=True)
-def _no_connection_is_left() -> Iterator[None]:
-    yield
-    run_sync(LiteLLMClient("openai/any").aclose)
+pytestmark = pytest.mark.usefixtures("real_litellm")
 
 
 def client_of(server: FaultServer, model: str = "openai/gpt-4o-mini", **options: Any) -> LiteLLMClient:

@@ -6,7 +6,6 @@ import logging
 import pickle
 import platform
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from optuna.storages.journal import JournalFileBackend
 from support import SPACE
 
 from optuna_llm import AuthenticationError, LiteLLMClient, LLMGuidedSampler, OptunaLLMError, Request, optimize_async
-from optuna_llm.samplers.client.litellm_client import load
 from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.client.recording import RecordingClient
 from optuna_llm.samplers.client.secret import Secret
@@ -29,15 +27,7 @@ KEY = "sk-verysecret0123456789abcdefghij"
 REQUEST = Request(messages=[{"role": "user", "content": "hi"}], schema={"type": "object", "properties": {}})
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _litellm_is_loaded() -> None:
-    load()
-
-
-@pytest.fixture(autouse=True)
-def _no_connection_is_left() -> Iterator[None]:
-    yield
-    run_sync(LiteLLMClient("openai/any").aclose)
+pytestmark = pytest.mark.usefixtures("real_litellm")
 
 
 def give_key() -> str:

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from optuna_llm import ClientError, LiteLLMClient, Request, UsageError
 from optuna_llm.samplers.client.budget import Account
 from optuna_llm.samplers.client.limiter import Limiter
 from optuna_llm.samplers.client.line import Line
-from optuna_llm.samplers.client.litellm_client import first_mode, load
+from optuna_llm.samplers.client.litellm_client import first_mode
 from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.client.structured import (
     MODES,
@@ -40,15 +39,7 @@ CALLED = completion(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _litellm_is_loaded() -> None:
-    load()
-
-
-@pytest.fixture(autouse=True)
-def _no_connection_is_left() -> Iterator[None]:
-    yield
-    run_sync(LiteLLMClient("openai/any").aclose)
+pytestmark = pytest.mark.usefixtures("real_litellm")
 
 
 def client(server: FaultServer, **options: Any) -> LiteLLMClient:
