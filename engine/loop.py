@@ -37,6 +37,7 @@ from .schedule import (
 )
 from .signals import Signals, leave
 from .study import stop_requested
+from .telling import TELL_SECONDS, tell_surely
 
 logger = logging.getLogger("optuna_llm.engine")
 
@@ -85,8 +86,7 @@ class Run:
                 await self._conduct()
             finally:
                 self._give_back()
-                with CancelScope(shield=True):
-                    await self.lanes.storage.run(self.door.pay)
+                await self._pay()
         report = self._report()
         logger.info("Run ended: %s", report)
         if self.schedule.error is not None:
@@ -94,6 +94,16 @@ class Run:
         if self._signal is not None:
             raise leave(self._signal)
         return report
+
+    async def _pay(self) -> None:
+        """Keep what was spent without a trial; a storage that fails here costs nothing but that."""
+        if self.door.ledger.due() is None:
+            return
+        with anyio.move_on_after(TELL_SECONDS, shield=True):
+            try:
+                await self.lanes.storage.run(self.door.pay)
+            except Exception:
+                logger.warning("What was spent without a trial could not be kept in the study", exc_info=True)
 
     async def _conduct(self) -> None:
         with unwrapped(), ExitStack() as stack:
@@ -243,8 +253,7 @@ class Run:
             outcome = await self._evaluate(trial)
         finally:
             began = anyio.current_time()
-            with CancelScope(shield=True):
-                told = await self.lanes.storage.run(self.lanes.stoppable, self._tell, trial, outcome)
+            told = await tell_surely(self.lanes, self._tell, trial, outcome)
             self.tally.stored(anyio.current_time() - began)
             self.tally.told(told)
         log_trial(told, outcome)
