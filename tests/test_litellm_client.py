@@ -26,6 +26,7 @@ from optuna_llm.samplers.client import (
     ThrottledError,
     TransientError,
 )
+from optuna_llm.samplers.client.errors import TOO_LONG
 from optuna_llm.samplers.client.llm_loop import run_sync, submit
 from optuna_llm.samplers.client.structured import SchemaRejectedError
 from optuna_llm.samplers.client.translate import retry_after
@@ -99,6 +100,30 @@ def test_another_provider_is_judged_by_its_own_status(status: int, expected: typ
             run_sync(lambda: client.complete(REQUEST))
     assert type(caught.value) is expected
     assert (caught.value.status, caught.value.retry_after) == (status, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "text"),
+    [
+        ("openai/x", 413, "Request too large"),
+        ("openai/x", 400, "Please reduce the length of the messages or completion."),
+        ("openai/x", 400, "This model's maximum context length is 4096 tokens."),
+        ("anthropic/claude-sonnet-4-5", 400, "prompt is too long: 210000 tokens > 200000 maximum"),
+        (
+            "anthropic/claude-sonnet-4-5",
+            400,
+            "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
+        ),
+        ("gemini/gemini-2.5-flash", 400, "The input token count (9) exceeds the maximum number of tokens allowed (8)."),
+    ],
+)
+def test_a_prompt_that_is_too_long_has_one_code_with_every_provider(model: str, status: int, text: str):
+    with FaultServer(failure(status, text, code="invalid_request_error")) as server:
+        base = server.url if model.startswith("openai") else server.url.removesuffix("/v1")
+        client = LiteLLMClient(model, api_base=base, api_key=KEY, timeout=10.0)
+        with pytest.raises(ClientError) as caught:
+            run_sync(lambda: client.complete(REQUEST))
+    assert (type(caught.value), caught.value.status, caught.value.code) == (ClientError, status, TOO_LONG)
 
 
 def test_an_error_carries_status_code_and_the_time_to_wait():

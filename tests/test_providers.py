@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from optuna_llm import LiteLLMClient
+from optuna_llm import LiteLLMClient, Request, UsageError
 from optuna_llm.samplers.client.litellm_client import load
 from optuna_llm.samplers.client.llm_loop import run_sync
-from optuna_llm.samplers.client.prices import Prices
+from optuna_llm.samplers.client.prices import PRICE_NAMES, Prices
+
+from .fault_server import FaultServer, completion
 
 PAGES = ("docs/providers.md", "README.md")
 HOSTED = {"OpenAI", "Anthropic", "Gemini", "OpenRouter"}
@@ -70,5 +72,26 @@ def test_hosted_models_of_the_table_have_prices(model: str) -> None:
 def test_prices_that_are_given_win_and_unknown_ones_are_none() -> None:
     extra = {"input_cost_per_token": 1.0, "output_cost_per_token": 2.0}
     assert run_sync(LiteLLMClient("openai/gpt-4o-mini", extra=extra).prices) == Prices(prompt=1.0, completion=2.0)
+    assert run_sync(LiteLLMClient("openai/gpt-4o-mini").prices) == Prices(prompt=0.15e-6, completion=0.6e-6)
     assert run_sync(LiteLLMClient("openai/gpt-4o-mini", api_base="http://localhost:1/v1").prices) is None
     assert run_sync(LiteLLMClient("hosted_vllm/x").prices) is None
+
+
+@pytest.mark.parametrize("prices", [{"input_cost_per_token": 1.0}, {**dict.fromkeys(PRICE_NAMES, -1.0)}])
+def test_prices_come_in_pairs_and_are_not_negative(prices: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="input_cost_per_token and output_cost_per_token"):
+        LiteLLMClient("openai/x", extra=prices)
+
+
+def test_the_prices_of_one_client_price_no_other_and_stay_here() -> None:
+    request = Request(messages=[{"role": "user", "content": "hi"}], schema={"type": "object", "properties": {}})
+    with FaultServer(completion()) as server:
+
+        def cost(**options: Any) -> float | None:
+            client = LiteLLMClient("openai/gpt-4o-mini", api_base=server.url, api_key="k", **options)
+            usage = run_sync(lambda: client.complete(request)).usage
+            return usage and usage.cost
+
+        assert cost(extra=dict.fromkeys(PRICE_NAMES, 1.0)) == 110.0
+        assert cost() == pytest.approx(100 * 0.15e-6 + 10 * 0.6e-6)
+        assert not [name for received in server.received for name in received.body if "cost" in name]

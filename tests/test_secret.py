@@ -5,6 +5,7 @@ import copy
 import logging
 import pickle
 import platform
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,16 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from support import SPACE
 
-from optuna_llm import AuthenticationError, LiteLLMClient, LLMGuidedSampler, OptunaLLMError, Request, optimize_async
+from optuna_llm import (
+    AuthenticationError,
+    DeadlineExceededError,
+    LiteLLMClient,
+    LLMGuidedSampler,
+    OptunaLLMError,
+    Request,
+    UsageError,
+    optimize_async,
+)
 from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.client.recording import RecordingClient
 from optuna_llm.samplers.client.secret import Secret
@@ -54,6 +64,39 @@ def test_a_function_that_gives_no_key_is_an_authentication_error(function: Any) 
         Secret(function).reveal()
 
 
+@pytest.mark.parametrize("wrong", [b"key", 5])
+def test_a_key_of_another_type_is_refused_at_construction_without_being_shown(wrong: Any) -> None:
+    with pytest.raises(UsageError, match="api_key must be a str") as caught:
+        LiteLLMClient("openai/x", api_key=wrong)
+    assert str(wrong) not in str(caught.value)
+
+
+def test_the_error_of_a_key_function_keeps_nothing_of_what_it_raised() -> None:
+    def fails() -> str:
+        raise ValueError(KEY)
+
+    with pytest.raises(AuthenticationError, match="raised ValueError") as caught:
+        run_sync(lambda: LiteLLMClient("openai/x", api_key=fails).complete(REQUEST))
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_a_slow_key_function_holds_no_loop_and_counts_towards_the_timeout() -> None:
+    release = threading.Event()
+
+    def waits() -> str:
+        assert release.wait(10)
+        return KEY
+
+    async def ask() -> None:
+        try:
+            await LiteLLMClient("openai/x", api_key=waits, timeout=0.05).complete(REQUEST)
+        finally:
+            release.set()
+
+    with pytest.raises(DeadlineExceededError):
+        run_sync(ask)
+
+
 def sent_headers(model: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> str:
     for name in ("OPENAI", "ANTHROPIC", "GEMINI", "OPENROUTER", "HOSTED_VLLM", "LM_STUDIO"):
         monkeypatch.setenv(f"{name}_API_KEY", KEY)
@@ -76,6 +119,19 @@ def test_the_environments_key_is_not_sent_to_a_custom_server(model: str, monkeyp
 @pytest.mark.parametrize("model", MODELS)
 def test_a_key_that_was_passed_is_sent_to_a_custom_server(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert KEY in sent_headers(model, monkeypatch, api_key=lambda: KEY)
+
+
+@pytest.mark.parametrize("name", ["api_base", "base_url"])
+def test_a_server_named_in_extra_is_a_custom_server_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FaultServer(completion()) as server:
+        client = LiteLLMClient("openai/x", timeout=10, extra={name: server.url})
+        run_sync(lambda: client.complete(REQUEST))
+        assert KEY not in str(server.received[0].headers)
+
+
+def test_an_empty_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert KEY not in sent_headers("openai/x", monkeypatch, api_key="")
 
 
 def test_a_custom_server_that_wants_a_key_says_why_it_got_none() -> None:

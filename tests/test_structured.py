@@ -1,5 +1,6 @@
 """The ladder of structured output: what is sent in each mode, when it steps down, and that it remembers."""
 
+import asyncio
 import json
 import pickle
 from typing import Any
@@ -10,7 +11,7 @@ from optuna_llm import ClientError, LiteLLMClient, Request, UsageError
 from optuna_llm.samplers.client.budget import Account
 from optuna_llm.samplers.client.limiter import Limiter
 from optuna_llm.samplers.client.line import Line
-from optuna_llm.samplers.client.litellm_client import first_mode
+from optuna_llm.samplers.client.litellm_client import first_mode, load
 from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.client.structured import (
     MODES,
@@ -71,10 +72,53 @@ def test_the_ladder_has_a_bottom() -> None:
         (400, "max_tokens is too large", False),
         (500, "schema service down", False),
         (None, "json_schema", False),
+        (400, "Failed to call a function. Please adjust your prompt.", True),
+        (400, "json_validate_failed: Failed to generate JSON.", True),
+        (404, "No endpoints found that can handle the requested parameters.", True),
+        (404, "No endpoints found that support tool use.", True),
     ],
 )
 def test_only_a_refusal_of_the_mode_steps_down(status: int | None, text: str, about: bool) -> None:
     assert is_about_structure(ClientError(text, status=status), "json_schema") is about
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        failure(400, "temperature must be below 2"),
+        failure(400, "the model `llama-8b-tool-use` is too old"),
+        failure(
+            400, "maximum context length is 8192 tokens: shorten messages or tools", code="context_length_exceeded"
+        ),
+        failure(404, "no such model", code="model_not_found"),
+        failure(402, "no credit for tools"),
+    ],
+)
+def test_the_name_of_a_model_and_other_refusals_do_not_step_down(refusal: Scripted) -> None:
+    with FaultServer(refusal) as server:
+        asked = LiteLLMClient("openai/llama-8b-tool-use", api_base=server.url, api_key="k", timeout=10)
+        with pytest.raises(ClientError) as caught:
+            run_sync(lambda: asked.complete(REQUEST))
+    assert not isinstance(caught.value, SchemaRejectedError)
+
+
+def test_a_refused_parameter_is_named_and_steps_down() -> None:
+    error = {"message": "This value is not supported.", "param": "response_format", "code": "unsupported_value"}
+    with FaultServer(Scripted(status=400, body=json.dumps({"error": error}).encode())) as server:
+        asked = client(server)
+        with pytest.raises(SchemaRejectedError, match="for 'response_format'"):
+            run_sync(lambda: asked.complete(REQUEST))
+
+
+def test_many_refusals_of_one_mode_are_one_step() -> None:
+    async def eight(asked: LiteLLMClient) -> list[Any]:
+        return await asyncio.gather(*(asked.complete(REQUEST) for _ in range(8)), return_exceptions=True)
+
+    with FaultServer(failure(400, "response_format is not supported")) as server:
+        asked = client(server)
+        errors = run_sync(lambda: eight(asked))
+    assert {type(error) for error in errors} == {SchemaRejectedError}
+    assert asked._mode == "tool"
 
 
 def test_a_server_that_refuses_schemas_is_asked_by_tool_and_the_step_is_remembered() -> None:
@@ -144,7 +188,14 @@ def test_a_reasoning_model_gets_room_to_think() -> None:
         asked = LiteLLMClient("openai/gpt-5-mini", api_base=server.url, api_key="k")
         run_sync(lambda: asked.complete(REQUEST))
         body = server.received[0].body
-    assert body.get("max_completion_tokens", body.get("max_tokens")) > 8192
+    assert body.get("max_completion_tokens", body.get("max_tokens")) == 1024 + 8192
+
+
+def test_room_to_think_ends_at_the_most_that_a_model_may_complete() -> None:
+    with FaultServer(completion()) as server:
+        asked = LiteLLMClient("deepseek/deepseek-r1", api_base=server.url, api_key="k")
+        run_sync(lambda: asked.complete(REQUEST))
+        assert server.received[0].body["max_tokens"] == load().model_cost["deepseek/deepseek-r1"]["max_output_tokens"]
 
 
 def test_a_truncated_tool_call_is_marked_as_cut_off() -> None:

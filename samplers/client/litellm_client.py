@@ -16,7 +16,7 @@ from ...engine.errors import UsageError
 from ...engine.scrub import scrub
 from .errors import AuthenticationError, ClientError, DeadlineExceededError
 from .llm_loop import at_close
-from .prices import Prices
+from .prices import PRICE_NAMES, Prices, given_prices
 from .protocol import Reply, Request, Usage
 from .secret import Secret
 from .structured import MODES, Mode, SchemaRejectedError, arguments, is_about_structure, next_mode, text_of
@@ -34,6 +34,7 @@ REASONING_TOKENS: Final = 8192
 NO_KEY: Final = "no-key"
 """Sent to a custom server when no key was given: otherwise LiteLLM would send it the environment's."""
 
+_BASES: Final = ("api_base", "base_url")
 _SECRET_NAME: Final = re.compile(r"(?i)key|secret|password|credential|headers|(?:^|_)token$")
 
 
@@ -65,16 +66,19 @@ class LiteLLMClient:
         self.model = _checked(model)
         if max_tokens < 1 or not timeout > 0:
             raise UsageError(f"max_tokens and timeout must be positive, got {max_tokens!r} and {timeout!r}")
-        self.api_base = api_base
+        self.extra = dict(extra or {})
+        bases = [api_base, *(self.extra.pop(name, None) for name in _BASES)]
+        self.api_base = next((base for base in bases if base), None)
         self.temperature = temperature
         self.max_tokens = max_tokens
         self.timeout = timeout
-        self.extra = dict(extra or {})
+        self._own_prices = given_prices(self.extra)
         if structured_output not in (None, *MODES):
             raise UsageError(f"structured_output must be one of {MODES} or None, not {structured_output!r}")
         self.structured_output = structured_output
         self._mode: Mode | None = structured_output
-        self._api_key = Secret(api_key)
+        key_in_extra = self.extra.pop("api_key", None)
+        self._api_key = Secret(api_key or key_in_extra)
 
     def __repr__(self) -> str:
         base = f", api_base={scrub(self.api_base)!r}" if self.api_base else ""
@@ -89,14 +93,17 @@ class LiteLLMClient:
         _users_of(asyncio.get_running_loop()).add(self)
         started = time.monotonic()
         mode = self._mode = self._mode or first_mode(self.model, self.api_base)
-        key = self._api_key.reveal()
+        key: str | None = None
         failure: ClientError
         try:
             async with asyncio.timeout(self.timeout):
+                key = await self._api_key.revealed()
                 response = await litellm.acompletion(**self._arguments(request, mode, key))
-            return _reply(response, self.model, time.monotonic() - started, self._given_prices())
+            return _reply(response, self.model, time.monotonic() - started, self._own_prices)
         except TimeoutError:
             failure = DeadlineExceededError(f"model {self.model!r}: no complete answer within {self.timeout:g} s")
+        except ClientError as error:
+            failure = error
         except Exception as error:
             failure = translate(error, model=self.model, api_base=self.api_base, secrets=self._secrets(key))
             failure = self._judged(failure, mode)
@@ -113,28 +120,24 @@ class LiteLLMClient:
     async def prices(self) -> Prices | None:
         """What LiteLLM's own table or `extra` says that tokens cost; None where nobody knows."""
         await asyncio.to_thread(load)
-        thoughts = REASONING_TOKENS if _reasons(self.model) else 0
-        given = self._given_prices()
-        if given is not None:
-            return replace(given, extra_tokens=thoughts)
+        thoughts = _room_to_think(self.model, 0)
+        if self._own_prices is not None:
+            return replace(self._own_prices, extra_tokens=thoughts)
         info = {} if self.api_base else _info(self.model)
         prompt, completion = info.get("input_cost_per_token"), info.get("output_cost_per_token")
         if not prompt or completion is None:
             return None
         return Prices(prompt=prompt, completion=completion, extra_tokens=thoughts)
 
-    def _given_prices(self) -> Prices | None:
-        prompt, completion = self.extra.get("input_cost_per_token"), self.extra.get("output_cost_per_token")
-        return None if prompt is None or completion is None else Prices(prompt=prompt, completion=completion)
-
     def _judged(self, error: ClientError, mode: Mode) -> ClientError:
         """The failure as it is, unless it was the mode that was refused, or the key that was not sent."""
-        if self.structured_output is None and is_about_structure(error, mode):
+        names = (self.model, self.model.partition("/")[2], scrub(self.api_base or ""))
+        if self.structured_output is None and is_about_structure(error, mode, names):
             lower = next_mode(mode)
             if lower is not None:
                 if self._mode == mode:  # not if another request has stepped down already
                     self._mode = lower
-                return SchemaRejectedError(f"{error} (asking in mode {lower!r} from now on)", status=error.status)
+                return SchemaRejectedError(f"{error} (asking in mode {self._mode!r} from now on)", status=error.status)
         if isinstance(error, AuthenticationError) and self.api_base and not self._api_key:
             note = "the environment's key is not sent to a custom api_base: pass api_key="
             return AuthenticationError(f"{error}; {note}", status=error.status, code=error.code)
@@ -146,15 +149,17 @@ class LiteLLMClient:
         optional = {"api_base": self.api_base, "api_key": key, "temperature": self.temperature}
         if request.seed is not None and _takes_seed(self.model):
             optional["seed"] = request.seed
+        cap = min(request.max_tokens, self.max_tokens)
         return {
             "model": self.model,
             **arguments(request, mode),
-            "max_tokens": min(request.max_tokens, self.max_tokens) + (REASONING_TOKENS if _reasons(self.model) else 0),
+            "max_tokens": cap + _room_to_think(self.model, cap),
             "timeout": self.timeout,
             "num_retries": 0,
             "max_retries": 0,
             **{name: value for name, value in optional.items() if value is not None},
-            **self.extra,
+            # Not the prices: LiteLLM would make them those of every client in the process.
+            **{name: value for name, value in self.extra.items() if name not in PRICE_NAMES},
         }
 
     def _secrets(self, key: str | None) -> list[str]:
@@ -211,8 +216,13 @@ def _info(model: str) -> Mapping[str, Any]:
 
 
 @functools.cache
-def _reasons(model: str) -> bool:
-    return bool(_info(model).get("supports_reasoning"))
+def _room_to_think(model: str, cap: int) -> int:
+    """Completion tokens for a reasoning model's thoughts, within the most that the model may complete."""
+    info = _info(model)
+    if not info.get("supports_reasoning"):
+        return 0
+    most = info.get("max_output_tokens")
+    return max(0, min(REASONING_TOKENS, most - cap)) if isinstance(most, int) else REASONING_TOKENS
 
 
 @functools.cache

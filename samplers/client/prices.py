@@ -1,9 +1,13 @@
 """What a client's tokens cost, where somebody knows it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
+from ...engine.errors import UsageError
 from .protocol import Client
+
+PRICE_NAMES: Final = ("input_cost_per_token", "output_cost_per_token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,16 @@ class Priced(Protocol):
     async def prices(self) -> Prices | None:
         """The prices, None if they are unknown."""
         ...
+
+
+def given_prices(extra: Mapping[str, Any]) -> Prices | None:
+    """The prices in a client's `extra`, in LiteLLM's words: both or none."""
+    values = [extra[name] for name in PRICE_NAMES if name in extra]
+    if not values:
+        return None
+    if len(values) < len(PRICE_NAMES) or not all(isinstance(value, int | float) and value >= 0 for value in values):
+        raise UsageError(f"extra needs both {' and '.join(PRICE_NAMES)}, in US dollars per token, or neither")
+    return Prices(prompt=float(values[0]), completion=float(values[1]))
 
 
 async def prices_of(client: Client) -> Prices | None:

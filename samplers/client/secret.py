@@ -1,9 +1,12 @@
 """A key that shows itself to nobody but the request it is for."""
 
+import asyncio
+import inspect
 import pickle
 from collections.abc import Callable
 from typing import Any
 
+from ...engine.errors import UsageError
 from .errors import AuthenticationError
 
 
@@ -13,7 +16,10 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str | Callable[[], str] | None) -> None:
-        self._value = value
+        if not (value is None or isinstance(value, str) or callable(value)) or inspect.iscoroutinefunction(value):
+            kind = type(value).__name__
+            raise UsageError(f"api_key must be a str or a plain function that returns one, not a {kind}")
+        self._value = value or None
 
     def __repr__(self) -> str:
         return "Secret(None)" if self._value is None else "Secret('***')"
@@ -28,13 +34,25 @@ class Secret:
         """The key. Raises `AuthenticationError` if its function fails, or gives none; it does not say what it gave."""
         if self._value is None or isinstance(self._value, str):
             return self._value
-        try:
-            value = self._value()
-        except Exception as error:
-            raise AuthenticationError(f"the function given as api_key raised {type(error).__name__}") from None
-        if not isinstance(value, str) or not value:
-            raise AuthenticationError(f"the function given as api_key returned {type(value).__name__}, not a key")
-        return value
+        key, problem = _called(self._value)
+        if problem:  # outside the handler: what was raised may hold the key
+            raise AuthenticationError(f"the function given as api_key {problem}")
+        return key
+
+    async def revealed(self) -> str | None:
+        """As `reveal`, but a function runs in a thread: it may ask a vault."""
+        return await asyncio.to_thread(self.reveal) if callable(self._value) else self.reveal()
+
+
+def _called(function: Callable[[], object]) -> tuple[str | None, str]:
+    """The key, or what went wrong, in words that cannot hold it."""
+    try:
+        key = function()
+    except Exception as error:
+        return None, f"raised {type(error).__name__}"
+    if isinstance(key, str) and key:
+        return key, ""
+    return None, f"returned {'nothing' if key == '' else type(key).__name__}, not a key"
 
 
 def _travels(value: object) -> bool:

@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final, Literal, get_args
 
-from .errors import ClientError
+from .errors import TOO_LONG, AuthenticationError, ClientError, QuotaExceededError
 from .protocol import Request
 
 Mode = Literal["json_schema", "tool", "json_object", "prompt"]
@@ -16,7 +16,8 @@ FUNCTION: Final = "propose_configuration"
 
 _ABOUT_STRUCTURE: Final = re.compile(
     r"(?i)response[_ ]format|json[_ ]?schema|json[_ ]mode|json_object|structured output|\bschema\b|grammar"
-    r"|tool[_ ]choice|\btools?\b|function call|additionalProperties"
+    r"|tool[_ ]choice|\btools?(?:\b|_)|function call|call a function|additionalProperties|output_(?:format|config)"
+    r"|json_validate_failed|no endpoints found that (?:support|can handle)"
 )
 
 
@@ -33,10 +34,19 @@ def next_mode(mode: Mode) -> Mode | None:
     return MODES[place] if place < len(MODES) else None
 
 
-def is_about_structure(error: ClientError, mode: Mode) -> bool:
-    """Whether a refusal is one of the mode in which the request was sent, and not of the request."""
-    refused = error.status in (400, 404, 415, 422, 501) or error.code == "unsupported_params"
-    return refused and mode != "prompt" and bool(_ABOUT_STRUCTURE.search(str(error)))
+def is_about_structure(error: ClientError, mode: Mode, names: Iterable[str] = ()) -> bool:
+    """Whether a refusal is one of the mode in which the request was sent, and not of the request.
+
+    `names`, of the model and the server, say nothing: a model may well be called "tool-use".
+    """
+    if error.code == TOO_LONG or isinstance(error, AuthenticationError | QuotaExceededError) or mode == "prompt":
+        return False
+    if error.status not in (400, 404, 415, 422, 501) and error.code != "unsupported_params":
+        return False
+    text = str(error)
+    for name in filter(None, names):
+        text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "", text)
+    return bool(_ABOUT_STRUCTURE.search(text))
 
 
 def arguments(request: Request, mode: Mode) -> dict[str, Any]:
@@ -94,6 +104,6 @@ def _middle(part: Mapping[str, Any]) -> Any:
         case "integer":
             return (low + high) // 2
         case "number":
-            return low if low + high == float("inf") else (low + high) / 2
+            return low / 2 + high / 2
         case _:
             return "why this configuration"

@@ -35,7 +35,11 @@ _QUOTA_TEXT: Final = re.compile(r"(?i)credit balance is too low|insufficient (?:
 _MISSING_KEY_TEXT: Final = re.compile(r"(?i)missing [\w ]*(?:credentials|api[ _]key)|api_key client option must be set")
 _BAD_KEY_TEXT: Final = re.compile(r"(?i)api key not valid|API_KEY_INVALID")
 _UNKNOWN_PROVIDER_TEXT: Final = re.compile(r"LLM Provider NOT provided")
-_CONTEXT_TEXT: Final = re.compile(r"(?i)context (?:length|window|size)|ContextWindowExceeded")
+_CONTEXT_TEXT: Final = re.compile(
+    r"(?i)context[ _](?:length|window|size|limit)|ContextWindowExceeded|prompt (?:is|was) too (?:long|large)"
+    r"|input is too long|reduce the length of the (?:messages|prompt|input)|input tokens exceed"
+    r"|(?:input )?token count\b.{0,40}\bexceeds|exceeds the maximum number of (?:input )?tokens|too many input tokens"
+)
 _UNREACHED_TEXT: Final = re.compile(r"(?i)connection error|cannot connect|connect(?:ion)? (?:call failed|refused)")
 _VARIABLE: Final = re.compile(r"\b[A-Z][A-Z0-9_]*_KEY\b")
 _PREFIX: Final = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception|Timeout)(?::| -| \w+Error -)\s*)+")
@@ -49,6 +53,7 @@ class Facts:
     timed_out: bool
     local_status: int | None
     code: str | None
+    parameter: str | None
     text: str
     headers: Mapping[str, str]
 
@@ -71,9 +76,15 @@ def translate(
 
 def _named(kind: type[ClientError], facts: Facts, error: Exception) -> str | None:
     """The provider's code, but for what the library itself acts on."""
-    if kind is ClientError and (facts.code in _CONTEXT_CODES or _CONTEXT_TEXT.search(facts.text)):
+    if _is_too_long(kind, facts):
         return TOO_LONG
     return "unsupported_params" if type(error).__name__ == "UnsupportedParamsError" else facts.code
+
+
+def _is_too_long(kind: type[ClientError], facts: Facts) -> bool:
+    if kind is not ClientError:
+        return False
+    return facts.status == 413 or facts.code in _CONTEXT_CODES or bool(_CONTEXT_TEXT.search(facts.text))
 
 
 def classify(facts: Facts) -> type[ClientError]:
@@ -118,6 +129,7 @@ def gather(error: Exception) -> Facts:
         timed_out=local_status == 408 and not headers,
         local_status=local_status,
         code=next((code for body in bodies if (code := _code(body))), None),
+        parameter=next((name for body in bodies if isinstance(name := body.get("param"), str) and name), None),
         text=next((text for body in bodies if (text := _text(body))), str(error)),
         headers=headers,
     )
@@ -215,6 +227,7 @@ def _message(kind: type[ClientError], facts: Facts, model: str, api_base: str | 
     if facts.status is None:
         return f"{where}: {_unanswered(kind, facts)}"
     said = f"{where} answered {facts.status}" + (f" {facts.code}" if facts.code else "")
+    said += f" for {facts.parameter!r}" if facts.parameter else ""
     return f"{said}: {_detail(facts)}{_advice(kind, facts)}"
 
 
@@ -236,6 +249,6 @@ def _advice(kind: type[ClientError], facts: Facts) -> str:
         return " (check the API key and its permissions)"
     if kind is QuotaExceededError:
         return " (the account has no quota left: check its plan and billing)"
-    if kind is ClientError and (facts.code in _CONTEXT_CODES or _CONTEXT_TEXT.search(facts.text)):
+    if _is_too_long(kind, facts):
         return " (the prompt is too long for this model: show it less history, or take a model with a longer context)"
     return ""
