@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
 import anyio
@@ -62,6 +61,13 @@ class Options:
     show_progress_bar: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """A signal has come."""
+
+    number: int
+
+
 class Run:
     """One run of one study."""
 
@@ -75,9 +81,11 @@ class Run:
         self.tally = Tally(started=anyio.current_time(), n_workers=options.plan.n_workers)
         self._asks: set[CancelScope] = set()
         self._evaluations: set[CancelScope] = set()
-        self._signal: int | None = None
+        self._signals = Signals(self._heard)
+        self._interrupted = False
+        self._grace_is_over = False
         self._best: float | None = None
-        self._send, self._receive = anyio.create_memory_object_stream[Event](float("inf"))
+        self._send, self._receive = anyio.create_memory_object_stream[Event | Interrupt](float("inf"))
 
     async def __call__(self) -> RunReport:
         """Run to the end; raises the error that ended it, after every running trial was told."""
@@ -91,32 +99,32 @@ class Run:
         logger.info("Run ended: %s", report)
         if self.schedule.error is not None:
             raise self.schedule.error
-        if self._signal is not None:
-            raise leave(self._signal)
+        if self._signals.heard:
+            raise leave(self._signals.heard[0])
         return report
 
     async def _pay(self) -> None:
-        """Keep what was spent without a trial; a storage that fails here costs nothing but that."""
-        if self.door.ledger.due() is None:
-            return
-        with anyio.move_on_after(TELL_SECONDS, shield=True):
-            try:
+        """Keep what was spent without a trial, unless the storage has stopped answering."""
+        if self.door.ledger.due() is not None:
+            with anyio.move_on_after(TELL_SECONDS, shield=True):
                 await self.lanes.storage.run(self.door.pay)
-            except Exception:
-                logger.warning("What was spent without a trial could not be kept in the study", exc_info=True)
 
     async def _conduct(self) -> None:
         with unwrapped(), ExitStack() as stack:
             async with anyio.create_task_group() as group:
                 if self.options.handle_signals:
-                    stack.enter_context(Signals(partial(self._interrupt, group)))
+                    stack.enter_context(self._signals)
                 if self.options.timeout is not None:
                     group.start_soon(self._deadline, self.options.timeout)
                 if self.options.show_progress_bar:
                     group.start_soon(self._show_progress)
                 self._act(group, self.schedule.start())
                 while not self.schedule.done:
-                    self._act(group, self.schedule.handle(await self._receive.receive()))
+                    event = await self._receive.receive()
+                    if isinstance(event, Interrupt):
+                        self._interrupt(group, event.number)
+                    else:
+                        self._act(group, self.schedule.handle(event))
                 group.cancel_scope.cancel()  # only the deadline and the progress bar are left
 
     def _give_back(self) -> None:
@@ -150,10 +158,15 @@ class Run:
         await anyio.sleep(seconds)
         self._send.send_nowait(StopRequested("timeout"))
 
+    def _heard(self, number: int) -> None:
+        """Called by the loop, in no task of this run, and perhaps when the run is over."""
+        with suppress(anyio.ClosedResourceError):
+            self._send.send_nowait(Interrupt(number))
+
     def _interrupt(self, group: anyio.abc.TaskGroup, number: int) -> None:
         """The first signal asks no more and lets running trials finish, for a while; the second ends them."""
-        if self._signal is None:
-            self._signal = number
+        if not self._interrupted:
+            self._interrupted = True
             logger.warning(
                 "Signal %d: no more trials; those running have %.0f s to finish, or until the next signal",
                 number,
@@ -169,6 +182,7 @@ class Run:
         self._end_evaluations()
 
     def _end_evaluations(self) -> None:
+        self._grace_is_over = True  # for a trial that is just being created, too
         for scope in self._evaluations:
             scope.cancel()
 
@@ -280,9 +294,11 @@ class Run:
         try:
             with anyio.move_on_after(limit) as scope:
                 self._evaluations.add(scope)
+                if self._grace_is_over:
+                    scope.cancel()
                 return await self.workers.run(call)
             late = limit is not None and anyio.current_time() - began >= limit
-            return timed_out(limit) if late or self._signal is None else interrupted()
+            return timed_out(limit) if late or not self._interrupted else interrupted()
         finally:
             self._evaluations.discard(scope)
             now = anyio.current_time()

@@ -20,9 +20,13 @@ Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Signals:
-    """While entered, calls `arrived(number)` on the loop that entered it, for each signal that comes."""
+    """While entered, calls `arrived(number)` on the loop that entered it, for each signal that comes.
+
+    `heard` holds the signals so far, from the moment at which they came.
+    """
 
     def __init__(self, arrived: Callable[[int], None]) -> None:
+        self.heard: list[int] = []
         self._arrived = arrived
         self._before: dict[int, Handler] = {}
         self._pass_on: Callable[[Callable[[], object]], None] | None = None
@@ -48,6 +52,7 @@ class Signals:
         return bool(self._before)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
+        self.heard.append(number)
         if self._pass_on is not None:
             self._pass_on(functools.partial(self._arrived, number))
 

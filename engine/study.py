@@ -62,12 +62,24 @@ class StudyDoor:
         return self.refresh()
 
     def pay(self) -> None:
-        """Keep in the study what was spent that no trial has on record."""
+        """Keep in the study what was spent that no trial has on record.
+
+        A storage that fails here ends no run: the amount stays due, and is written the next time.
+        """
         due = self.ledger.due()
-        if due is not None:
-            name = f"{SPENDING_ATTRIBUTE}:{self.token}"
+        if due is None:
+            return
+        name = f"{SPENDING_ATTRIBUTE}:{self.token}"
+        try:
             self.study._storage.set_study_user_attr(self.study._study_id, name, asdict(due))
+        except Exception:
+            logger.warning("What was spent without a trial (%s) could not be kept in the study yet", due, exc_info=True)
+        else:
             self.ledger.paid(due)
+
+    def is_finished(self, trial_id: int) -> bool:
+        """Whether a trial's result is stored."""
+        return self.study._storage.get_trial(trial_id).state.is_finished()
 
     def create(self, proposal: Proposal, *, written: bool, run: str) -> Trial:
         """Make a proposal a RUNNING trial in one storage write.
@@ -84,21 +96,24 @@ class StudyDoor:
             user_attrs={LLM_ATTRIBUTE: attribute} if attribute else {},
         )
         self.study._thread_local.cached_all_trials = None
+        recorded = False
         try:
             trial_id = self.study._storage.create_new_trial(self.study._study_id, template_trial=template)
+            recorded = True
             with self._failing(trial_id):
                 trial = Trial(self.study, trial_id)
                 if not written:
                     self._hand_over(trial, proposal)
                 self._look(trial_id)
         finally:
-            self.ledger.release(proposal)
+            self._let_go(proposal, recorded=recorded)
         return trial
 
     def take(self, waiting: FrozenTrial, proposal: Proposal, search_space: SearchSpace, run: str) -> Trial | None:
         """Make an enqueued trial RUNNING, with a proposal for what it leaves open; None if somebody else took it."""
         self.ledger.runs.add(run)
         self.study._thread_local.cached_all_trials = None
+        recorded = False
         try:
             if not self._claimed(waiting._trial_id):
                 return None
@@ -106,11 +121,12 @@ class StudyDoor:
                 trial = Trial(self.study, waiting._trial_id)
                 self._hand_over(trial, proposal)
                 self.record(waiting._trial_id, proposal, run)
+                recorded = True
                 self._complete(trial, search_space)
                 self._look(waiting._trial_id)
         finally:
             self.ledger.unclaim(waiting.number)
-            self.ledger.release(proposal)
+            self._let_go(proposal, recorded=recorded)
         return trial
 
     def ask(self, search_space: SearchSpace | None) -> Trial:
@@ -143,7 +159,6 @@ class StudyDoor:
         complete = outcome.state is TrialState.COMPLETE
         told = self.study.tell(trial, outcome.value if complete else None, state=outcome.state, skip_if_finished=True)
         self._look(trial._trial_id)
-        self.pay()
         return told
 
     def retry(self, trial: FrozenTrial, retries: int) -> bool:
@@ -180,6 +195,13 @@ class StudyDoor:
         trial.relative_search_space = dict(proposal.distributions)
         trial._relative_params = dict(proposal.params)
         self.ledger.assign(proposal, trial.number)
+
+    def _let_go(self, proposal: Proposal, *, recorded: bool) -> None:
+        """Forget a reservation; what it took is on its trial's record, or is owed."""
+        if recorded:
+            self.ledger.release(proposal)
+        else:
+            self.ledger.give_up(proposal)
 
     def _complete(self, trial: Trial, search_space: SearchSpace) -> None:
         """Suggest every name of `search_space` at once, as `study.ask(fixed_distributions=...)` does."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -25,7 +26,8 @@ async def tell_surely(
 ) -> FrozenTrial:
     """Tell on the storage lane, again and again while that raises; shielded from cancellation.
 
-    Raises `OptunaLLMError`, which holds the result, if it was not told within `TELL_SECONDS`.
+    Raises `OptunaLLMError`, which holds the result, if it was not told within `TELL_SECONDS`. What is raised although
+    the result is stored, by a sampler's `after_trial` for one, is raised as it is.
     """
     last: Exception | None = None
     delay = FIRST_DELAY
@@ -35,10 +37,20 @@ async def tell_surely(
                 return await lanes.storage.run(lanes.stoppable, tell, trial, outcome)
             except Exception as error:
                 last = error
-                logger.warning("Telling trial %d failed (%r); trying again in %.1f s", trial.number, error, delay)
+            if await _is_stored(lanes, trial):
+                raise last
+            logger.warning("Telling trial %d failed (%r); trying again in %.1f s", trial.number, last, delay)
             await anyio.sleep(delay)
             delay = min(LONGEST_DELAY, 2 * delay)
-    raise untold(trial, outcome, last) from last
+    lost = untold(trial, outcome, last)
+    logger.error("%s", lost)  # a run raises one error, and several results may be lost
+    raise lost from last
+
+
+async def _is_stored(lanes: Lanes, trial: Trial) -> bool:
+    with suppress(Exception):  # a storage that cannot be read has not taken the result, as far as we know
+        return await lanes.storage.run(lanes.door.is_finished, trial._trial_id)
+    return False
 
 
 def untold(trial: Trial, outcome: Outcome, error: Exception | None) -> OptunaLLMError:

@@ -26,8 +26,9 @@ class Desk:
         self.ledger = Ledger(account.runs)
         if account.capped:
             self.ledger.reads_charges = True
-            elsewhere = Elsewhere(account.token, account.runs)
-            account.watch((id(self.storage), study._study_id), lambda: elsewhere.update(self.ledger.snapshot()))
+            elsewhere, ledger = Elsewhere(account.token, account.runs), self.ledger
+            # Not `self`: an account lives as long as its client, and a desk holds the client.
+            account.watch((id(self.storage), study._study_id), lambda: elsewhere.update(ledger.snapshot()))
         self.discovery = Discovery()
         self._direction = study.direction
         self._memories: dict[Space, Memory] = {}

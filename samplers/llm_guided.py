@@ -322,7 +322,7 @@ class LLMGuidedSampler(BaseSampler):
         try:
             door.record(trial._trial_id, proposal, run=door.token)
         except BaseException:
-            door.ledger.release(proposal)
+            door.ledger.give_up(proposal)
             raise
         return proposal
 

@@ -182,6 +182,30 @@ def test_a_refusal_lets_fewer_through_at_once() -> None:
     assert clock.run(main()) == 4
 
 
+def test_a_limit_that_grows_lets_one_more_through_at_once() -> None:
+    async def main() -> None:
+        limiter = Limiter(Limits(max_in_flight=2))
+        first, second = await limiter.acquire(), await limiter.acquire()
+        limiter.throttled()
+        first.release()
+        waiting = asyncio.ensure_future(limiter.acquire())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        limiter.succeeded()  # one reply is a whole round at a limit of one
+        assert (await waiting).held
+        assert second.held
+
+    clock.run(main())
+
+
+def test_a_long_pause_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        Limiter().throttled(45.0)
+
+    clock.run(main())
+    assert "45 s" in caplog.text
+
+
 def test_a_request_larger_than_a_minute_is_refused_at_once() -> None:
     async def main() -> Slot:
         return await Limiter(Limits(tokens_per_minute=1000)).acquire(1001)

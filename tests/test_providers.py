@@ -65,16 +65,16 @@ def test_the_model_string_and_the_key_variable_are_litellms(
 @pytest.mark.parametrize("model", ["openai/gpt-5-mini", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash"])
 def test_hosted_models_of_the_table_have_prices(model: str) -> None:
     prices = run_sync(LiteLLMClient(model).prices)
-    assert prices is not None
-    assert 0 < prices.prompt < prices.completion
+    assert prices.known
+    assert 0 < prices.usd(1, 0) < prices.usd(0, 1)
 
 
 def test_prices_that_are_given_win_and_unknown_ones_are_none() -> None:
     extra = {"input_cost_per_token": 1.0, "output_cost_per_token": 2.0}
     assert run_sync(LiteLLMClient("openai/gpt-4o-mini", extra=extra).prices) == Prices(prompt=1.0, completion=2.0)
     assert run_sync(LiteLLMClient("openai/gpt-4o-mini").prices) == Prices(prompt=0.15e-6, completion=0.6e-6)
-    assert run_sync(LiteLLMClient("openai/gpt-4o-mini", api_base="http://localhost:1/v1").prices) is None
-    assert run_sync(LiteLLMClient("hosted_vllm/x").prices) is None
+    assert not run_sync(LiteLLMClient("openai/gpt-4o-mini", api_base="http://localhost:1/v1").prices).known
+    assert not run_sync(LiteLLMClient("hosted_vllm/x").prices).known
 
 
 @pytest.mark.parametrize("prices", [{"input_cost_per_token": 1.0}, {**dict.fromkeys(PRICE_NAMES, -1.0)}])
@@ -95,3 +95,8 @@ def test_the_prices_of_one_client_price_no_other_and_stay_here() -> None:
         assert cost(extra=dict.fromkeys(PRICE_NAMES, 1.0)) == 110.0
         assert cost() == pytest.approx(100 * 0.15e-6 + 10 * 0.6e-6)
         assert not [name for received in server.received for name in received.body if "cost" in name]
+
+
+def test_thoughts_count_even_where_prices_are_unknown() -> None:
+    own = LiteLLMClient("openai/gpt-5-mini", api_base="http://localhost:1/v1")
+    assert run_sync(own.prices) == Prices(extra_tokens=8192)

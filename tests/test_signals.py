@@ -1,11 +1,11 @@
 """Ctrl-C and SIGTERM end a run in bounded time, with every trial told and the handlers as they were."""
 
+import asyncio
 import functools
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import optuna
 import pytest
 from support import SPACE, sampler
 
-from optuna_llm import AsyncTrial, UsageError, optimize_async
+from optuna_llm import AsyncTrial, RunReport, UsageError, optimize_async
 from optuna_llm.engine.signals import Signals, is_default
 
 SCRIPT = Path(__file__).parent / "interrupted.py"
@@ -25,11 +25,13 @@ def interrupted(folder: Path, kind: str, place: str, *signals: int, backend: str
     command = [sys.executable, str(SCRIPT), kind, place, str(folder), backend]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         try:
             assert process.stdout.readline() == "READY\n"
-            for number in signals:
+            for count, number in enumerate(signals):
                 process.send_signal(number)
-                time.sleep(0.05)  # two signals at once may arrive as one
+                if count == 0:  # it says that it has heard the first: two at once may arrive as one
+                    assert "no more trials" in process.stderr.readline()
             output, _ = process.communicate(timeout=15)
         finally:
             process.kill()
@@ -67,6 +69,41 @@ def test_grace_or_a_second_signal_ends_what_does_not_finish(tmp_path: Path, kind
 def test_signals_are_handled_on_trio(tmp_path: Path) -> None:
     _, states = interrupted(tmp_path, "coroutine", "memory", signal.SIGINT, backend="trio")
     assert set(states) == {"COMPLETE"}
+
+
+def test_a_trial_that_begins_after_the_last_grace_is_ended_too() -> None:
+    """It was being stored when the second signal came."""
+    seen: list[int] = []
+
+    class Interrupting(optuna.storages.InMemoryStorage):
+        def create_new_trial(self, *args: Any, **kwargs: Any) -> int:
+            number = super().create_new_trial(*args, **kwargs)
+            for _ in range(2):
+                loops[0].call_soon_threadsafe(signal.raise_signal, signal.SIGTERM)
+            asyncio.run_coroutine_threadsafe(turns(), loops[0]).result(10)
+            return number
+
+    async def turns() -> None:
+        """Until the run has taken in what came."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def for_ever(trial: AsyncTrial) -> float:
+        seen.append(trial.number)
+        await anyio.sleep_forever()
+        return 0.0
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        await optimize_async(study, for_ever, n_trials=9, n_workers=1, search_space=SPACE)
+
+    study = optuna.create_study(storage=Interrupting(), sampler=sampler())
+    with pytest.raises(SystemExit):
+        anyio.run(main)
+    assert [trial.state.name for trial in study.trials] == ["FAIL"]
+    assert seen == [0]
 
 
 def test_handlers_that_somebody_has_set_stay() -> None:
@@ -117,6 +154,8 @@ def test_outside_the_main_thread_nothing_is_set_and_insisting_is_refused() -> No
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
+    assert isinstance(outcomes[0], RunReport)
+    assert isinstance(outcomes[1], UsageError)
     assert "main thread" in str(outcomes[1])
 
 

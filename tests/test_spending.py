@@ -15,10 +15,13 @@ from optuna_llm import (
     FunctionClient,
     LLMGuidedSampler,
     ProposalError,
+    RecordingClient,
+    ReplayClient,
     TransientError,
     ask_async,
     optimize_async,
 )
+from optuna_llm.samplers.client.prices import Prices
 
 PER_CALL = 110  # tokens of one reply of SchemaModel
 
@@ -99,6 +102,41 @@ def test_proposals_that_a_stop_leaves_over_stay_spent() -> None:
     budget = Budget(requests=spent + 2)
     again = optuna.load_study(study_name="s", storage=storage, sampler=sampler(SchemaModel(9), budget=budget))
     assert run(again, 5).n_complete == 2
+
+
+def test_a_proposal_that_could_not_be_stored_stays_spent() -> None:
+    class Full(InMemoryStorage):
+        def create_new_trial(self, study_id: int, template_trial: Any = None) -> int:
+            raise OSError("the disk is full")
+
+    study = optuna.create_study(storage=Full(), sampler=sampler(SchemaModel()))
+    with pytest.raises(OSError, match="full"):
+        run(study, 3)
+    (charge,) = study.user_attrs.values()
+    assert charge["requests"] == 1
+
+
+def test_a_storage_that_cannot_keep_spending_ends_no_run() -> None:
+    class Forgetful(InMemoryStorage):
+        def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+            raise OSError("the disk is full")
+
+    script = Script(TransientError("down", retry_after=0.0), SchemaModel())
+    study = optuna.create_study(storage=Forgetful(), sampler=sampler(script))
+    assert run(study, 3).n_complete == 3
+
+
+def test_a_recorded_run_has_the_budget_in_dollars_of_its_client(tmp_path: Any) -> None:
+    class Priced(FunctionClient):
+        async def prices(self) -> Prices:
+            return Prices(prompt=1e-6, completion=1e-6)
+
+    path = tmp_path / "run.jsonl"
+    reports = []
+    for client in (RecordingClient(Priced(SchemaModel()), path), None):
+        study = optuna.create_study(sampler=LLMGuidedSampler(client or ReplayClient(path), budget=Budget(usd=1)))
+        reports.append(run(study, 4))
+    assert [report.n_complete for report in reports] == [4, 4]
 
 
 def test_two_samplers_of_one_client_share_its_budget() -> None:

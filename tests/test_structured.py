@@ -3,6 +3,7 @@
 import asyncio
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,6 +57,14 @@ def test_every_mode_leaves_all_but_the_last_message_as_it_is(mode: Mode) -> None
     sent = arguments(REQUEST, mode)
     assert sent["messages"][0] == REQUEST.messages[0]
     assert sent["messages"][-1]["content"].startswith("u")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_reask_leaves_the_prompt_as_it_was_in_every_mode(mode: Mode) -> None:
+    more = [{"role": "assistant", "content": "{}"}, {"role": "user", "content": "wrong"}]
+    again = replace(REQUEST, messages=[*REQUEST.messages, *more])
+    first, second = arguments(REQUEST, mode)["messages"], arguments(again, mode)["messages"]
+    assert second == [*first, *more]
 
 
 def test_the_ladder_has_a_bottom() -> None:

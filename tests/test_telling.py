@@ -72,6 +72,42 @@ def test_a_result_that_cannot_be_told_is_in_the_error(monkeypatch: pytest.Monkey
         run(Failing("state", 10**6))
 
 
+def test_every_result_that_is_lost_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(telling, "TELL_SECONDS", 0.2)
+    monkeypatch.setattr(telling, "FIRST_DELAY", 0.01)
+    study = optuna.create_study(storage=Failing("state", 10**6), sampler=sampler())
+    both = anyio.Event()
+
+    async def together(trial: AsyncTrial) -> float:
+        if trial.number == 1:
+            both.set()
+        await both.wait()
+        return float(trial.number)
+
+    with pytest.raises(OptunaLLMError):
+        anyio.run(lambda: optimize_async(study, together, n_trials=2, n_workers=2, search_space=SPACE))
+    lost = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert sorted(line.split("within")[0][-3:].strip() for line in lost) == ["0", "1"]
+
+
+def test_an_error_of_a_sampler_after_the_result_is_stored_ends_the_run_as_it_is() -> None:
+    class Picky(optuna.samplers.RandomSampler):
+        calls = 0
+
+        def after_trial(self, *args: Any) -> None:
+            self.calls += 1
+            raise LookupError("after")
+
+    picky = Picky(seed=1)
+    study = optuna.create_study(sampler=picky)
+    with pytest.raises(LookupError, match="after"):
+        anyio.run(lambda: optimize_async(study, objective, n_trials=3, search_space=SPACE))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+    assert picky.calls == 1
+
+
 def test_a_storage_that_does_not_answer_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

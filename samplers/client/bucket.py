@@ -20,7 +20,6 @@ LONG_WINDOW: Final = 60.0
 CHEAP: Final = 0.04
 """The shorter window is kept to as well where that costs less than this share of the rate."""
 
-
 MEMORY_SECONDS: Final = 300.0
 """How long the largest amount sets the pace."""
 
@@ -32,8 +31,8 @@ class Bucket:
         self._largest = 0.0
         self._largest_at = now
         self._at = now
+        self.level = float("inf")  # cut to what the rate allows
         self.set_rate(per_minute)
-        self.level = self._cap
 
     def __repr__(self) -> str:
         return f"Bucket({self.rate * 60:g} per minute, level={self.level:.3g}, pace={self.pace * 60:g} per minute)"
@@ -42,7 +41,7 @@ class Bucket:
         """Change the rate; a debt stays."""
         self.rate = per_minute / 60
         self._cap = self.rate * SLACK_SECONDS
-        self.level = min(getattr(self, "level", self._cap), self._cap)
+        self.level = min(self.level, self._cap)
         self._set_pace()
 
     def wait(self, now: float) -> float:

@@ -48,26 +48,23 @@ class BudgetedClient:
             return Charge(requests=1)
         if self._prices is None:
             self._prices = await prices_of(self.client)
-            if self._prices is None and self.account.budget.usd is not None:
-                raise UsageError(
-                    f"Budget(usd=...) needs to know what {self.client!r} costs, and nobody does: give prices, as in "
-                    "LiteLLMClient(..., extra={'input_cost_per_token': 1e-6, 'output_cost_per_token': 4e-6}), "
-                    "or cap tokens or requests instead"
-                )
-        prompt, completion = most_tokens(request), request.max_tokens
-        prices = self._prices or Prices(prompt=0.0, completion=0.0)
-        completion += prices.extra_tokens
-        usd = prompt * prices.prompt + completion * prices.completion
-        return Charge(requests=1, tokens=prompt + completion, usd=usd)
+        if self.account.budget.usd is not None and not self._prices.known:
+            raise UsageError(
+                f"Budget(usd=...) needs to know what {self.client!r} costs, and nobody does: give prices, as in "
+                "LiteLLMClient(..., extra={'input_cost_per_token': 1e-6, 'output_cost_per_token': 4e-6}), "
+                "or cap tokens or requests instead"
+            )
+        prompt, completion = most_tokens(request), request.max_tokens + self._prices.extra_tokens
+        return Charge(requests=1, tokens=prompt + completion, usd=self._prices.usd(prompt, completion))
 
     def _spent(self, reply: Reply, worst: Charge) -> Charge:
         usage = reply.usage
         if usage is None:
             return worst if self.account.capped else Charge(requests=1)
         usd = usage.cost
-        if usd is None and self._prices is not None:
-            usd = usage.prompt_tokens * self._prices.prompt + usage.completion_tokens * self._prices.completion
-        return Charge(requests=1, tokens=usage.prompt_tokens + usage.completion_tokens, usd=usd or 0.0)
+        if usd is None:
+            usd = (self._prices or Prices()).usd(usage.prompt_tokens, usage.completion_tokens)
+        return Charge(requests=1, tokens=usage.prompt_tokens + usage.completion_tokens, usd=usd)
 
     async def aclose(self) -> None:
         await self.client.aclose()

@@ -5,8 +5,8 @@ attempt; whoever is cancelled while it waits, or before it has sent, leaves ever
 """
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,9 @@ from .window import Window
 
 UNLIMITED: Final = Limits()
 MOMENT: Final = 1e-6
+WORTH_SAYING: Final = 10.0  # seconds
+
+logger = logging.getLogger("optuna_llm.samplers.client")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +73,7 @@ class Slot:
 class Limiter:
     """All that shares one client waits here, first in, first out."""
 
-    def __init__(self, limits: Limits = UNLIMITED, *, time: Callable[[], float] | None = None) -> None:
-        self._time = time
+    def __init__(self, limits: Limits = UNLIMITED) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests: Bucket | None = None
         self._tokens: Bucket | None = None
@@ -132,11 +134,14 @@ class Limiter:
         """The provider refused a request: fewer at once, and none before `retry_after` seconds have passed."""
         self._throttled += 1
         self._window.throttled(self._now())
+        if retry_after and retry_after >= WORTH_SAYING:
+            logger.warning("The provider refused a request: nothing more is sent for %.0f s", retry_after)
         self.pause(retry_after or 0.0)
 
     def succeeded(self) -> None:
         """A reply came."""
         self._window.succeeded()
+        self._admit()
 
     def pause(self, seconds: float) -> None:
         """Let nothing through for so many seconds; a shorter pause does not end a longer one."""
@@ -173,8 +178,7 @@ class Limiter:
         return bucket
 
     def _now(self) -> float:
-        clock = self._time or (self._loop.time if self._loop is not None else None)
-        return clock() if clock is not None else 0.0
+        return 0.0 if self._loop is None else self._loop.time()
 
     def _admit(self) -> None:
         """Let through all whose turn it is; set a timer for the next."""

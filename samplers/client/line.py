@@ -4,6 +4,7 @@ What belongs to a client is shared by all that use it: one limiter for each clie
 clients that model strings stand for are shared as well.
 """
 
+import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -29,14 +30,16 @@ class Shared:
 
 _shared: weakref.WeakKeyDictionary[Any, Shared] = weakref.WeakKeyDictionary()
 _shared_by_id: dict[int, tuple[Client, Shared]] = {}
+_lock = threading.Lock()
 
 
 def shared_of(client: Client) -> Shared:
     """The one limiter and the one account of a client object."""
-    try:
-        return _shared.setdefault(client, Shared())
-    except TypeError:  # neither hashable nor weakly referable: then it is kept
-        return _shared_by_id.setdefault(id(client), (client, Shared()))[1]
+    with _lock:
+        try:
+            return _shared.setdefault(client, Shared())
+        except TypeError:  # neither hashable nor weakly referable: then it is kept
+            return _shared_by_id.setdefault(id(client), (client, Shared()))[1]
 
 
 class Line:

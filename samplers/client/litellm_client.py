@@ -117,16 +117,16 @@ class LiteLLMClient:
         if not users:
             await _close_connections(loop)
 
-    async def prices(self) -> Prices | None:
-        """What LiteLLM's own table or `extra` says that tokens cost; None where nobody knows."""
+    async def prices(self) -> Prices:
+        """What `extra` or LiteLLM's own table says that tokens cost; a server of your own has its own prices."""
         await asyncio.to_thread(load)
         thoughts = _room_to_think(self.model, 0)
-        if self._own_prices is not None:
+        if self._own_prices.known or self.api_base:
             return replace(self._own_prices, extra_tokens=thoughts)
-        info = {} if self.api_base else _info(self.model)
+        info = _info(self.model)
         prompt, completion = info.get("input_cost_per_token"), info.get("output_cost_per_token")
         if not prompt or completion is None:
-            return None
+            return Prices(extra_tokens=thoughts)
         return Prices(prompt=prompt, completion=completion, extra_tokens=thoughts)
 
     def _judged(self, error: ClientError, mode: Mode) -> ClientError:
@@ -253,7 +253,7 @@ async def _close_connections(loop: asyncio.AbstractEventLoop) -> None:
             await close()
 
 
-def _reply(response: Any, model: str, latency: float, prices: Prices | None) -> Reply:
+def _reply(response: Any, model: str, latency: float, prices: Prices) -> Reply:
     choice = response.choices[0] if response.choices else None
     message = getattr(choice, "message", None)
     fields = getattr(message, "provider_specific_fields", None) or {}
@@ -268,7 +268,7 @@ def _reply(response: Any, model: str, latency: float, prices: Prices | None) -> 
     )
 
 
-def _usage(usage: Any, model: str, prices: Prices | None) -> Usage | None:
+def _usage(usage: Any, model: str, prices: Prices) -> Usage | None:
     if not getattr(usage, "prompt_tokens", 0):  # litellm fills in zeros where the provider sent nothing
         return None
     details = getattr(usage, "prompt_tokens_details", None)
@@ -280,10 +280,10 @@ def _usage(usage: Any, model: str, prices: Prices | None) -> Usage | None:
     )
 
 
-def _cost(usage: Any, model: str, prices: Prices | None) -> float | None:
+def _cost(usage: Any, model: str, prices: Prices) -> float | None:
     """By the prices that were given, else by the model that was asked for: a local server may answer under any name."""
-    if prices is not None:
-        return float(usage.prompt_tokens * prices.prompt + (usage.completion_tokens or 0) * prices.completion)
+    if prices.known:
+        return prices.usd(usage.prompt_tokens, usage.completion_tokens or 0)
     try:
         prompt, completion = load().cost_per_token(model=model, usage_object=usage)
     except Exception:  # litellm raises a bare Exception for a model without a price

@@ -12,35 +12,44 @@ PRICE_NAMES: Final = ("input_cost_per_token", "output_cost_per_token")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """US dollars per prompt token and per completion token.
+    """US dollars per prompt token and per completion token, both None where nobody knows.
 
     `extra_tokens` may be completed beyond a request's `max_tokens`: the thoughts of a reasoning model.
     """
 
-    prompt: float
-    completion: float
+    prompt: float | None = None
+    completion: float | None = None
     extra_tokens: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether dollars can be counted."""
+        return self.prompt is not None and self.completion is not None
+
+    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What so many tokens cost; nothing, where prices are unknown."""
+        return prompt_tokens * (self.prompt or 0.0) + completion_tokens * (self.completion or 0.0)
 
 
 @runtime_checkable
 class Priced(Protocol):
     """A client that knows what it costs."""
 
-    async def prices(self) -> Prices | None:
-        """The prices, None if they are unknown."""
+    async def prices(self) -> Prices:
+        """The prices."""
         ...
 
 
-def given_prices(extra: Mapping[str, Any]) -> Prices | None:
+def given_prices(extra: Mapping[str, Any]) -> Prices:
     """The prices in a client's `extra`, in LiteLLM's words: both or none."""
     values = [extra[name] for name in PRICE_NAMES if name in extra]
     if not values:
-        return None
+        return Prices()
     if len(values) < len(PRICE_NAMES) or not all(isinstance(value, int | float) and value >= 0 for value in values):
         raise UsageError(f"extra needs both {' and '.join(PRICE_NAMES)}, in US dollars per token, or neither")
     return Prices(prompt=float(values[0]), completion=float(values[1]))
 
 
-async def prices_of(client: Client) -> Prices | None:
-    """The prices of a client, None if they are unknown."""
-    return await client.prices() if isinstance(client, Priced) else None
+async def prices_of(client: Client) -> Prices:
+    """The prices of a client, unknown if it has none to tell."""
+    return await client.prices() if isinstance(client, Priced) else Prices()

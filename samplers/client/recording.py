@@ -26,6 +26,7 @@ from ...engine.errors import UsageError
 from ...engine.scrub import scrub
 from . import errors
 from .errors import ClientError
+from .prices import Prices, prices_of
 from .protocol import Client, Reply, Request, Usage
 
 HEADER: Final = {"schema_version": 1, "kind": "optuna-llm recording"}
@@ -84,6 +85,10 @@ class RecordingClient:
             raise
         await self._journal.end({"event": "reply", "id": number, "reply": reply_record(reply)})
         return reply
+
+    async def prices(self) -> Prices:
+        """Those of the client."""
+        return await prices_of(self.client)
 
     async def aclose(self) -> None:
         """Close the client and wait for the last line; both may be used again afterwards."""

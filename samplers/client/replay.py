@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from ...engine.errors import UsageError
 from .errors import ClientError
+from .prices import Prices
 from .protocol import Reply, Request, Usage
 from .recording import COMPARED, HEADER, KINDS, Record, cleaned, dump, error_record, request_key, request_record
 
@@ -86,6 +87,10 @@ class ReplayClient:
             self._play.leave(asked)
             raise
         return _raised(outcome)
+
+    async def prices(self) -> Prices:
+        """A replay costs nothing; what the recorded replies say that they cost is counted as it was."""
+        return Prices(prompt=0.0, completion=0.0)
 
     async def aclose(self) -> None:
         """Nothing is held."""

@@ -86,14 +86,15 @@ def example(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _instructed(messages: list[dict[str, str]], schema: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The last message with the form of the answer; what is before it stays as it is, for prefix caches."""
+    """The form of the answer at the end of the prompt proper, so that a re-ask leaves all before it as it was."""
     filled = json.dumps(example(schema), ensure_ascii=False)
     form = (
         "Answer with one JSON object and nothing else. It has exactly these keys, in this order, as in this example, "
         f"whose values are only placeholders:\n{filled}"
     )
-    *before, last = messages
-    return [*before, {**last, "content": f"{last['content']}\n\n{form}"}]
+    place = next((n for n, message in enumerate(messages) if message["role"] == "user"), len(messages) - 1)
+    prompt = messages[place]
+    return [*messages[:place], {**prompt, "content": f"{prompt['content']}\n\n{form}"}, *messages[place + 1 :]]
 
 
 def _middle(part: Mapping[str, Any]) -> Any:
