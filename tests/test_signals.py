@@ -97,7 +97,8 @@ def test_a_trial_that_begins_after_the_last_grace_is_ended_too() -> None:
 
     async def main() -> None:
         loops.append(asyncio.get_running_loop())
-        await optimize_async(study, for_ever, n_trials=9, n_workers=1, search_space=SPACE)
+        with anyio.fail_after(20):
+            await optimize_async(study, for_ever, n_trials=9, n_workers=1, search_space=SPACE, grace=3600)
 
     study = optuna.create_study(storage=Interrupting(), sampler=sampler())
     with pytest.raises(SystemExit):
