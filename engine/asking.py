@@ -1,16 +1,24 @@
 """From nothing to a trial: a candidate is found while no trial exists, and becomes one in one step."""
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from optuna import Trial
 from optuna.trial import FrozenTrial
 
+from .errors import NoRoom
 from .history import Snapshot
+from .keeper import Keeper
 from .lanes import Lanes
+from .leases import run_of
+from .outcome import surplus
 from .protocols import Proposer
 from .records import EMPTY, Params, Proposal, SearchSpace
 from .study import StudyDoor, fixed_params
+from .totals import has_place, room
+
+logger = logging.getLogger("optuna_llm.engine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +31,17 @@ class Enqueued:
 
 @dataclass(frozen=True, slots=True)
 class SamplersTurn:
-    """The sampler needs a trial to propose: `study.ask` decides, enqueued trials first."""
+    """The sampler needs a trial to propose: it gets an enqueued one first, else a new one."""
 
 
 Candidate: TypeAlias = Proposal | Enqueued | SamplersTurn
 
 
 class Asker:
-    """Finds candidates and makes them trials, for one run of one study."""
+    """Finds candidates and makes them trials, for one run of one study.
+
+    `total`: how many trials the study is to have in all, COMPLETE or PRUNED; None for no end.
+    """
 
     def __init__(
         self,
@@ -42,6 +53,8 @@ class Asker:
         run: str,
         fixed: Params = EMPTY,
         to_the_end: bool = False,
+        total: int | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.door = door
         self.ledger = door.ledger
@@ -51,20 +64,58 @@ class Asker:
         self.run = run
         self.fixed = fixed
         self.to_the_end = to_the_end
+        self.total = total
+        self.keeper = keeper
+        self._promised = 0  # places for candidates that are no trials yet
 
     async def candidate(self) -> Candidate:
-        """An enqueued trial if one is free, else a proposal; no trial exists yet, so it may fail or be cancelled."""
-        if self.proposer is None:
+        """An enqueued trial if one is free, else a proposal; no trial exists yet, so it may fail or be cancelled.
+
+        Raises `NoRoom` if the study's total leaves no place for one more.
+        """
+        if self.proposer is None and self.total is None:
             return SamplersTurn()
         with self.ledger.asking():  # before the first await, so that proposals of one wave know of each other
             snapshot = await self.lanes.refresh()
-            waiting = self.ledger.claim() if snapshot.waiting else None
+            if self.proposer is None:
+                if not self._takeable(snapshot):
+                    self._promise(snapshot)
+                return SamplersTurn()
+            waiting = self.ledger.claim(lambda trial: self._has_place(trial.number, snapshot))
             if waiting is not None:
                 return await self._enqueued(self.proposer, waiting, snapshot)
-            proposal = await self.proposer.propose_one(
-                self.door, snapshot, search_space=self.search_space, fixed=self.fixed, to_the_end=self.to_the_end
-            )
+            self._promise(snapshot)
+            try:
+                proposal = await self.proposer.propose_one(
+                    self.door, snapshot, search_space=self.search_space, fixed=self.fixed, to_the_end=self.to_the_end
+                )
+            except BaseException:
+                self._promised -= 1
+                raise
             return self._with_fixed(proposal)
+
+    def _has_place(self, number: int, snapshot: Snapshot) -> bool:
+        return self.total is None or has_place(number, snapshot, self.total)
+
+    def _takeable(self, snapshot: Snapshot) -> list[FrozenTrial]:
+        return [trial for trial in snapshot.waiting if self._has_place(trial.number, snapshot)]
+
+    def _promise(self, snapshot: Snapshot) -> None:
+        """Set a place aside for one candidate, if the study has one."""
+        if self.total is not None:
+            left = room(snapshot, self.total)
+            if left.free <= self._promised:
+                waits = left.done < self.total and (self._promised > 0 or self._may_free(snapshot))
+                raise NoRoom(f"the study has no place left within total_trials={self.total}", final=not waits)
+        self._promised += 1
+
+    def _may_free(self, snapshot: Snapshot) -> bool:
+        """Whether somebody who is still there has a place that may come free; what is foreign is not waited for."""
+        if snapshot.waiting:
+            return True
+        if self.keeper is None:
+            return any(run_of(trial) for trial in snapshot.running)
+        return any(run_of(trial) in self.keeper.living for trial in snapshot.running)
 
     async def _enqueued(self, proposer: Proposer, waiting: FrozenTrial, snapshot: Snapshot) -> Enqueued:
         """What a trial leaves open is proposed while it waits, so that a failure leaves it waiting."""
@@ -96,19 +147,71 @@ class Asker:
         """Give a candidate back; what it took stays spent."""
         match candidate:
             case Proposal():
+                self._promised -= 1
                 self.ledger.give_up(candidate)
             case Enqueued(trial=trial, proposal=proposal):
                 self.ledger.unclaim(trial.number)
                 self.ledger.give_up(proposal)
+            case SamplersTurn():
+                self._promised = max(0, self._promised - 1)
+
+    # -- creating: what follows runs on the lanes, but for the first
 
     async def create(self, candidate: Candidate) -> Trial | None:
-        """Make the candidate a RUNNING trial; None if somebody else took the enqueued one."""
+        """Make the candidate a RUNNING trial; None if somebody else took the enqueued one, or the last place."""
+        try:
+            if isinstance(candidate, SamplersTurn):
+                return await self.lanes.helper.run(self.lanes.stoppable, self._create, candidate)
+            return await self.lanes.storage.run(self._create, candidate)
+        finally:
+            if not isinstance(candidate, Enqueued):
+                self._promised = max(0, self._promised - 1)
+
+    def _create(self, candidate: Candidate) -> Trial | None:
+        if self.total is None:
+            return self._created(candidate)
+        snapshot = self.door.refresh()
+        if not isinstance(candidate, Enqueued) and not self._takeable(snapshot) and room(snapshot, self.total).free < 1:
+            if isinstance(candidate, Proposal):
+                self.ledger.give_up(candidate)
+            return None
+        trial = self._created(candidate)
+        if trial is not None and not has_place(trial.number, self.door.refresh(), self.total):
+            self.door.tell(trial, surplus(self.total))
+            return None
+        return trial
+
+    def _created(self, candidate: Candidate) -> Trial | None:
         match candidate:
             case Proposal():
-                written = self.search_space is not None
-                return await self.lanes.storage.run(self.door.create, candidate, written=written, run=self.run)
+                return self.door.create(candidate, written=self.search_space is not None, run=self.run)
             case Enqueued(trial=waiting, proposal=proposal):
-                space = self.search_space or {}
-                return await self.lanes.storage.run(self.door.take, waiting, proposal, space, self.run)
+                if not self._may_take(waiting):
+                    self.ledger.unclaim(waiting.number)
+                    self.ledger.give_up(proposal)
+                    return None
+                try:
+                    return self.door.take(waiting, proposal, self.search_space or {}, self.run)
+                finally:
+                    self._took(waiting)
             case SamplersTurn():
-                return await self.lanes.helper.run(self.lanes.stoppable, self.door.ask, self.search_space)
+                return self._sampled()
+
+    def _sampled(self) -> Trial:
+        """A trial for a sampler that proposes while it runs: an enqueued one that is to be had, or a new one."""
+        waiting = self._takeable(self.door.refresh())
+        mine = next((trial for trial in waiting if self._may_take(trial)), None)
+        try:
+            return self.door.ask(self.search_space, self.run, mine)
+        finally:
+            if mine is not None:
+                self._took(mine)
+
+    def _may_take(self, waiting: FrozenTrial) -> bool:
+        if self.keeper is None:
+            return self.door.is_waiting(waiting)
+        return self.keeper.may_take(waiting.number, lambda: self.door.is_waiting(waiting))
+
+    def _took(self, waiting: FrozenTrial) -> None:
+        if self.keeper is not None:
+            self.keeper.took(waiting.number)

@@ -13,8 +13,8 @@
         ├── TransientError                 retried: the connection or the server failed
         └── DeadlineExceededError          retried: no answer within the timeout
 
-The client errors live with the client; the engine only looks at `transient`. `SpaceExhausted` stays inside: it ends
-a run of `optimize_async` well.
+The client errors live with the client; the engine only looks at `transient`. `SpaceExhausted` and `NoRoom` stay
+inside: they end a run of `optimize_async` well.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,6 +47,14 @@ class BudgetExhaustedError(OptunaLLMError):
 
 class SpaceExhausted(OptunaLLMError):
     """Every configuration of a finite search space is evaluated or in flight: a reason to end a run well."""
+
+
+class NoRoom(OptunaLLMError):
+    """The study's total is reached, or would be if all that is under way counted; `final`: no waiting changes that."""
+
+    def __init__(self, message: str, *, final: bool) -> None:
+        super().__init__(message)
+        self.final = final
 
 
 class WorkerError(OptunaLLMError):

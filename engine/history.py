@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from .records import EMPTY, Charge, Proposal
+from .records import EMPTY, FAILURE_ATTRIBUTE, SURPLUS, Charge, Proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,8 @@ class Snapshot:
     `reserved` are accepted proposals that are no trials yet; `assigned` maps a running trial's number to the proposal
     whose values it has not all suggested yet; `asking` counts the proposals being computed. `space` is the union of
     the distributions of all trials, the newest of each name, in the order in which the study first met the names.
-    `charges` maps who asked to what they spent that no trial has on record, where that is wanted.
+    `charges` maps who asked to what they spent that no trial has on record, where that is wanted. `surplus` trials
+    were created after the study's total was reached, and not evaluated; they are in nothing else.
     """
 
     finished: tuple[FrozenTrial, ...] = ()
@@ -30,6 +31,7 @@ class Snapshot:
     assigned: Mapping[int, Proposal] = field(default_factory=dict)
     asking: int = 0
     charges: Mapping[str, Charge] = field(default_factory=dict)
+    surplus: tuple[FrozenTrial, ...] = ()
 
 
 @dataclass(slots=True)
@@ -46,6 +48,12 @@ def completion_order(trial: FrozenTrial) -> tuple[datetime.datetime, int]:
     return trial.datetime_complete or datetime.datetime.max, trial.number  # noqa: DTZ901 (Optuna's times are naive)
 
 
+def is_surplus(trial: FrozenTrial) -> bool:
+    """Whether a trial was failed because its study's total was reached before it could run."""
+    failure = trial.user_attrs.get(FAILURE_ATTRIBUTE)
+    return trial.state is TrialState.FAIL and isinstance(failure, Mapping) and failure.get("type") == SURPLUS
+
+
 class History:
     """The incremental view behind `Snapshot`; feeding it any sequence of readings ends where one reading does."""
 
@@ -53,6 +61,7 @@ class History:
         self.finished: tuple[FrozenTrial, ...] = ()
         self.running: tuple[FrozenTrial, ...] = ()
         self.waiting: tuple[FrozenTrial, ...] = ()
+        self.surplus: tuple[FrozenTrial, ...] = ()
         self.space: Mapping[str, BaseDistribution] = EMPTY
         self._open: dict[int, FrozenTrial] = {}
         self._seen = 0
@@ -86,7 +95,8 @@ class History:
         pending = self._open.values()  # by number: trials are met in that order, and keep their place
         self.running = tuple(trial for trial in pending if trial.state is TrialState.RUNNING)
         self.waiting = tuple(trial for trial in pending if trial.state is TrialState.WAITING)
-        self._append(done)
+        self.surplus += tuple(trial for trial in done if is_surplus(trial))
+        self._append([trial for trial in done if not is_surplus(trial)])
         self._meet(changed)
         for trial in done:
             self._met.pop(trial.number, None)

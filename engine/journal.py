@@ -40,13 +40,24 @@ _guarding = threading.Lock()
 
 def guard_journal(storage: BaseStorage) -> None:
     """Have every write to a journal file, from now on, mend what a process that died in mid-write left behind."""
-    backend = getattr(storage, "_backend", None)
-    if not isinstance(storage, JournalStorage) or not isinstance(backend, JournalFileBackend):
+    backend = _file_backend(storage)
+    if backend is None:
         return
     with _guarding:
         if not isinstance(backend._lock, MendingLock):
             backend._lock = MendingLock(backend._file_path, backend._lock)
-            clear_dead(backend._file_path)
+
+
+def tidy_journal(storage: BaseStorage) -> None:
+    """Remove what dead processes left beside a journal file."""
+    backend = _file_backend(storage)
+    if backend is not None:
+        clear_dead(backend._file_path)
+
+
+def _file_backend(storage: BaseStorage) -> JournalFileBackend | None:
+    backend = getattr(storage, "_backend", None)
+    return backend if isinstance(storage, JournalStorage) and isinstance(backend, JournalFileBackend) else None
 
 
 class MendingLock(BaseJournalFileLock):

@@ -1,9 +1,10 @@
 """What this process knows of one study: its history as last read, and what is in flight but not in storage yet."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -22,7 +23,9 @@ class Ledger:
 
     def __init__(self, runs: set[str] | None = None) -> None:
         self.runs = runs if runs is not None else set()  # who asks here, as the trials' records name it
-        self.reads_charges = False
+        self.reads_attributes = False
+        self.on_share: Callable[[int], None] | None = None  # told how many processes share what we may ask
+        self.on_attributes: list[Callable[[Mapping[str, Any]], None]] = []
         self.reading = threading.Lock()  # one reading at a time, so that readings arrive in order
         self._lock = threading.Lock()  # guards everything below; never held across a storage call
         self._history = History()
@@ -48,6 +51,17 @@ class Ledger:
         with self._lock:
             return self._history.extend_one(trial)
 
+    def tell_of(self, attributes: Mapping[str, Any]) -> None:
+        """Pass on a reading of the study's own attributes."""
+        if attributes:
+            for listener in tuple(self.on_attributes):
+                listener(attributes)
+
+    def share(self, processes: int) -> None:
+        """So many processes ask the same model for this study."""
+        if self.on_share is not None:
+            self.on_share(processes)
+
     @property
     def age(self) -> float:
         """Seconds since all trials were last read."""
@@ -69,6 +83,7 @@ class Ledger:
             assigned=dict(self._assigned) if self._assigned else EMPTY,
             asking=self._asking,
             charges=self._charges,
+            surplus=history.surplus,
         )
 
     @contextmanager
@@ -113,10 +128,11 @@ class Ledger:
         with self._lock:
             return id(proposal) in self._reserved or any(proposal is other for other in self._assigned.values())
 
-    def claim(self) -> FrozenTrial | None:
-        """The oldest enqueued trial that nobody in this process has claimed yet."""
+    def claim(self, allowed: Callable[[FrozenTrial], bool] = bool) -> FrozenTrial | None:
+        """The oldest enqueued trial that nobody in this process has claimed yet, of those `allowed`."""
         with self._lock:
-            free = next((trial for trial in self._history.waiting if trial.number not in self._claimed), None)
+            open_ones = (trial for trial in self._history.waiting if trial.number not in self._claimed)
+            free = next(filter(allowed, open_ones), None)
             if free is not None:
                 self._claimed.add(free.number)
             return free

@@ -16,8 +16,9 @@ from .errors import OptunaLLMError, unwrapped
 from .outcome import cancelled, interrupted, timed_out
 from .progress import Progress, ProgressBar
 from .protocols import Workers
+from .reaping import add_late, is_reaped
 from .records import EMPTY, Call, Objective, Outcome, Proposal
-from .report import RunReport, Tally
+from .report import RunReport, Tally, standing
 from .schedule import (
     Action,
     Discard,
@@ -29,6 +30,7 @@ from .schedule import (
     Plan,
     Proposed,
     ProposingFailed,
+    Rechecked,
     Resumed,
     Schedule,
     Simple,
@@ -36,11 +38,12 @@ from .schedule import (
 )
 from .signals import Signals, leave
 from .study import stop_requested
-from .telling import TELL_SECONDS, tell_surely
+from .telling import STORAGE_SECONDS, surely, tell_surely
 
 logger = logging.getLogger("optuna_llm.engine")
 
 REFRESH = 0.5  # seconds between two updates of the progress bar
+RECHECK = 1.0  # seconds between two looks whether others left a place in the study
 
 Callback: TypeAlias = Callable[[Study, FrozenTrial], None]
 
@@ -91,10 +94,11 @@ class Run:
         """Run to the end; raises the error that ended it, after every running trial was told."""
         with self._send, self._receive:
             try:
+                await self._begin()
                 await self._conduct()
             finally:
                 self._give_back()
-                await self._pay()
+                await self._end()
         report = self._report()
         logger.info("Run ended: %s", report)
         if self.schedule.error is not None:
@@ -103,11 +107,27 @@ class Run:
             raise leave(self._signals.heard[0])
         return report
 
-    async def _pay(self) -> None:
-        """Keep what was spent without a trial, unless the storage has stopped answering."""
-        if self.door.ledger.due() is not None:
-            with anyio.move_on_after(TELL_SECONDS, shield=True):
+    async def _begin(self) -> None:
+        """Say that we are here, end what the dead left behind, and say where the study stands."""
+        keeper = self.asker.keeper
+        if keeper is not None:
+            self.door.ledger.on_attributes.append(keeper.heard)
+            await surely(self.lanes.storage, "beginning the run", keeper.start)
+        snapshot = await self.lanes.refresh()
+        if snapshot.finished or snapshot.running or snapshot.waiting:
+            now = standing(snapshot, self.asker.total)
+            logger.info("Study %r goes on: %s", self.door.study.study_name, now)
+
+    async def _end(self) -> None:
+        """Keep what was spent without a trial, and take leave; unless the storage has stopped answering."""
+        keeper = self.asker.keeper
+        with anyio.move_on_after(STORAGE_SECONDS, shield=True):
+            if self.door.ledger.due() is not None:
                 await self.lanes.storage.run(self.door.pay)
+            if keeper is not None:
+                if keeper.heard in self.door.ledger.on_attributes:
+                    self.door.ledger.on_attributes.remove(keeper.heard)
+                await self.lanes.storage.run(keeper.stop)
 
     async def _conduct(self) -> None:
         with unwrapped(), ExitStack() as stack:
@@ -142,6 +162,8 @@ class Run:
             match action:
                 case Simple.PROPOSE:
                     group.start_soon(self._propose)
+                case Simple.RECHECK:
+                    group.start_soon(self._recheck)
                 case Simple.CANCEL_PROPOSALS:
                     for scope in self._asks:
                         scope.cancel()
@@ -190,6 +212,13 @@ class Run:
         logger.warning("The model does not answer (%s); no proposal is asked for in the next %.0f s", error, seconds)
         await anyio.sleep(seconds)
         self._send.send_nowait(Resumed())
+
+    async def _recheck(self) -> None:
+        """Others may fail, or die, and leave a place."""
+        await anyio.sleep(RECHECK)
+        if self.asker.keeper is not None:
+            await surely(self.lanes.storage, "looking after other runs", self.asker.keeper.look)
+        self._send.send_nowait(Rechecked())
 
     async def _show_progress(self) -> None:
         self._best = await self.lanes.storage.run(self.door.best_value)
@@ -280,7 +309,9 @@ class Run:
     def _tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
         """Runs on the storage lane: all that is written of an end is one job."""
         told = self.door.tell(trial, outcome)
-        if told.state is TrialState.FAIL and self.options.retries and self._fatal(outcome.error) is None:
+        if is_reaped(told) and outcome.state is not TrialState.FAIL:
+            told = add_late(self.door, told, outcome, self.asker.run, self.asker.total)
+        elif told.state is TrialState.FAIL and self.options.retries and self._fatal(outcome.error) is None:
             self.door.retry(told, self.options.retries)
         if self.options.show_progress_bar:
             self._best = self.door.best_value()

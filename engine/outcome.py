@@ -7,7 +7,7 @@ from typing import Any
 from optuna.exceptions import TrialPruned
 from optuna.trial import TrialState
 
-from .records import Failure, Outcome
+from .records import SURPLUS, Failure, Outcome
 from .scrub import scrub
 
 MAX_MESSAGE = 500
@@ -49,6 +49,24 @@ def interrupted() -> Outcome:
     """A signal ended the run, and the objective did not finish within its grace."""
     message = "the run was ended by a signal before the objective finished"
     return Outcome(state=TrialState.FAIL, failure=Failure(type="Interrupted", message=message))
+
+
+def surplus(total: int) -> Outcome:
+    """The study has all the trials that it was to have; this one was not evaluated."""
+    message = f"not evaluated: the study has no place left within total_trials={total}"
+    return Outcome(state=TrialState.FAIL, failure=Failure(type=SURPLUS, message=message))
+
+
+def run_died() -> Outcome:
+    """The process that ran the trial died before it was told."""
+    message = "the run that evaluated this trial died, or lost its storage, before it was told"
+    return Outcome(state=TrialState.FAIL, failure=Failure(type="RunDied", message=message))
+
+
+def late(number: int, outcome: Outcome) -> Outcome:
+    """The result of a trial that was given up came after the total was reached."""
+    message = f"the result of trial {number}, {outcome.value!r}, came when total_trials was reached already"
+    return Outcome(state=TrialState.FAIL, failure=Failure(type=SURPLUS, message=message))
 
 
 def cancelled() -> Outcome:

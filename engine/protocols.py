@@ -18,6 +18,11 @@ class Proposer(Protocol):
         """The declared union of parameters, None if it follows from the study's history."""
         ...
 
+    @property
+    def model(self) -> str:
+        """What its rates are for: processes that ask the same model for one study divide them."""
+        ...
+
     def door(self, study: Study) -> StudyDoor:
         """The one door of this sampler to a study, so that all entry points share its reservations."""
         ...

@@ -19,6 +19,11 @@ SearchSpace: TypeAlias = Mapping[str, BaseDistribution]
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
+LLM_ATTRIBUTE = "llm"
+FAILURE_ATTRIBUTE = "failure"
+SURPLUS = "Surplus"
+"""The type of failure of a trial that its study's total has no place for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Proposal:

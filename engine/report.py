@@ -6,18 +6,19 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from .study import LLM_ATTRIBUTE
+from .history import Snapshot
+from .records import LLM_ATTRIBUTE, Charge, charge_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
     """What one call of `optimize_async` did.
 
-    `stop_reason`: "n_trials", "timeout", "stop" (`study.stop()`), "budget", "exhausted" (a finite search space) or
-    "max_failure_rate". `seconds` is the wall time; `utilization` the share of worker seconds that evaluated something,
-    from the first launch to the last end (None if nothing ran); `throughput` is in trials per second. `tokens` are
-    prompt and completion tokens; `cost` is in US dollars, None as soon as one call's is unknown. `left_over` proposals
-    were ready or being computed when the run stopped, and were not evaluated.
+    `stop_reason`: "n_trials", "total_trials", "timeout", "stop" (`study.stop()`), "budget", "exhausted" (a finite
+    search space) or "max_failure_rate". `seconds` is the wall time; `utilization` the share of worker seconds that
+    evaluated something, from the first launch to the last end (None if nothing ran); `throughput` is in trials per
+    second. `tokens` are prompt and completion tokens; `cost` is in US dollars, None as soon as one call's is unknown.
+    `left_over` proposals were ready or being computed when the run stopped, and were not evaluated.
 
     Where the time went, in seconds summed over workers and asks: `llm_seconds` the model's own latency,
     `limiter_seconds` what asking took beyond it (limits, retries, queueing), `storage_seconds` creating and telling
@@ -153,3 +154,20 @@ class Tally:
     def status(self) -> Spending:
         """What was finished and spent so far."""
         return Spending(finished=sum(self._states.values()), calls=self._calls, tokens=self._tokens, cost=self._cost)
+
+
+def standing(snapshot: Snapshot, total: int | None) -> str:
+    """Where a study stands that a run goes on with, in one line."""
+    states = [trial.state for trial in snapshot.finished]
+    counts = {
+        "complete": states.count(TrialState.COMPLETE),
+        "pruned": states.count(TrialState.PRUNED),
+        "failed": states.count(TrialState.FAIL),
+        "running elsewhere": len(snapshot.running),
+        "enqueued": len(snapshot.waiting),
+    }
+    words = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    spent = sum((charge_of(trial.user_attrs.get(LLM_ATTRIBUTE) or {}) for trial in snapshot.finished), Charge())
+    spent = sum(snapshot.charges.values(), spent)
+    wanted = "" if total is None else f" of {total} wanted"
+    return f"{words}{wanted}; asking for them took {spent}" if spent.requests else f"{words}{wanted}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from .errors import BudgetExhaustedError, OptunaLLMError, ProposalError, SpaceExhausted
+from .errors import BudgetExhaustedError, NoRoom, OptunaLLMError, ProposalError, SpaceExhausted
 
 C = TypeVar("C")
 
@@ -62,6 +62,11 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Rechecked:
+    """Others may have made room in the study."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A launched trial was told. `error`: its objective raised something that ends the run."""
 
@@ -83,7 +88,7 @@ class StopRequested:
     keep_proposing: bool = False
 
 
-Event: TypeAlias = Proposed[Any] | ProposingFailed | Resumed | Finished | Missed | StopRequested
+Event: TypeAlias = Proposed[Any] | ProposingFailed | Resumed | Rechecked | Finished | Missed | StopRequested
 
 
 # -- actions
@@ -94,6 +99,7 @@ class Simple(Enum):
 
     PROPOSE = "start computing one proposal"
     CANCEL_PROPOSALS = "cancel all proposals that are being computed"
+    RECHECK = "in a while, send `Rechecked`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +141,15 @@ class ScheduleStatistics:
 
 @dataclass(slots=True)
 class _Outage:
-    """Since when the model has not answered, how often it was tried since, and whether we wait before we try again."""
+    """Since when the model has not answered, how often it was tried since, and whether we wait before we try again.
+
+    `over`: it has answered meanwhile, in the middle of the wait, which is waited out all the same.
+    """
 
     since: float
     pauses: int = 0
     paused: bool = False
+    over: bool = False
 
 
 class Schedule:
@@ -158,6 +168,8 @@ class Schedule:
         self._failed = 0
         self._failed_in_row = 0
         self._outage: _Outage | None = None
+        self._full = False
+        self._rechecking = False
 
     def statistics(self) -> ScheduleStatistics:
         """Counts of this moment."""
@@ -192,7 +204,8 @@ class Schedule:
             case Proposed(candidate, sound):
                 self._proposing -= 1
                 if sound:
-                    self._failed_in_row, self._outage = 0, None
+                    self._failed_in_row = 0
+                    self._answered()
                 self._ready.append(candidate)
             case ProposingFailed(error, at):
                 self._proposing -= 1
@@ -203,8 +216,12 @@ class Schedule:
             case Resumed():
                 if self._outage is not None:
                     self._outage.paused = False
+                    self._outage = None if self._outage.over else self._outage
+            case Rechecked():
+                self._full = self._rechecking = False
             case Finished(error, failed):
                 self._running -= 1
+                self._full = False
                 return [*self._ended(error, failed), *self._fill()]
             case Missed():
                 self._running -= 1
@@ -238,6 +255,13 @@ class Schedule:
                 yield from self._wait_out(error, at)
             case BudgetExhaustedError():
                 yield from self._request(StopRequested("budget", keep_proposing=True))
+            case NoRoom(final=True):
+                yield from self._request(StopRequested("total_trials", keep_proposing=True))
+            case NoRoom():
+                self._full = True
+                if not self._rechecking:
+                    self._rechecking = True
+                    yield Simple.RECHECK
             case SpaceExhausted():
                 yield from self._request(StopRequested("exhausted", keep_proposing=True))
             case ProposalError():
@@ -252,6 +276,7 @@ class Schedule:
         if self._outage is None:
             self._outage = _Outage(at)
         outage = self._outage
+        outage.over = False
         if outage.paused:
             return
         left = outage.since + self.plan.patience - at
@@ -263,6 +288,13 @@ class Schedule:
         outage.paused = True
         yield Pause(max(asked, min(LONGEST_PAUSE, left, 2.0**outage.pauses)), error)
         outage.pauses += 1
+
+    def _answered(self) -> None:
+        """The model is there: an outage is over, or will be when its pause is."""
+        if self._outage is not None and self._outage.paused:
+            self._outage.over = True
+        else:
+            self._outage = None
 
     def _request(self, stop: StopRequested) -> Iterator[Action]:
         """Stop: the first gives the reason, the first error is raised, the strictest decides what is cancelled."""
@@ -296,6 +328,8 @@ class Schedule:
 
     def _wanted(self) -> int:
         """How many proposals to start now: one for each idle worker and `prefetch` more, never past `n_trials`."""
+        if self._full:
+            return 0
         under_way = self._proposing + len(self._ready)
         if self._outage is not None:
             return 0 if self._outage.paused or self._proposing else min(1, self._wanted_otherwise(under_way))

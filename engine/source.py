@@ -8,6 +8,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, PartialFixedSampler
 
 from .errors import UsageError
+from .journal import guard_journal
 from .protocols import Proposer
 from .records import EMPTY, Params, SearchSpace
 from .spaces import check_search_space
@@ -26,6 +27,7 @@ class Source:
 def resolve_source(study: Study) -> Source:
     """Find the proposer of a study; one inside Optuna's `PartialFixedSampler` is asked directly, not trial by trial."""
     sampler: BaseSampler = study.sampler
+    guard_journal(study._storage)
     fixed: Params = EMPTY
     if isinstance(sampler, PartialFixedSampler) and isinstance(sampler._base_sampler, Proposer):
         fixed = dict(sampler._fixed_params)

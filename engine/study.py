@@ -17,15 +17,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from .history import Snapshot
+from .leases import RUN_ATTRIBUTE
 from .ledger import Ledger
-from .records import EMPTY, Charge, Outcome, Proposal, SearchSpace
+from .records import EMPTY, FAILURE_ATTRIBUTE, LLM_ATTRIBUTE, Charge, Outcome, Proposal, SearchSpace
 
 _claiming = threading.Lock()  # one claim at a time in a process: SQLite would give one WAITING trial to two
 
-_NOTHING_SPENT = {"calls": 0, "reasks": 0, "repairs": [], "usage": None, "latency": 0.0}
+NOTHING_SPENT = {"calls": 0, "reasks": 0, "repairs": [], "usage": None, "latency": 0.0}
 
-LLM_ATTRIBUTE = "llm"
-FAILURE_ATTRIBUTE = "failure"
 SPENDING_ATTRIBUTE = "llm_spending"
 MAX_REPAIRS = 12
 
@@ -51,8 +50,10 @@ class StudyDoor:
         """Read the study from storage."""
         storage, study_id = self.study._storage, self.study._study_id
         with self.ledger.reading:
-            charges = _charges(storage.get_study_user_attrs(study_id)) if self.ledger.reads_charges else EMPTY
-            return self.ledger.extend(storage.get_all_trials(study_id, deepcopy=False), charges)
+            attributes = storage.get_study_user_attrs(study_id) if self.ledger.reads_attributes else EMPTY
+            snapshot = self.ledger.extend(storage.get_all_trials(study_id, deepcopy=False), _charges(attributes))
+        self.ledger.tell_of(attributes)
+        return snapshot
 
     def recent(self, seconds: float) -> Snapshot:
         """A snapshot that is at most that old: many who look at once share a reading."""
@@ -77,9 +78,9 @@ class StudyDoor:
         else:
             self.ledger.paid(due)
 
-    def is_finished(self, trial_id: int) -> bool:
-        """Whether a trial's result is stored."""
-        return self.study._storage.get_trial(trial_id).state.is_finished()
+    def stored(self, trial_id: int) -> FrozenTrial:
+        """A trial as it is in storage now."""
+        return self.study._storage.get_trial(trial_id)
 
     def create(self, proposal: Proposal, *, written: bool, run: str) -> Trial:
         """Make a proposal a RUNNING trial in one storage write.
@@ -94,6 +95,7 @@ class StudyDoor:
             params=dict(proposal.params) if written else {},
             distributions=dict(proposal.distributions) if written else {},
             user_attrs={LLM_ATTRIBUTE: attribute} if attribute else {},
+            system_attrs={} if attribute else {RUN_ATTRIBUTE: run},
         )
         self.study._thread_local.cached_all_trials = None
         recorded = False
@@ -104,7 +106,7 @@ class StudyDoor:
                 trial = Trial(self.study, trial_id)
                 if not written:
                     self._hand_over(trial, proposal)
-                self._look(trial_id)
+                self.look(trial_id)
         finally:
             self._let_go(proposal, recorded=recorded)
         return trial
@@ -115,27 +117,43 @@ class StudyDoor:
         self.study._thread_local.cached_all_trials = None
         recorded = False
         try:
-            if not self._claimed(waiting._trial_id):
+            if not self.claimed(waiting):
                 return None
             with self._failing(waiting._trial_id):
+                self.sign(waiting, run)
                 trial = Trial(self.study, waiting._trial_id)
                 self._hand_over(trial, proposal)
                 self.record(waiting._trial_id, proposal, run)
                 recorded = True
                 self._complete(trial, search_space)
-                self._look(waiting._trial_id)
+                self.look(waiting._trial_id)
         finally:
             self.ledger.unclaim(waiting.number)
             self._let_go(proposal, recorded=recorded)
         return trial
 
-    def ask(self, search_space: SearchSpace | None) -> Trial:
-        """`study.ask`, for samplers that need a trial to propose; if they raise, the trial is failed."""
-        with _claiming:
-            trial = self.study.ask()
-        with self._failing(trial._trial_id):
+    def ask(self, search_space: SearchSpace | None, run: str, waiting: FrozenTrial | None = None) -> Trial:
+        """What `study.ask` does, for samplers that need a trial to propose, with the run's id on it from the first.
+
+        `waiting` is taken if it is still to be had. If the sampler raises, the trial is failed.
+        """
+        self.study._thread_local.cached_all_trials = None
+        if waiting is not None and self.claimed(waiting):
+            trial_id = waiting._trial_id
+        else:
+            waiting = None
+            template = create_trial(state=TrialState.RUNNING, system_attrs={RUN_ATTRIBUTE: run})
+            trial_id = self.study._storage.create_new_trial(self.study._study_id, template_trial=template)
+        with self._failing(trial_id):
+            if waiting is not None:
+                self.sign(waiting, run)
+            trial = Trial(self.study, trial_id)
             self._complete(trial, search_space or {})
         return trial
+
+    def sign(self, taken: FrozenTrial, run: str) -> None:
+        """Put the run's id on a trial that was enqueued, perhaps with another run's record on it."""
+        self.study._storage.set_trial_system_attr(taken._trial_id, RUN_ATTRIBUTE, run)
 
     def record(self, trial_id: int, proposal: Proposal, run: str | None) -> None:
         """Write the provenance of a proposal on a trial that exists already."""
@@ -152,13 +170,17 @@ class StudyDoor:
             self.study._storage.set_trial_user_attr(trial_id, LLM_ATTRIBUTE, {**llm, "repairs": known[:MAX_REPAIRS]})
 
     def tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
-        """Store an outcome, its failure first, and return the finished trial."""
-        self.settle(trial._trial_id, trial.number)
-        if outcome.failure is not None:
-            self.study._storage.set_trial_user_attr(trial._trial_id, FAILURE_ATTRIBUTE, asdict(outcome.failure))
+        """Store an outcome, its failure first, and return the finished trial, as it is if it was finished already."""
         complete = outcome.state is TrialState.COMPLETE
-        told = self.study.tell(trial, outcome.value if complete else None, state=outcome.state, skip_if_finished=True)
-        self._look(trial._trial_id)
+        try:
+            self.settle(trial._trial_id, trial.number)
+            if outcome.failure is not None:
+                self.study._storage.set_trial_user_attr(trial._trial_id, FAILURE_ATTRIBUTE, asdict(outcome.failure))
+            value = outcome.value if complete else None
+            told = self.study.tell(trial, value, state=outcome.state, skip_if_finished=True)
+        except UpdateFinishedTrialError:
+            told = self.study._storage.get_trial(trial._trial_id)
+        self.look(trial._trial_id)
         return told
 
     def retry(self, trial: FrozenTrial, retries: int) -> bool:
@@ -171,7 +193,7 @@ class StudyDoor:
             return False
         attributes = {"failed_trial": history[0], **trial.system_attrs, "retry_history": history}
         llm = trial.user_attrs.get(LLM_ATTRIBUTE)
-        repeated = {LLM_ATTRIBUTE: {**llm, **_NOTHING_SPENT}} if llm else {}
+        repeated = {LLM_ATTRIBUTE: {**llm, **NOTHING_SPENT}} if llm else {}
         self.study.add_trial(
             create_trial(
                 state=TrialState.WAITING,
@@ -208,14 +230,19 @@ class StudyDoor:
         for name, distribution in search_space.items():
             trial._suggest(name, distribution)
 
-    def _claimed(self, trial_id: int) -> bool:
+    def claimed(self, waiting: FrozenTrial) -> bool:
+        """Make an enqueued trial RUNNING, unless somebody else did."""
         with _claiming:
             try:
-                if self.study._storage.get_trial(trial_id).state is not TrialState.WAITING:
+                if not self.is_waiting(waiting):
                     return False
-                return self.study._storage.set_trial_state_values(trial_id, state=TrialState.RUNNING)
+                return self.study._storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING)
             except UpdateFinishedTrialError:
                 return False
+
+    def is_waiting(self, trial: FrozenTrial) -> bool:
+        """Whether an enqueued trial is still to be had."""
+        return self.study._storage.get_trial(trial._trial_id).state is TrialState.WAITING
 
     @contextmanager
     def _failing(self, trial_id: int) -> Iterator[None]:
@@ -229,18 +256,21 @@ class StudyDoor:
                 self.study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
             raise
 
-    def _look(self, trial_id: int) -> None:
+    def look(self, trial_id: int) -> FrozenTrial | None:
         """Read the trial just written, and no other: to list a long study takes time in proportion to it.
 
         What was written stands, so a reading that fails is only late.
         """
         try:
             with self.ledger.reading:
-                known = self.ledger.extend_one(self.study._storage.get_trial(trial_id))
+                trial = self.study._storage.get_trial(trial_id)
+                known = self.ledger.extend_one(trial)
             if not known:
                 self.refresh()
         except Exception:
             logger.warning("Reading the study failed after a write to it; the next reading will show it", exc_info=True)
+            return None
+        return trial
 
     def _attribute(self, proposal: Proposal, run: str | None) -> Mapping[str, Any]:
         if not proposal.provenance:

@@ -10,8 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.errors import UsageError
 from ..engine.history import Snapshot
-from ..engine.records import EMPTY
-from ..engine.study import FAILURE_ATTRIBUTE
+from ..engine.records import EMPTY, FAILURE_ATTRIBUTE
 from .digest import Digest, Row
 from .flight import Flight
 from .notation import clean

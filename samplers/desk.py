@@ -2,8 +2,10 @@
 
 from optuna import Study
 
+from ..engine.journal import guard_journal
 from ..engine.ledger import Ledger
 from .client.budget import Account
+from .client.limiter import UNLIMITED
 from .client.line import Line
 from .digest import Digest
 from .discovery import Discovery
@@ -24,11 +26,14 @@ class Desk:
         self.line = line
         self.account = account
         self.ledger = Ledger(account.runs)
+        key, limiter = (id(self.storage), study._study_id), line.limiter
+        guard_journal(self.storage)
+        self.ledger.reads_attributes = account.capped or line.limiter.limits != UNLIMITED
+        self.ledger.on_share = lambda processes: limiter.share(key, processes)
         if account.capped:
-            self.ledger.reads_charges = True
             elsewhere, ledger = Elsewhere(account.token, account.runs), self.ledger
             # Not `self`: an account lives as long as its client, and a desk holds the client.
-            account.watch((id(self.storage), study._study_id), lambda: elsewhere.update(ledger.snapshot()))
+            account.watch(key, lambda: elsewhere.update(ledger.snapshot()))
         self.discovery = Discovery()
         self._direction = study.direction
         self._memories: dict[Space, Memory] = {}

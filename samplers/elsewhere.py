@@ -5,8 +5,7 @@ from collections.abc import Set
 from optuna.trial import FrozenTrial
 
 from ..engine.history import Snapshot
-from ..engine.records import Charge, charge_of
-from ..engine.study import LLM_ATTRIBUTE
+from ..engine.records import LLM_ATTRIBUTE, Charge, charge_of
 
 NOTHING = Charge()
 
@@ -34,7 +33,7 @@ class Elsewhere:
         self._known = len(finished)
         self._last = finished[-1] if finished else None
         charges = (charge for token, charge in snapshot.charges.items() if token != self._token)
-        open_trials = (self._of(trial) for trial in (*snapshot.running, *snapshot.waiting))
+        open_trials = (self._of(trial) for trial in (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
         return sum((*open_trials, *charges), self._finished)
 
     def _of(self, trial: FrozenTrial) -> Charge:

@@ -19,8 +19,8 @@ from ..engine.history import Snapshot
 from ..engine.lanes import Lanes
 from ..engine.ledger import Ledger
 from ..engine.options import at_least, is_coroutine_function, require_single_objective
-from ..engine.records import EMPTY, Charge, Params, Proposal, SearchSpace, charge_of
-from ..engine.study import LLM_ATTRIBUTE, StudyDoor, fixed_params, whole
+from ..engine.records import EMPTY, LLM_ATTRIBUTE, Charge, Params, Proposal, SearchSpace, charge_of
+from ..engine.study import StudyDoor, fixed_params, whole
 from ..engine.threads import wait_future
 from .arguments import given, meanings, text
 from .client import llm_loop
@@ -126,6 +126,13 @@ class LLMGuidedSampler(BaseSampler):
     def search_space(self) -> SearchSpace | None:
         """The declared union of parameters, None if it follows from the study's trials."""
         return self._search_space
+
+    @property
+    def model(self) -> str:
+        """The model string, or what the client says it is."""
+        if isinstance(self._model, str):
+            return self._model
+        return str(getattr(self._model, "model", type(self._model).__name__))
 
     def door(self, study: Study) -> StudyDoor:
         """A door to a study; all doors of one sampler to one study share what is in flight."""

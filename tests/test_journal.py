@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, Jou
 from optuna.storages.journal._file import BaseJournalFileLock
 
 from optuna_llm.engine.host import this_host, this_process
-from optuna_llm.engine.journal import MendingLock, guard_journal
+from optuna_llm.engine.journal import MendingLock, guard_journal, tidy_journal
 
 LOCKS = [JournalFileSymlinkLock, JournalFileOpenLock]
 
@@ -24,6 +24,7 @@ LOCKS = [JournalFileSymlinkLock, JournalFileOpenLock]
 def opened(path: Path, kind: Any = JournalFileSymlinkLock) -> JournalStorage:
     storage = JournalStorage(JournalFileBackend(str(path), lock_obj=kind(str(path))))
     guard_journal(storage)
+    tidy_journal(storage)
     return storage
 
 

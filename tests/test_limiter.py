@@ -228,8 +228,11 @@ def test_limits_may_change_while_others_wait() -> None:
 
 def test_a_share_divides_the_rates() -> None:
     async def main() -> float:
-        limiter = Limiter()
-        limiter.set_limits(Limits(requests_per_minute=600), share=0.5)
+        limiter = Limiter(Limits(requests_per_minute=600, max_in_flight=7))
+        limiter.share("a study", 2)
+        limiter.share("another", 1)
+        (await limiter.acquire()).release()
+        assert limiter.statistics().limit == 3
         times = await asyncio.gather(*(send(limiter) for _ in range(50)))
         return (max(times) - min(times)) / 49
 

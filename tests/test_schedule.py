@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from optuna_llm.engine.errors import BudgetExhaustedError, OptunaLLMError, ProposalError, SpaceExhausted
+from optuna_llm.engine.errors import BudgetExhaustedError, NoRoom, OptunaLLMError, ProposalError, SpaceExhausted
 from optuna_llm.engine.schedule import (
     Action,
     Discard,
@@ -18,6 +18,7 @@ from optuna_llm.engine.schedule import (
     Plan,
     Proposed,
     ProposingFailed,
+    Rechecked,
     Resumed,
     Schedule,
     Simple,
@@ -47,6 +48,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.finished = 0
         self.stopped = False
         self.pauses = 0
+        self.rechecks = 0
+        self.full = False
         self.clock = 0.0
         self.act(self.schedule.start())
 
@@ -56,7 +59,10 @@ class AnyOrder(RuleBasedStateMachine):
                 case Simple.PROPOSE:
                     assert not self.stopped, "asked after a stop"
                     assert not self.pauses, "asked in a pause"
+                    assert not self.full, "asked where there was no room"
                     self.proposing += 1
+                case Simple.RECHECK:
+                    self.rechecks += 1
                 case Simple.CANCEL_PROPOSALS:
                     assert self.proposing
                 case Launch(candidate):
@@ -77,6 +83,29 @@ class AnyOrder(RuleBasedStateMachine):
         actions = self.schedule.handle(ProposingFailed(Outage("down"), self.clock))
         self.stopped = self.schedule.statistics().stop_reason not in (None, "n_trials")
         self.act(actions)
+
+    @precondition(lambda self: self.proposing)
+    @rule(final=st.booleans())
+    def the_study_has_no_room(self, final: bool) -> None:
+        self.proposing -= 1
+        self.failed_proposals += 1
+        self.full = True
+        actions = self.schedule.handle(ProposingFailed(NoRoom("full", final=final)))
+        self.stopped = self.schedule.statistics().stop_reason not in (None, "n_trials")
+        assert self.stopped >= final
+        self.act(actions)
+
+    @precondition(lambda self: self.rechecks)
+    @rule()
+    def others_may_have_made_room(self) -> None:
+        self.rechecks -= 1
+        self.full = False
+        self.act(self.schedule.handle(Rechecked()))
+
+    @invariant()
+    def there_is_one_recheck_at_a_time(self) -> None:
+        if hasattr(self, "plan"):
+            assert self.rechecks <= 1
 
     @precondition(lambda self: self.pauses)
     @rule()
@@ -112,6 +141,7 @@ class AnyOrder(RuleBasedStateMachine):
     def a_trial_finishes(self, data: st.DataObject, error: Exception | None) -> None:
         self.running.remove(data.draw(st.sampled_from(sorted(self.running))))
         self.finished += 1
+        self.full = False
         self.stopped = self.stopped or error is not None
         self.act(self.schedule.handle(Finished(error)))
 
@@ -160,7 +190,7 @@ class AnyOrder(RuleBasedStateMachine):
             return
         under_way = self.proposing + len(self.running)
         if not self.schedule.done:
-            assert under_way or self.pauses
+            assert under_way or self.pauses or self.rechecks
         else:
             assert not under_way
 

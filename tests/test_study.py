@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBSto
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_llm.engine.leases import RUN_ATTRIBUTE
 from optuna_llm.engine.outcome import completed, failed, pruned
 from optuna_llm.engine.records import Proposal
 from optuna_llm.engine.study import StudyDoor, clear_stop, fixed_params, stop_requested, stoppable
@@ -78,7 +79,8 @@ def test_a_trial_created_in_one_write_equals_one_that_was_asked_for(study: optun
     asked = study.ask(SPACE)
     created = StudyDoor(study).create(proposal(), written=True, run="r")
     one, other = study.trials
-    assert facts(one) == facts(other)
+    assert other.system_attrs == {RUN_ATTRIBUTE: "r"}  # in the same write, so that no kill leaves it anonymous
+    assert facts(one) == {**facts(other), "system_attrs": {}}
     assert created.params == asked.params == PARAMS
     assert created.number == 1
 
@@ -239,7 +241,7 @@ def test_repairs_made_while_a_trial_ran_are_written_when_it_is_told(study: optun
 def test_a_sampler_that_raises_leaves_no_running_trial(study: optuna.Study) -> None:
     door = StudyDoor(study)
     with pytest.raises(AssertionError, match="unheard"):
-        door.ask({"unheard": FloatDistribution(0, 1)})
+        door.ask({"unheard": FloatDistribution(0, 1)}, "r")
     assert [trial.state for trial in study.trials] == [TrialState.FAIL]
 
 

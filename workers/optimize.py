@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 
 from ..engine.asking import Asker
 from ..engine.errors import UsageError
+from ..engine.keeper import Keeper, shared_by_processes
 from ..engine.lanes import Lanes
 from ..engine.loop import Options, Run
 from ..engine.options import (
@@ -29,7 +30,7 @@ from ..engine.protocols import Workers
 from ..engine.records import Objective
 from ..engine.report import RunReport
 from ..engine.schedule import Plan
-from ..engine.source import resolve_source, resolve_space
+from ..engine.source import Source, resolve_source, resolve_space
 from ..engine.study import clear_stop, stoppable
 from .coroutine import CoroutineWorkers
 from .thread import ThreadWorkers
@@ -46,6 +47,7 @@ async def optimize_async(
     workers: Workers | None = None,
     prefetch: int = 0,
     trial_timeout: float | None = None,
+    total_trials: int | None = None,
     retries: int = 0,
     catch: Iterable[type[BaseException]] | type[BaseException] = (),
     callbacks: Iterable[Callable[[Study, FrozenTrial], Any]] | None = (),
@@ -60,7 +62,9 @@ async def optimize_async(
 
     `objective` is `async def f(trial: AsyncTrial)`, awaited on the caller's loop, or `def f(trial: optuna.Trial)`,
     called in threads, unless `workers` says otherwise. `n_trials` counts the trials of this call, whatever becomes of
-    them; enqueued trials come first. `n_workers` None: as many as `workers` has slots, else 1. `timeout` (seconds)
+    them; `total_trials` the COMPLETE and PRUNED ones of the study, over all processes and restarts, and is never
+    passed: whoever finds it reached stops, and waits before for trials of others that may still fail. Enqueued trials
+    come first. `n_workers` None: as many as `workers` has slots, else 1. `timeout` (seconds)
     stops asking and lets running trials finish; `trial_timeout` (seconds) fails the trial and never the run.
     `search_space` sets all parameters at the ask, as `fixed_distributions` of `Study.ask` does. `prefetch` more
     proposals are computed while all workers are busy. An exception of the objective fails its trial, and ends the run
@@ -100,15 +104,19 @@ async def optimize_async(
     )
     source = resolve_source(study)
     space = resolve_space(search_space, source.proposer)
+    total = None if total_trials is None else at_least("total_trials", total_trials, 0)
+    run = uuid.uuid4().hex[:12]
     with Lanes(source.door) as lanes, stoppable(study):
         asker = Asker(
             door=source.door,
             proposer=source.proposer,
             lanes=lanes,
             search_space=space,
-            run=uuid.uuid4().hex[:12],
+            run=run,
             fixed=source.fixed,
             to_the_end=True,
+            total=total,
+            keeper=_keeper(source, run, options.retries),
         )
         if is_async and space is None:
             await _require_known_space(asker)
@@ -118,6 +126,14 @@ async def optimize_async(
         finally:
             if workers is None and isinstance(runners, ThreadWorkers):
                 runners.close()
+
+
+def _keeper(source: Source, run: str, retries: int) -> Keeper | None:
+    """The keeper of a run's lease, where other processes could see it."""
+    if not shared_by_processes(source.door):
+        return None
+    model = None if source.proposer is None else source.proposer.model
+    return Keeper(source.door, run=run, model=model, retries=retries)
 
 
 async def _require_known_space(asker: Asker) -> None:

@@ -7,6 +7,7 @@ attempt; whoever is cancelled while it waits, or before it has sent, leaves ever
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,8 +84,8 @@ class Limiter:
         self._paused_until = -float("inf")
         self._granted = self._throttled = 0
         self._paused_seconds = 0.0
-        self._share = 1.0
-        self._applied: tuple[Limits, float] | None = None
+        self._sharers: dict[Hashable, int] = {}
+        self._applied: tuple[Limits, int] | None = None
         self.limits = limits
 
     def __repr__(self) -> str:
@@ -101,9 +102,21 @@ class Limiter:
             paused_seconds=self._paused_seconds,
         )
 
-    def set_limits(self, limits: Limits, *, share: float = 1.0) -> None:
-        """Change the limits, or this process's share of the rates, from the next request on; any thread may."""
-        self.limits, self._share = limits, share
+    def set_limits(self, limits: Limits) -> None:
+        """Change the limits, from the next request on; any thread may."""
+        self.limits = limits
+
+    def share(self, study: Hashable, processes: int) -> None:
+        """So many processes send for a study: each takes its part of the limits, from the next request on.
+
+        Of several studies the one with the most processes counts; any thread may call this.
+        """
+        self._sharers[study] = processes
+
+    @property
+    def sharers(self) -> int:
+        """How many processes divide the limits."""
+        return max((1, *tuple(self._sharers.values())))
 
     async def acquire(self, tokens: float = 0.0) -> Slot:
         """Wait for the turn to send a request of about so many tokens.
@@ -162,10 +175,11 @@ class Limiter:
             self._timer = self._requests = self._tokens = self._applied = None
             self._window.active = 0
             self._paused_until = -float("inf")
-        wanted = (self.limits, self._share)
+        wanted = (self.limits, self.sharers)
         if self._applied != wanted:
             self._applied = wanted
-            self._window.set_most(self.limits.max_in_flight)
+            most = self.limits.max_in_flight
+            self._window.set_most(None if most is None else max(1, most // self.sharers))
             self._requests = self._bucket(self._requests, self.limits.requests_per_minute)
             self._tokens = self._bucket(self._tokens, self.limits.tokens_per_minute)
 
@@ -173,8 +187,8 @@ class Limiter:
         if per_minute is None:
             return None
         if bucket is None:
-            return Bucket(per_minute * self._share, now=self._now())
-        bucket.set_rate(per_minute * self._share)
+            return Bucket(per_minute / self.sharers, now=self._now())
+        bucket.set_rate(per_minute / self.sharers)
         return bucket
 
     def _now(self) -> float:

@@ -1,0 +1,57 @@
+"""One of several processes on a study: `member.py URL FOLDER OPTIONS`, OPTIONS a JSON object of `optimize_async`'s.
+
+It appends to FOLDER/diary what it did: "began NUMBER PID", and "told NUMBER VALUE" once a result is stored.
+"""
+
+import json
+import logging
+import os
+import random
+import sys
+from pathlib import Path
+
+import anyio
+import optuna
+from member_storage import opened
+from support import SPACE, SchemaModel, sampler
+
+from optuna_llm import Limits, LiteLLMClient, LLMGuidedSampler, optimize_async
+
+url, folder, given = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+logging.basicConfig(level=logging.INFO, filename=folder / f"log-{os.getpid()}")
+seconds = given.pop("seconds", 0.05)
+api_base = given.pop("api_base", None)
+rate = given.pop("requests_per_minute", None)
+baseline = given.pop("random", False)
+
+
+def write(line):
+    with open(folder / "diary", "a", encoding="utf-8") as diary:
+        diary.write(f"{line}\n")
+
+
+async def objective(trial):
+    write(f"began {trial.number} {os.getpid()}")
+    await anyio.sleep(random.uniform(0.5, 1.5) * seconds)
+    return float(trial.number)
+
+
+if baseline:
+    chosen = optuna.samplers.RandomSampler()
+elif api_base:
+    client = LiteLLMClient("openai/fault", api_base=api_base, api_key="sk-loopback")
+    chosen = LLMGuidedSampler(client, limits=Limits(requests_per_minute=rate))
+else:
+    chosen = sampler(SchemaModel(seed=os.getpid()))
+study = optuna.load_study(study_name="s", storage=opened(url), sampler=chosen)
+report = anyio.run(
+    lambda: optimize_async(
+        study,
+        objective,
+        search_space=SPACE,
+        callbacks=[lambda _, trial: write(f"told {trial.number} {trial.value}")],
+        **given,
+    )
+)
+write(f"ended {report.stop_reason} {report.n_complete}")
