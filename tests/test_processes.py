@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import optuna
 import pytest
 from member_storage import opened
 from optuna.trial import TrialState
+
+from .counting_server import WINDOW, Counting
+from .fault_server import Received, Scripted, completion
 
 MEMBER = Path(__file__).parent / "member.py"
 
@@ -124,6 +128,55 @@ def test_who_waits_for_the_last_place_takes_it_when_its_holder_is_killed(tmp_pat
     check(study, tmp_path, 1)
     assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE"]
     assert study.trials[0].user_attrs["failure"]["type"] == "RunDied"
+
+
+REQUESTS_PER_MINUTE = 1200.0
+
+
+@pytest.mark.slow
+def test_four_processes_keep_one_rate_and_use_it(tmp_path: Path) -> None:
+    url = f"journal:{tmp_path / 'study.log'}"
+    optuna.create_study(study_name="s", storage=opened(url))
+    allowed = REQUESTS_PER_MINUTE * WINDOW / 60
+    with ExitStack() as stack:
+        server = stack.enter_context(Valid(allowed, cost=lambda _: 1.0))
+
+        def join() -> None:
+            options = {"n_trials": 10**6, "n_workers": 16, "requests_per_minute": REQUESTS_PER_MINUTE}
+            process = stack.enter_context(member(url, tmp_path, api_base=server.url, seconds=0.01, **options))
+            until = time.monotonic() + 90
+            while f" {process.pid}" not in "".join(f" {entry[-1]}" for entry in diary(tmp_path)):
+                assert process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.05)
+
+        for _ in range(3):
+            join()
+        time.sleep(WINDOW)  # what came before the others had joined has left the server's window
+        before = server.violations
+        join()
+        time.sleep(WINDOW)
+        refused = server.violations - before
+        before, began = server.violations, len(server.arrivals)
+        time.sleep(WINDOW + 2)
+        first = server.arrivals[began][0]
+        used = sum(first <= at < first + WINDOW for at, _ in server.arrivals) / allowed
+        print(f"used {used:.3f}, refused at the join {refused}, later {server.violations - before}")  # noqa: T201
+        assert refused <= 10
+        assert server.violations - before <= 2
+        assert 0.85 <= used <= 1.0
+
+
+class Valid(Counting):
+    """Answers with a new configuration each time."""
+
+    def answer(self, request: Received) -> Scripted:
+        scripted = super().answer(request)
+        if scripted.status != 200:
+            return scripted
+        values = {"lr": 10 ** random.uniform(-5, -1), "momentum": 0.5, "layers": 3, "optimizer": '"adam"'}
+        content = json.dumps({"rationale": "so", **values})
+        return replace(completion(content), delay=scripted.delay)
 
 
 def _log(folder: Path, pid: int) -> str:
