@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 
 from .errors import NoRoom
 from .history import Snapshot
+from .insisting import insist
 from .keeper import Keeper
 from .lanes import Lanes
 from .leases import run_of
@@ -158,14 +159,38 @@ class Asker:
     # -- creating: what follows runs on the lanes, but for the first
 
     async def create(self, candidate: Candidate) -> Trial | None:
-        """Make the candidate a RUNNING trial; None if somebody else took the enqueued one, or the last place."""
+        """Make the candidate a RUNNING trial; None if somebody else took the enqueued one, or the last place.
+
+        A storage that fails is tried again, for as long as no trial was made. Raises `OptunaLLMError` if it goes on
+        failing, and what a sampler raises.
+        """
+        lane = self.lanes.helper if isinstance(candidate, SamplersTurn) else self.lanes.storage
         try:
-            if isinstance(candidate, SamplersTurn):
-                return await self.lanes.helper.run(self.lanes.stoppable, self._create, candidate)
-            return await self.lanes.storage.run(self._create, candidate)
+            return await insist(
+                "creating a trial",
+                lambda: lane.run(self.lanes.stoppable, self._create, candidate),
+                may_repeat=lambda: self._is_open(candidate),
+            )
+        except BaseException:
+            if isinstance(candidate, Enqueued) and self._is_open(candidate):
+                self.ledger.unclaim(candidate.trial.number)
+                self.ledger.give_up(candidate.proposal)
+            elif isinstance(candidate, Proposal) and self._is_open(candidate):
+                self.ledger.give_up(candidate)
+            raise
         finally:
             if not isinstance(candidate, Enqueued):
                 self._promised = max(0, self._promised - 1)
+
+    def _is_open(self, candidate: Candidate) -> bool:
+        """Whether nothing has become of a candidate yet; of what samplers do by themselves that cannot be said."""
+        match candidate:
+            case Proposal():
+                return self.ledger.reserves(candidate)
+            case Enqueued(trial=trial):
+                return self.ledger.claims(trial.number)
+            case SamplersTurn():
+                return False
 
     def _create(self, candidate: Candidate) -> Trial | None:
         if self.total is None:
@@ -176,10 +201,13 @@ class Asker:
                 self.ledger.give_up(candidate)
             return None
         trial = self._created(candidate)
-        if trial is not None and not has_place(trial.number, self.door.refresh(), self.total):
-            self.door.tell(trial, surplus(self.total))
+        if trial is None:
             return None
-        return trial
+        with self.door.setting_up(trial._trial_id):
+            if has_place(trial.number, self.door.refresh(), self.total):
+                return trial
+            self.door.tell(trial, surplus(self.total))
+        return None
 
     def _created(self, candidate: Candidate) -> Trial | None:
         match candidate:

@@ -14,7 +14,7 @@
         └── DeadlineExceededError          retried: no answer within the timeout
 
 The client errors live with the client; the engine only looks at `transient`. `SpaceExhausted` and `NoRoom` stay
-inside: they end a run of `optimize_async` well.
+inside: they end a run of `optimize_async` well. `SetUpError` is a `ProposalError` of the storage's making.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,6 +39,10 @@ class ProposalError(OptunaLLMError):
     def __init__(self, message: str = "", *, provenance: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.provenance = provenance or {}
+
+
+class SetUpError(ProposalError):
+    """A trial was created and could not be set up: the storage raised in between. Several in a row end a run."""
 
 
 class BudgetExhaustedError(OptunaLLMError):

@@ -56,10 +56,13 @@ class Keeper:
         return reaped
 
     def stop(self) -> None:
-        """Take leave."""
+        """Take leave; where that cannot be written, the lease expires, or ends with its process."""
         self._over.set()
-        with self._lock:
-            self._put(Lease(run=self.run, process=this_process(), at=0.0, ended=True))
+        try:
+            with self._lock:
+                self._put(Lease(run=self.run, process=this_process(), at=0.0, ended=True))
+        except Exception:
+            logger.warning("The storage did not take the end of run %s", self.run, exc_info=True)
 
     def look(self) -> int:
         """Judge the others; returns how many of their trials were ended."""

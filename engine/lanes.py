@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from typing import ParamSpec, TypeVar
 
 from .history import Snapshot
+from .insisting import insist
 from .study import StudyDoor, stoppable
 from .threads import JobThread, wait_future
 
@@ -34,13 +35,19 @@ class Lanes:
             return job(*args, **kwargs)
 
     async def refresh(self) -> Snapshot:
-        """A reading of the study that begins after this call; callers of the same moment share one."""
+        """A reading of the study that begins after this call; callers of the same moment share one.
+
+        Raises `OptunaLLMError` if the storage fails for long.
+        """
+        await insist("reading the study", self._read)
+        return self.door.ledger.snapshot()
+
+    async def _read(self) -> None:
         reading = self._reading
         if reading is None or reading.begun:
             reading = self._reading = _Reading(self.door)
             reading.future = self.storage.submit(reading)
         await wait_future(reading.future, cancel=False)
-        return self.door.ledger.snapshot()
 
 
 class _Reading:

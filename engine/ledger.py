@@ -102,6 +102,16 @@ class Ledger:
         with self._lock:
             self._reserved[id(proposal)] = proposal
 
+    def reserves(self, proposal: Proposal) -> bool:
+        """Whether a proposal is reserved: neither a trial nor given up."""
+        with self._lock:
+            return id(proposal) in self._reserved
+
+    def claims(self, number: int) -> bool:
+        """Whether an enqueued trial is claimed, and not taken yet."""
+        with self._lock:
+            return number in self._claimed
+
     def release(self, proposal: Proposal) -> None:
         """Forget a reservation; it may be gone already."""
         with self._lock:

@@ -11,8 +11,9 @@ from anyio import CancelScope
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial, TrialState
 
+from . import insisting
 from .asking import Asker, Candidate, Enqueued
-from .errors import OptunaLLMError, unwrapped
+from .errors import OptunaLLMError, SetUpError, unwrapped
 from .outcome import cancelled, interrupted, timed_out
 from .progress import Progress, ProgressBar
 from .protocols import Workers
@@ -38,7 +39,7 @@ from .schedule import (
 )
 from .signals import Signals, leave
 from .study import stop_requested
-from .telling import STORAGE_SECONDS, surely, tell_surely
+from .telling import tell_surely
 
 logger = logging.getLogger("optuna_llm.engine")
 
@@ -112,7 +113,7 @@ class Run:
         keeper = self.asker.keeper
         if keeper is not None:
             self.door.ledger.on_attributes.append(keeper.heard)
-            await surely(self.lanes.storage, "beginning the run", keeper.start)
+            await insisting.insist("beginning the run", lambda: self.lanes.storage.run(keeper.start))
         snapshot = await self.lanes.refresh()
         if snapshot.finished or snapshot.running or snapshot.waiting:
             now = standing(snapshot, self.asker.total)
@@ -121,7 +122,7 @@ class Run:
     async def _end(self) -> None:
         """Keep what was spent without a trial, and take leave; unless the storage has stopped answering."""
         keeper = self.asker.keeper
-        with anyio.move_on_after(STORAGE_SECONDS, shield=True):
+        with anyio.move_on_after(insisting.STORAGE_SECONDS, shield=True):
             if self.door.ledger.due() is not None:
                 await self.lanes.storage.run(self.door.pay)
             if keeper is not None:
@@ -216,8 +217,9 @@ class Run:
     async def _recheck(self) -> None:
         """Others may fail, or die, and leave a place."""
         await anyio.sleep(RECHECK)
-        if self.asker.keeper is not None:
-            await surely(self.lanes.storage, "looking after other runs", self.asker.keeper.look)
+        keeper = self.asker.keeper
+        if keeper is not None:
+            await insisting.insist("looking after other runs", lambda: self.lanes.storage.run(keeper.look))
         self._send.send_nowait(Rechecked())
 
     async def _show_progress(self) -> None:
@@ -277,6 +279,9 @@ class Run:
                 event = Missed()
                 return
             event = await self._run(trial)
+        except SetUpError as error:
+            logger.warning("%s; going on with another one", error)
+            event = Finished(error, failed=True)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             event = Finished(error)
         finally:

@@ -16,6 +16,7 @@ from optuna import Study, Trial
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from .errors import OptunaLLMError, SetUpError
 from .history import Snapshot
 from .leases import RUN_ATTRIBUTE
 from .ledger import Ledger
@@ -85,8 +86,8 @@ class StudyDoor:
     def create(self, proposal: Proposal, *, written: bool, run: str) -> Trial:
         """Make a proposal a RUNNING trial in one storage write.
 
-        `written`: all parameters are part of that write; otherwise the trial writes each as it is suggested. If this
-        raises, the proposal is released and no trial is left RUNNING.
+        `written`: all parameters are part of that write; otherwise the trial writes each as it is suggested. If the
+        write fails, the proposal stays reserved, for another attempt; if what follows does, the trial is failed.
         """
         self.ledger.runs.add(run)
         attribute = self._attribute(proposal, run)
@@ -98,28 +99,30 @@ class StudyDoor:
             system_attrs={} if attribute else {RUN_ATTRIBUTE: run},
         )
         self.study._thread_local.cached_all_trials = None
-        recorded = False
+        trial_id = self.study._storage.create_new_trial(self.study._study_id, template_trial=template)
         try:
-            trial_id = self.study._storage.create_new_trial(self.study._study_id, template_trial=template)
-            recorded = True
-            with self._failing(trial_id):
+            with self.setting_up(trial_id):
                 trial = Trial(self.study, trial_id)
                 if not written:
                     self._hand_over(trial, proposal)
                 self.look(trial_id)
         finally:
-            self._let_go(proposal, recorded=recorded)
+            self.ledger.release(proposal)
         return trial
 
     def take(self, waiting: FrozenTrial, proposal: Proposal, search_space: SearchSpace, run: str) -> Trial | None:
-        """Make an enqueued trial RUNNING, with a proposal for what it leaves open; None if somebody else took it."""
+        """Make an enqueued trial RUNNING, with a proposal for what it leaves open; None if somebody else took it.
+
+        If it cannot be made RUNNING, everything stays as it was, for another attempt.
+        """
         self.ledger.runs.add(run)
         self.study._thread_local.cached_all_trials = None
+        taken = self.claimed(waiting)
         recorded = False
         try:
-            if not self.claimed(waiting):
+            if not taken:
                 return None
-            with self._failing(waiting._trial_id):
+            with self.setting_up(waiting._trial_id):
                 self.sign(waiting, run)
                 trial = Trial(self.study, waiting._trial_id)
                 self._hand_over(trial, proposal)
@@ -243,6 +246,17 @@ class StudyDoor:
     def is_waiting(self, trial: FrozenTrial) -> bool:
         """Whether an enqueued trial is still to be had."""
         return self.study._storage.get_trial(trial._trial_id).state is TrialState.WAITING
+
+    @contextmanager
+    def setting_up(self, trial_id: int) -> Iterator[None]:
+        """What fails before a new trial runs fails the trial, and is a `SetUpError`."""
+        try:
+            with self._failing(trial_id):
+                yield
+        except OptunaLLMError:
+            raise
+        except Exception as error:
+            raise SetUpError(f"a trial was created, and failed before it could run: {error!r}") from error
 
     @contextmanager
     def _failing(self, trial_id: int) -> Iterator[None]:

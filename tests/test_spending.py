@@ -14,6 +14,7 @@ from optuna_llm import (
     BudgetExhaustedError,
     FunctionClient,
     LLMGuidedSampler,
+    OptunaLLMError,
     ProposalError,
     RecordingClient,
     ReplayClient,
@@ -21,6 +22,7 @@ from optuna_llm import (
     ask_async,
     optimize_async,
 )
+from optuna_llm.engine import insisting
 from optuna_llm.samplers.client.prices import Prices
 
 PER_CALL = 110  # tokens of one reply of SchemaModel
@@ -104,13 +106,15 @@ def test_proposals_that_a_stop_leaves_over_stay_spent() -> None:
     assert run(again, 5).n_complete == 2
 
 
-def test_a_proposal_that_could_not_be_stored_stays_spent() -> None:
+def test_a_proposal_that_could_not_be_stored_stays_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(insisting, "STORAGE_SECONDS", 0.2)
+
     class Full(InMemoryStorage):
         def create_new_trial(self, study_id: int, template_trial: Any = None) -> int:
             raise OSError("the disk is full")
 
     study = optuna.create_study(storage=Full(), sampler=sampler(SchemaModel()))
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(OptunaLLMError, match=r"creating a trial.*the disk is full"):
         run(study, 3)
     (charge,) = study.user_attrs.values()
     assert charge["requests"] == 1

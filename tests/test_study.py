@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBSto
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_llm.engine.errors import SetUpError
 from optuna_llm.engine.leases import RUN_ATTRIBUTE
 from optuna_llm.engine.outcome import completed, failed, pruned
 from optuna_llm.engine.records import Proposal
@@ -224,9 +225,12 @@ def test_a_storage_that_fails_in_the_middle_leaves_nothing_running_or_reserved(
     if broken == "get_all_trials":  # the trial stands; only the look at it was late
         assert door.create(made, written=True, run="r").params == PARAMS
     else:
-        with pytest.raises(OSError, match="locked"):
+        with pytest.raises((OSError, SetUpError), match="locked"):
             door.create(made, written=True, run="r")
         assert TrialState.RUNNING not in {trial.state for trial in study.trials}
+    if broken == "create_new_trial":  # nothing was made of it: it is there for another attempt
+        assert door.ledger.snapshot().reserved == (made,)
+        door.create(made, written=True, run="r")
     assert door.ledger.snapshot().reserved == ()
 
 

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from support import SPACE, sampler
 
 from optuna_llm import AsyncTrial, OptunaLLMError, optimize_async
-from optuna_llm.engine import telling
+from optuna_llm.engine import insisting
 
 
 class Failing(InMemoryStorage):
@@ -57,7 +57,7 @@ def run(storage: InMemoryStorage) -> optuna.Study:
 def test_a_storage_that_fails_for_a_while_gets_every_result(
     name: str, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telling, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(insisting, "FIRST_DELAY", 0.001)
     storage = Failing(name, times)
     study = run(storage)
     assert storage.times == 0
@@ -66,8 +66,8 @@ def test_a_storage_that_fails_for_a_while_gets_every_result(
 
 
 def test_a_result_that_cannot_be_told_is_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "STORAGE_SECONDS", 0.2)
-    monkeypatch.setattr(telling, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(insisting, "STORAGE_SECONDS", 0.2)
+    monkeypatch.setattr(insisting, "FIRST_DELAY", 0.01)
     with pytest.raises(OptunaLLMError, match=r"trial 0 within.*disk is full.*COMPLETE, value 4.25, parameters.*lr"):
         run(Failing("state", 10**6))
 
@@ -75,8 +75,8 @@ def test_a_result_that_cannot_be_told_is_in_the_error(monkeypatch: pytest.Monkey
 def test_every_result_that_is_lost_is_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(telling, "STORAGE_SECONDS", 0.2)
-    monkeypatch.setattr(telling, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(insisting, "STORAGE_SECONDS", 0.2)
+    monkeypatch.setattr(insisting, "FIRST_DELAY", 0.01)
     study = optuna.create_study(storage=Failing("state", 10**6), sampler=sampler())
     both = anyio.Event()
 
@@ -111,7 +111,7 @@ def test_an_error_of_a_sampler_after_the_result_is_stored_ends_the_run_as_it_is(
 def test_a_storage_that_does_not_answer_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(telling, "STORAGE_SECONDS", 0.2)
+    monkeypatch.setattr(insisting, "STORAGE_SECONDS", 0.2)
     release = threading.Event()
 
     class Stalling(InMemoryStorage):
