@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 import time
 
 import anyio
@@ -23,6 +24,9 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.create_study(study_name="s", storage=storages[place](), sampler=sampler(SchemaModel()))
 
 
+is_ready = threading.Event()
+
+
 def say(what):
     sys.stdout.write(f"{what}\n")
     sys.stdout.flush()
@@ -30,11 +34,21 @@ def say(what):
 
 def ready(number):
     if number == 4:
+        is_ready.set()
         say("READY")
+
+
+def leave():
+    if kind.endswith("exits"):
+        raise SystemExit(7)
+    if kind.endswith("interrupts"):
+        raise KeyboardInterrupt
 
 
 async def coroutine(trial):
     ready(trial.number)
+    if trial.number == 4:
+        leave()
     if trial.number >= 3:
         await anyio.sleep(3600 if kind.endswith("stubborn") else 0.3)
     return 1.0
@@ -42,18 +56,28 @@ async def coroutine(trial):
 
 def thread(trial):
     ready(trial.number)
+    if trial.number == 4:
+        leave()
     if trial.number >= 3:
         (trial.cancelled.wait if kind.endswith("stubborn") else time.sleep)(3600 if kind.endswith("stubborn") else 0.3)
     return 1.0
 
 
+async def run():
+    await optimize_async(study, objective, n_trials=50, n_workers=2, search_space=SPACE, grace=grace)
+
+
+async def cancelled():
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await anyio.to_thread.run_sync(is_ready.wait)
+        group.cancel_scope.cancel()
+
+
 objective = coroutine if kind.startswith("coroutine") else thread
 before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 try:
-    anyio.run(
-        lambda: optimize_async(study, objective, n_trials=50, n_workers=2, search_space=SPACE, grace=grace),
-        backend=backend,
-    )
+    anyio.run(cancelled if kind.endswith("cancelled") else run, backend=backend)
 finally:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     say(sorted(trial.state.name for trial in study.trials))

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import os
 import signal
 import subprocess
 import sys
@@ -64,6 +65,71 @@ def test_grace_or_a_second_signal_ends_what_does_not_finish(tmp_path: Path, kind
     )
     reasons = {trial.user_attrs["failure"]["type"] for trial in study.trials if trial.state.name == "FAIL"}
     assert reasons == {"Interrupted"}
+
+
+@pytest.mark.parametrize("place", ["memory", "journal", "sqlite"])
+@pytest.mark.parametrize("kind", ["coroutine", "thread"])
+@pytest.mark.parametrize(
+    ("how", "codes"), [("exits", (7,)), ("interrupts", (-signal.SIGINT, 130)), ("cancelled", (0,))]
+)
+def test_whatever_ends_a_run_every_trial_is_told(
+    tmp_path: Path, kind: str, place: str, how: str, codes: tuple[int, ...]
+) -> None:
+    returned, states = interrupted(tmp_path, f"{kind} {how}", place)
+    assert returned in codes
+    assert 5 <= len(states) < 50
+    assert states.count("FAIL") == (2 if how == "cancelled" else 1)
+    assert set(states) == {"COMPLETE", "FAIL"}
+
+
+SERVED = """
+import asyncio, signal, sys
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from support import SPACE, SchemaModel, sampler
+from optuna_llm import optimize_async
+
+storage = JournalStorage(JournalFileBackend(sys.argv[1]))
+study = optuna.create_study(study_name="s", storage=storage, sampler=sampler(SchemaModel()))
+
+async def objective(trial):
+    if trial.number == 4:
+        print("READY", flush=True)
+    if trial.number >= 3:
+        await asyncio.sleep(3600)
+    return 1.0
+
+async def serve():
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, over.set)  # a server shuts down in its own way
+    before = signal.getsignal(signal.SIGTERM)
+    task = asyncio.create_task(optimize_async(study, objective, n_trials=50, n_workers=2, search_space=SPACE))
+    await over.wait()
+    assert signal.getsignal(signal.SIGTERM) is before
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        print(sorted(trial.state.name for trial in study.trials))
+
+asyncio.run(serve())
+"""
+
+
+def test_under_a_server_with_its_own_handlers_these_decide(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SERVED, str(tmp_path / "study.log")]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "READY\n"
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(timeout=15)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert output == "['COMPLETE', 'COMPLETE', 'COMPLETE', 'FAIL', 'FAIL']\n"
 
 
 def test_signals_are_handled_on_trio(tmp_path: Path) -> None:

@@ -1,0 +1,191 @@
+"""Who lives, who is dead, and what becomes of the trials of the dead."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import optuna
+import pytest
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+from support import SPACE, SchemaModel, sampler
+
+from optuna_llm import AsyncTrial, optimize_async
+from optuna_llm.engine.host import Process, this_process
+from optuna_llm.engine.keeper import Keeper
+from optuna_llm.engine.leases import Lease, Watch, leases_in, orphans, sharers
+from optuna_llm.engine.study import StudyDoor
+
+HERE = this_process()
+ELSEWHERE = Process(host="elsewhere", pid=1, started="1")
+DEAD = Process(host=HERE.host, pid=HERE.pid, started="before this one")
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStorage]:
+    if request.param == "journal":
+        yield JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
+        return
+    rdb = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    yield rdb
+    rdb.engine.dispose()
+
+
+def lease(process: Process, at: float = 1000.0, **more: Any) -> Lease:
+    return Lease(run="r", process=process, at=at, **more)
+
+
+def test_on_one_host_the_process_decides_at_once() -> None:
+    watch = Watch()
+    assert watch.living([lease(HERE, at=0.0)], now=1e9, ticks=0.0) == {"r": True}
+    assert watch.living([lease(DEAD, at=1e9)], now=1e9, ticks=0.0) == {"r": False}
+
+
+@pytest.mark.parametrize(
+    ("now", "ticks", "lives"),
+    [
+        (1010.0, 0.0, True),  # fresh
+        (1059.0, 49.0, True),
+        (1061.0, 19.0, True),  # old when it was first seen: perhaps its clock is behind
+        (1061.0, 21.0, False),  # and it was not refreshed since
+        (900.0, 59.0, True),  # its clock is ahead
+        (900.0, 60.0, False),
+    ],
+)
+def test_of_another_host_what_does_not_change_for_a_minute_is_over(now: float, ticks: float, lives: bool) -> None:
+    watch = Watch()
+    assert watch.living([lease(ELSEWHERE)], now=1000.0, ticks=0.0) == {"r": True}
+    assert watch.living([lease(ELSEWHERE)], now=now, ticks=ticks) == {"r": lives}
+
+
+def test_a_clock_that_is_an_hour_behind_kills_nobody() -> None:
+    watch = Watch()
+    for beat in range(10):
+        written = lease(ELSEWHERE, at=15.0 * beat)
+        assert watch.living([written], now=3600.0 + 15.0 * beat, ticks=15.0 * beat) == {"r": True}
+
+
+def test_leases_survive_the_study_and_what_is_no_lease_is_passed_over() -> None:
+    kept = lease(ELSEWHERE, model="m", taking=(3, 4))
+    attributes = {kept.name: kept.document(), "llm_run:x": {"host": 1}, "llm_run:y": None, "other": {}}
+    assert list(leases_in(attributes)) == [kept]
+    ended = Lease(run="e", process=HERE, at=1.0, ended=True)
+    (read,) = leases_in({ended.name: ended.document()})
+    assert read.ended
+    assert Watch().living([read], now=0.0, ticks=0.0) == {"e": False}
+
+
+def test_only_trials_of_dead_runs_are_orphans() -> None:
+    def running(number: int, **llm: Any) -> Any:
+        trial = create_trial(state=TrialState.RUNNING, user_attrs={"llm": llm} if llm else {})
+        trial.number = number
+        return trial
+
+    trials = [running(0), running(1, run="dead"), running(2, run="alive"), running(3, run="no lease"), running(4)]
+    leases = [Lease(run=run, process=HERE, at=0.0, taking=(4,) * (run == "dead")) for run in ("dead", "alive")]
+    found = orphans(trials, leases, {"dead": False, "alive": True})
+    assert [trial.number for trial in found] == [1, 4]  # 4 was about to be taken, and could not be signed
+
+
+def test_rates_are_divided_by_processes_that_ask_the_same_model() -> None:
+    other, gone = Process(host="b", pid=2, started=""), Process(host="c", pid=3, started="")
+    leases = [
+        Lease(run=run, process=process, at=0.0, model=model)
+        for run, process, model in [
+            ("1", HERE, "m"),
+            ("2", HERE, "m"),
+            ("3", other, "m"),
+            ("4", other, "another"),
+            ("5", gone, "m"),
+        ]
+    ]
+    living = {"1": True, "2": True, "3": True, "4": True, "5": False}
+    assert sharers("m", leases, living) == 2
+    assert sharers("nobody's", leases, living) == 1
+
+
+def dead_run(study: optuna.Study, run: str = "dead") -> None:
+    left = Lease(run=run, process=DEAD, at=0.0)
+    study._storage.set_study_user_attr(study._study_id, left.name, left.document())
+
+
+def test_a_run_ends_what_the_dead_left_and_nothing_foreign(storage: BaseStorage) -> None:
+    study = optuna.create_study(storage=storage, sampler=sampler(SchemaModel()))
+    foreign = study.ask()
+    params = {"lr": 0.01, "momentum": 0.5, "layers": 3, "optimizer": "adam"}
+    template = create_trial(
+        state=TrialState.RUNNING, params=params, distributions=SPACE, user_attrs={"llm": {"run": "dead"}}
+    )
+    study.add_trial(template)
+    dead_run(study)
+
+    async def objective(trial: AsyncTrial) -> float:
+        await anyio.lowlevel.checkpoint()
+        return 1.0
+
+    report = anyio.run(
+        lambda: optimize_async(study, objective, total_trials=4, n_workers=2, search_space=SPACE, retries=1)
+    )
+    states = [trial.state.name for trial in study.trials]
+    assert states[foreign.number] == "RUNNING"
+    assert states[1] == "FAIL"
+    assert study.trials[1].user_attrs["failure"]["type"] == "RunDied"
+    assert study.trials[2].params == params  # tried anew
+    assert study.trials[2].system_attrs["retry_history"] == [1]
+    assert states.count("COMPLETE") == 3  # the foreign one holds a place, and is not waited for
+    assert report.stop_reason == "total_trials"
+    study.tell(foreign, 1.0)
+    again = anyio.run(lambda: optimize_async(study, objective, total_trials=4, search_space=SPACE))
+    assert again.n_complete == 0
+    assert [trial.state for trial in study.trials].count(TrialState.COMPLETE) == 4
+
+
+@pytest.mark.parametrize("room", [True, False])
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_result_that_comes_after_its_trial_was_given_up_is_kept(
+    storage: BaseStorage, room: bool, retries: int
+) -> None:
+    """Another engine thinks that we are dead, as it may of a process that was stopped for long."""
+    study = optuna.create_study(storage=storage, sampler=sampler(SchemaModel()))
+    other = Keeper(StudyDoor(study), run="other", retries=retries)
+
+    def objective(trial: optuna.Trial) -> float:
+        dead_run(study, study.trials[0].user_attrs["llm"]["run"])
+        if not room:
+            study.add_trial(create_trial(state=TrialState.COMPLETE, value=9.0))
+        assert other.look() == 1
+        assert study.trials[0].state is TrialState.FAIL
+        return 4.5
+
+    total = 3 if room else 1
+    anyio.run(
+        lambda: optimize_async(
+            study, objective, n_trials=1, total_trials=total, n_workers=1, search_space=SPACE, retries=retries
+        )
+    )
+    holder = next(trial for trial in study.trials if trial.user_attrs.get("late_result_of") == 0)
+    assert holder.user_attrs["late_value"] == 4.5
+    assert holder.params == study.trials[0].params
+    assert [trial.state.name for trial in study.trials].count("RUNNING") == 0
+    if room:
+        assert (holder.state, holder.value) == (TrialState.COMPLETE, 4.5)
+        assert len(study.trials) == 2  # a retry that was enqueued is that trial: nothing is evaluated twice
+    else:
+        assert holder.state is TrialState.FAIL
+        assert "4.5" in holder.user_attrs["failure"]["message"]
+
+
+def test_two_runs_take_one_enqueued_trial_once(storage: BaseStorage) -> None:
+    study = optuna.create_study(storage=storage)
+    one, other = (Keeper(StudyDoor(study), run=run) for run in ("a", "b"))
+    assert one.may_take(0, lambda: True)
+    assert not other.may_take(0, lambda: True)  # it sees the other's word, and gives way
+    one.took(0)
+    one._write()
+    assert other.may_take(0, lambda: True)
+    waits = iter([True, True, False])
+    assert not one.may_take(0, lambda: next(waits))  # the smaller id waits until it is taken
+    assert os.getpid() == HERE.pid
