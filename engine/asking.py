@@ -114,9 +114,8 @@ class Asker:
         """Whether somebody who is still there has a place that may come free; what is foreign is not waited for."""
         if snapshot.waiting:
             return True
-        if self.keeper is None:
-            return any(run_of(trial) for trial in snapshot.running)
-        return any(run_of(trial) in self.keeper.living for trial in snapshot.running)
+        living = self.ledger.active if self.keeper is None else self.keeper.living
+        return any(run_of(trial) in living for trial in snapshot.running)
 
     async def _enqueued(self, proposer: Proposer, waiting: FrozenTrial, snapshot: Snapshot) -> Enqueued:
         """What a trial leaves open is proposed while it waits, so that a failure leaves it waiting."""

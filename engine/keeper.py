@@ -58,6 +58,7 @@ class Keeper:
     def stop(self) -> None:
         """Take leave; where that cannot be written, the lease expires, or ends with its process."""
         self._over.set()
+        self.door.ledger.share(1)
         try:
             with self._lock:
                 self._put(Lease(run=self.run, process=this_process(), at=0.0, ended=True))

@@ -23,6 +23,7 @@ class Ledger:
 
     def __init__(self, runs: set[str] | None = None) -> None:
         self.runs = runs if runs is not None else set()  # who asks here, as the trials' records name it
+        self.active: set[str] = set()  # runs of this process that go on
         self.reads_attributes = False
         self.on_share: Callable[[int], None] | None = None  # told how many processes share what we may ask
         self.on_attributes: list[Callable[[Mapping[str, Any]], None]] = []

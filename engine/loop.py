@@ -111,6 +111,7 @@ class Run:
     async def _begin(self) -> None:
         """Say that we are here, end what the dead left behind, and say where the study stands."""
         keeper = self.asker.keeper
+        self.door.ledger.active.add(self.asker.run)
         if keeper is not None:
             self.door.ledger.on_attributes.append(keeper.heard)
             await insisting.insist("beginning the run", lambda: self.lanes.storage.run(keeper.start))
@@ -122,6 +123,7 @@ class Run:
     async def _end(self) -> None:
         """Keep what was spent without a trial, and take leave; unless the storage has stopped answering."""
         keeper = self.asker.keeper
+        self.door.ledger.active.discard(self.asker.run)
         with anyio.move_on_after(insisting.STORAGE_SECONDS, shield=True):
             if self.door.ledger.due() is not None:
                 await self.lanes.storage.run(self.door.pay)

@@ -195,8 +195,9 @@ class StudyDoor:
         if len(history) > retries:
             return False
         attributes = {"failed_trial": history[0], **trial.system_attrs, "retry_history": history}
+        attributes.pop(RUN_ATTRIBUTE, None)  # whoever takes it signs it
         llm = trial.user_attrs.get(LLM_ATTRIBUTE)
-        repeated = {LLM_ATTRIBUTE: {**llm, **NOTHING_SPENT}} if llm else {}
+        repeated = {LLM_ATTRIBUTE: {**llm, **NOTHING_SPENT, "run": None}} if llm else {}
         self.study.add_trial(
             create_trial(
                 state=TrialState.WAITING,

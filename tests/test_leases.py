@@ -13,10 +13,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 from support import SPACE, SchemaModel, sampler
 
-from optuna_llm import AsyncTrial, optimize_async
+from optuna_llm import AsyncTrial, UsageError, ask_async, optimize_async
 from optuna_llm.engine.host import Process, this_process
 from optuna_llm.engine.keeper import Keeper
-from optuna_llm.engine.leases import Lease, Watch, leases_in, orphans, sharers
+from optuna_llm.engine.leases import Lease, Watch, leases_in, orphans, run_of, sharers
 from optuna_llm.engine.study import StudyDoor
 
 HERE = this_process()
@@ -176,6 +176,43 @@ def test_a_result_that_comes_after_its_trial_was_given_up_is_kept(
     else:
         assert holder.state is TrialState.FAIL
         assert "4.5" in holder.user_attrs["failure"]["message"]
+
+
+def test_a_retry_bears_no_run_until_it_is_taken(storage: BaseStorage) -> None:
+    """Else whoever looks in that moment would think it the dead one's still."""
+    study = optuna.create_study(storage=storage)
+    system_attrs = {"optuna_llm:run": "dead"}
+    template = create_trial(state=TrialState.RUNNING, user_attrs={"llm": {"run": "dead"}}, system_attrs=system_attrs)
+    study.add_trial(template)
+    dead_run(study)
+    assert Keeper(StudyDoor(study), run="r", retries=1).look() == 1
+    waiting = study.trials[1]
+    assert (waiting.state, run_of(waiting)) == (TrialState.WAITING, None)
+
+
+def test_in_memory_a_trial_that_nobody_runs_is_not_waited_for() -> None:
+    study = optuna.create_study(sampler=sampler(SchemaModel()))
+    (asked,) = anyio.run(lambda: ask_async(study, search_space=SPACE))
+
+    async def objective(trial: AsyncTrial) -> float:
+        await anyio.lowlevel.checkpoint()
+        if trial.number == 1:
+            raise ValueError
+        return 1.0
+
+    report = anyio.run(
+        lambda: optimize_async(study, objective, total_trials=3, n_workers=3, search_space=SPACE, catch=ValueError)
+    )
+    assert (report.n_complete, report.n_failed) == (2, 1)  # the place of the failed one was taken
+    study.tell(asked, 1.0)
+    assert [trial.state for trial in study.trials].count(TrialState.COMPLETE) == 3
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, True])
+def test_a_total_is_a_whole_number(wrong: Any) -> None:
+    study = optuna.create_study(sampler=sampler(SchemaModel()))
+    with pytest.raises(UsageError, match="total_trials"):
+        anyio.run(lambda: optimize_async(study, lambda _: 1.0, total_trials=wrong))
 
 
 def test_two_runs_take_one_enqueued_trial_once(storage: BaseStorage) -> None:
