@@ -58,6 +58,12 @@ def check(study: optuna.Study, folder: Path, total: int) -> None:
     states = Counter(trial.state for trial in trials.values())
     assert states[TrialState.RUNNING] == states[TrialState.WAITING] == 0
     assert states[TrialState.COMPLETE] == total
+    seen: set[str] = set()
+    for trial in trials.values():
+        recorded = trial.user_attrs.get("llm", {}).get("duplicate_of") is not None
+        if trial.params and not recorded and "retry_history" not in trial.system_attrs:
+            assert str(trial.params) not in seen, "a duplicate that is not on record"
+            seen.add(str(trial.params))
     began = Counter(int(entry[1]) for entry in diary(folder) if entry[0] == "began")
     assert set(began.values()) == {1}, "a trial was evaluated twice"
     for entry in diary(folder):
