@@ -13,6 +13,7 @@ from support import SPACE, SchemaModel, sampler
 
 from optuna_llm import optimize_async
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born ignoring it
 kind, place, folder, backend = sys.argv[1:]
 grace = 0.3 if kind.endswith("stubborn") else 20.0
 storages = {
