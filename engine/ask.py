@@ -10,6 +10,8 @@ from optuna.distributions import BaseDistribution
 
 from .asking import Asker, Candidate
 from .errors import UsageError, unwrapped
+from .insisting import insist
+from .journal import tidy_journal
 from .lanes import Lanes
 from .options import at_least, require_single_objective
 from .outcome import failed
@@ -30,6 +32,7 @@ async def ask_async(
     source = resolve_source(study)
     space = resolve_space(search_space, source.proposer)
     with Lanes(source.door) as lanes:
+        await insist("opening the study", lambda: lanes.storage.run(tidy_journal, study._storage))
         known = source.proposer is None or space or source.proposer.search_space or (await lanes.refresh()).space
         if not known:
             raise UsageError("no parameter is known yet: pass search_space= to ask_async or to the sampler")

@@ -22,12 +22,13 @@ from typing import Any, Final
 
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
-from optuna.storages.journal._file import LOCK_FILE_SUFFIX, BaseJournalFileLock
+from optuna.storages.journal._file import LOCK_FILE_SUFFIX, BaseJournalFileLock, get_lock_file
 
 from .host import Process, this_process
 
 OWNER: Final = ".owner-"
 TORN: Final = ".torn-"
+RECORD: Final = b'{"op_code":'
 MOST_OF_NAME: Final = 1000  # bytes
 FIRST_DELAY: Final = 0.001
 LONGEST_DELAY: Final = 0.02
@@ -49,10 +50,14 @@ def guard_journal(storage: BaseStorage) -> None:
 
 
 def tidy_journal(storage: BaseStorage) -> None:
-    """Remove what dead processes left beside a journal file."""
+    """Mend all that dead processes left in a journal file, and remove what they left beside it."""
     backend = _file_backend(storage)
-    if backend is not None:
-        clear_dead(backend._file_path)
+    if backend is None:
+        return
+    guard_journal(storage)
+    with get_lock_file(backend._lock):
+        mend_joined(backend._file_path)
+    clear_dead(backend._file_path)
 
 
 def _file_backend(storage: BaseStorage) -> JournalFileBackend | None:
@@ -173,8 +178,7 @@ def mend(path: str) -> None:
             file.write(b"\n")
             logger.warning("The last line of the journal file %s lacked its end, and has it now", path)
         else:
-            backup = f"{path}{TORN}{start}-{uuid.uuid4().hex[:6]}"
-            Path(backup).write_bytes(torn)
+            backup = _backup(path, start, torn)
             file.truncate(start)
             logger.warning(
                 "The last line of the journal file %s was torn (a process died, or the disk was full, while it was "
@@ -185,6 +189,37 @@ def mend(path: str) -> None:
             )
         file.flush()
         os.fsync(file.fileno())
+
+
+def mend_joined(path: str) -> None:
+    """Blank out torn beginnings of lines, which others have written on; the file's lock must be held.
+
+    `optuna.create_study` writes before anybody can mend: its record then stands on a line with the torn one. Spaces
+    before a record are no error, and nothing moves that others may be reading.
+    """
+    position = 0
+    with open(path, "r+b") as file:
+        for line in file:
+            begin = line.rfind(RECORD)
+            if begin > 0 and line[:begin].strip() and not _is_record(line) and _is_record(line[begin:]):
+                backup = _backup(path, position, line[:begin])
+                with open(path, "r+b", buffering=0) as other:
+                    other.seek(position)
+                    other.write(b" " * begin)
+                    os.fsync(other.fileno())
+                logger.warning(
+                    "A line of the journal file %s began with a torn one: its %d bytes are in %s now",
+                    path,
+                    begin,
+                    backup,
+                )
+            position += len(line)
+
+
+def _backup(path: str, position: int, torn: bytes) -> str:
+    backup = f"{path}{TORN}{position}-{uuid.uuid4().hex[:6]}"
+    Path(backup).write_bytes(torn)
+    return backup
 
 
 def _start_of_line(file: Any, end: int, step: int = 4096) -> int:

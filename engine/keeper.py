@@ -10,7 +10,6 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from .host import this_process
-from .journal import tidy_journal
 from .leases import REFRESH, Lease, Watch, leases_in, orphans, sharers
 from .reaping import reap
 from .study import StudyDoor
@@ -48,7 +47,6 @@ class Keeper:
 
     def start(self) -> int:
         """Write the lease, end what the dead left behind, and go on doing so; returns how many trials that were."""
-        tidy_journal(self.door.study._storage)
         self._write()
         reaped = self.look()
         self._thread = threading.Thread(target=self._keep, name="optuna-llm lease", daemon=True)

@@ -9,12 +9,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import anyio
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
 from optuna.storages.journal._file import BaseJournalFileLock
+from support import SPACE, SchemaModel, sampler
 
+from optuna_llm import optimize_async
 from optuna_llm.engine.host import this_host, this_process
 from optuna_llm.engine.journal import MendingLock, guard_journal, tidy_journal
 
@@ -57,6 +60,26 @@ def test_cut_at_every_byte_of_its_last_record_a_journal_goes_on(tmp_path: Path, 
         assert [record.levelname for record in caplog.records if "journal file" in record.message] == ["WARNING"] * (
             cut > last
         )
+
+
+def test_a_script_that_is_started_again_on_a_torn_journal_goes_on(tmp_path: Path, caplog: Any) -> None:
+    """Its own `create_study` writes on the torn line before the library sees the study."""
+    path = tmp_path / "study.log"
+    told(opened(path), 1.0, 2.0)
+    content = path.read_bytes()
+    last = content.rstrip(b"\n").rindex(b"\n") + 1
+    for cut in range(last + 1, len(content) - 1, 7):
+        path.write_bytes(content[:cut])
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        study = optuna.create_study(
+            study_name="s", storage=storage, load_if_exists=True, sampler=sampler(SchemaModel())
+        )
+        anyio.run(lambda study=study: optimize_async(study, lambda _: 3.0, n_trials=1, search_space=SPACE))  # type: ignore[misc]
+        assert [trial.value for trial in told(opened(path)).trials] == [1.0, None, 3.0]
+        backups = list(tmp_path.glob("study.log.torn-*"))
+        assert [backup.read_bytes() for backup in backups] == [content[last:cut]]
+        backups[0].unlink()
+    assert "began with a torn one" in caplog.text
 
 
 def test_what_runs_meanwhile_goes_on_over_the_repair(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from optuna.trial import FrozenTrial
 
 from ..engine.asking import Asker
 from ..engine.errors import UsageError
+from ..engine.insisting import insist
+from ..engine.journal import tidy_journal
 from ..engine.keeper import Keeper, shared_by_processes
 from ..engine.lanes import Lanes
 from ..engine.loop import Options, Run
@@ -118,6 +120,7 @@ async def optimize_async(
             total=total,
             keeper=_keeper(source, run, options.retries),
         )
+        await insist("opening the study", lambda: lanes.storage.run(tidy_journal, study._storage))
         if is_async and space is None:
             await _require_known_space(asker)
         clear_stop(study)
