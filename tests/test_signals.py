@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import optuna
 import pytest
+from member_storage import opened
 from support import SPACE, sampler
 
 from optuna_llm import AsyncTrial, RunReport, UsageError, optimize_async
@@ -51,20 +52,21 @@ def test_the_first_signal_lets_running_trials_finish(
     assert set(states) == {"COMPLETE"}
 
 
+@pytest.mark.parametrize("place", ["memory", "journal", "sqlite"])
 @pytest.mark.parametrize("kind", ["coroutine stubborn", "thread stubborn"])
-@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM)], ids=["grace", "twice"])
-def test_grace_or_a_second_signal_ends_what_does_not_finish(tmp_path: Path, kind: str, signals: tuple[int]) -> None:
-    _, states = interrupted(tmp_path, kind, "journal", *signals)
+@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGINT,) * 2, (signal.SIGTERM,) * 2])
+def test_grace_or_a_second_signal_ends_what_does_not_finish(
+    tmp_path: Path, kind: str, place: str, signals: tuple[int, ...]
+) -> None:
+    returned, states = interrupted(tmp_path, kind, place, *signals)
+    assert returned in ((143,) if signal.SIGTERM in signals else (-signal.SIGINT, 130))
     assert "RUNNING" not in states
     assert states.count("FAIL") == 2
-    study = optuna.load_study(
-        study_name="s",
-        storage=optuna.storages.JournalStorage(
-            optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal.log"))
-        ),
-    )
-    reasons = {trial.user_attrs["failure"]["type"] for trial in study.trials if trial.state.name == "FAIL"}
-    assert reasons == {"Interrupted"}
+    if place != "memory":
+        url = f"journal:{tmp_path / 'journal.log'}" if place == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
+        trials = optuna.load_study(study_name="s", storage=opened(url)).trials
+        reasons = {trial.user_attrs["failure"]["type"] for trial in trials if trial.state.name == "FAIL"}
+        assert reasons == {"Interrupted"}
 
 
 @pytest.mark.parametrize("place", ["memory", "journal", "sqlite"])
