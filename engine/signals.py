@@ -11,6 +11,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, TypeAlias
 
+from anyio.lowlevel import current_token
+
 from .threads import on_this_loop
 
 HANDLED: Final = (signal.SIGINT, signal.SIGTERM)
@@ -29,6 +31,7 @@ class Signals:
         self.heard: list[int] = []
         self._arrived = arrived
         self._before: dict[int, Handler] = {}
+        self._woken: int | None = None
         self._pass_on: Callable[[Callable[[], object]], None] | None = None
 
     def __enter__(self) -> Self:
@@ -39,9 +42,18 @@ class Signals:
                 if is_default(before):
                     self._before[number] = before
                     signal.signal(number, self._handle)
+            self._wake()
         return self
 
+    def _wake(self) -> None:
+        """Have a signal end the loop's wait; else one that comes just before it waits is heard at the next event."""
+        pipe = getattr(current_token().native_token, "_csock", None)
+        if self._before and pipe is not None:
+            self._woken = signal.set_wakeup_fd(pipe.fileno(), warn_on_full_buffer=False)
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._woken is not None:
+            signal.set_wakeup_fd(self._woken)
         for number, before in self._before.items():
             if signal.getsignal(number) == self._handle:  # else somebody has set another one meanwhile
                 signal.signal(number, before)
