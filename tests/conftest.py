@@ -13,6 +13,7 @@ import optuna
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
+from optuna.storages import RDBStorage
 
 from optuna_llm import LiteLLMClient
 from optuna_llm.samplers.client.litellm_client import load
@@ -88,6 +89,24 @@ def no_blocked_loop() -> Iterator[BlockBuster]:
             for file, name in LITELLM_MAY_BLOCK:
                 function.can_block_in(file, name)
         yield guard
+
+
+@pytest.fixture(autouse=True)
+def databases_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Closes the connections of each database that the test opened; Optuna leaves them to the garbage collector."""
+    opened: list[RDBStorage] = []
+
+    open_one = RDBStorage.__init__
+
+    def keep(storage: RDBStorage, *args: Any, **options: Any) -> None:
+        open_one(storage, *args, **options)
+        opened.append(storage)
+
+    monkeypatch.setattr(RDBStorage, "__init__", keep)
+    yield
+    for storage in opened:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 @pytest.fixture
