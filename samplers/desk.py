@@ -12,6 +12,8 @@ from .discovery import Discovery
 from .duplicates import Index
 from .elsewhere import Elsewhere
 from .flight import Flight
+from .guidance.axes import Axes
+from .guidance.evidence import Evidence
 from .proposing import Memory
 from .space import Space
 
@@ -48,6 +50,7 @@ class Desk:
                 digest=Digest(tuple(known), self._direction),
                 flight=Flight(known),
                 index=Index(known),
+                evidence=Evidence(Axes(columns), self._direction),
             )
         self._memories[columns] = memory  # the newest last
         if len(self._memories) > MEMORIES:

@@ -14,11 +14,12 @@ from .duplicates import Point, point
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFlight:
-    """One configuration in flight: its trial's number (None while it is reserved), its row and its point."""
+    """One configuration in flight: its trial's number (None while it is reserved), row, point and values."""
 
     number: int | None
     row: Row
     point: Point
+    params: Params
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,4 +72,4 @@ class Flight:
     def _entry(self, number: int | None, params: Params, distributions: SearchSpace) -> InFlight:
         result = "reserved" if number is None else "running"
         row = Row(number=number, result=result, cells=cells(params, distributions, self._names))
-        return InFlight(number=number, row=row, point=point(params, self._space))
+        return InFlight(number=number, row=row, point=point(params, self._space), params=params)

@@ -32,11 +32,11 @@ from .client.resolve import resolve
 from .context import ContextPolicy
 from .desk import Desk
 from .discovery import POLL
+from .guidance import Strategy, chosen
 from .prompt import Subject
 from .proposing import Question, propose
 from .space import conform, make_space, narrow
 
-ROLE = "propose"
 DISCOVERY = "discovery"
 
 
@@ -47,7 +47,7 @@ class Ask:
     columns: SearchSpace
     wanted: Sequence[str]
     fixed: Params
-    role: str = ROLE
+    role: str | None = None
     union: bool = False
     to_the_end: bool = False
 
@@ -60,8 +60,9 @@ class LLMGuidedSampler(BaseSampler):
     `search_space` declares the union of all parameters, conditional ones included; without it the space follows from
     the study's trials, and the first trial asks for each name as it meets it. `limits` are rates that hold over
     everything in this process that uses the same client or model string; `budget` caps what is spent. `context` bounds
-    what the prompt shows; `max_reasks` bounds the re-asks after an invalid reply; `seed` is passed to models that take
-    one.
+    what the prompt shows; `strategy` ("plain", "guided", "menu", "adaptive", or a `Strategy` of your own) decides what
+    each ask is for and where it looks; `max_reasks` bounds the re-asks after an invalid reply; `seed` is passed to
+    models that take one.
 
     There is no fallback: what the model cannot propose is a `ProposalError`. Samplers given the same `Client` object
     share its limits and its budget; those given last hold for all of them. A pickled or copied sampler starts with no
@@ -78,6 +79,7 @@ class LLMGuidedSampler(BaseSampler):
         limits: Limits | None = None,
         budget: Budget | None = None,
         context: ContextPolicy | None = None,
+        strategy: str | Strategy = "plain",
         max_reasks: int = 2,
         seed: int | None = None,
     ) -> None:
@@ -87,6 +89,7 @@ class LLMGuidedSampler(BaseSampler):
         self._policy = given("context", context, ContextPolicy) or ContextPolicy()
         self._limits = given("limits", limits, Limits)
         self._budget = given("budget", budget, Budget)
+        self._strategy = chosen(strategy)
         self._max_reasks = at_least("max_reasks", max_reasks, 0)
         self._seed = None if seed is None else at_least("seed", seed, 0)
         self._start()
@@ -335,6 +338,7 @@ class LLMGuidedSampler(BaseSampler):
 
     async def _propose(self, door: StudyDoor, ask: Ask, earlier: Mapping[str, Any] | None = None) -> Proposal:
         """Runs on the LLM loop: ask, and reserve what comes of it."""
+        desk = self._desk(door.study)
         columns = make_space(ask.columns)
         question = Question(
             columns=columns,
@@ -342,7 +346,9 @@ class LLMGuidedSampler(BaseSampler):
             direction=door.study.direction,
             subject=self._subject,
             policy=self._policy,
+            strategy=self._strategy,
             role=ask.role,
+            menus=desk.line.schema_per_ask,
             fixed=ask.fixed,
             seed=self._seed,
             max_reasks=self._max_reasks,
@@ -351,7 +357,6 @@ class LLMGuidedSampler(BaseSampler):
             to_the_end=ask.to_the_end,
         )
         name = self._model if isinstance(self._model, str) else repr(self._model)
-        desk = self._desk(door.study)
         conversation = desk.line.conversation()
         carried = charge_of(earlier or {})
         try:

@@ -38,14 +38,24 @@ class Subject:
 
 
 def render(
-    context: Context, columns: Space, space: Space, subject: Subject, fixed: Mapping[str, Any] = EMPTY
+    context: Context,
+    columns: Space,
+    space: Space,
+    subject: Subject,
+    fixed: Mapping[str, Any] = EMPTY,
+    *,
+    summary: Sequence[str] = (),
+    words: str = "",
 ) -> list[Message]:
     """The chat messages of one ask: rules, task and parameters; then history; then this moment.
 
     Trials are shown with all `columns`; values are asked for of those in `space`, given those that are `fixed`.
+    `summary` and `words` are what guidance adds: at the end, because they change with every ask.
     """
     system = "\n\n".join([RULES, _task(subject, context.direction), _parameters(space, subject)])
-    user = "\n\n".join(part for part in [_history(context, columns), *_moment(context, columns, fixed)] if part)
+    user = "\n\n".join(
+        part for part in [_history(context, columns), *_moment(context, columns, fixed, summary, words)] if part
+    )
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
@@ -100,8 +110,8 @@ def _number(row: Row) -> str:
     return "new" if row.number is None else str(row.number)
 
 
-def _moment(context: Context, space: Space, fixed: Mapping[str, Any]) -> list[str]:
-    """The volatile tail: best rows, failures, in flight, and what is wanted now."""
+def _moment(context: Context, space: Space, fixed: Mapping[str, Any], summary: Sequence[str], words: str) -> list[str]:
+    """The volatile tail: failures, in flight, best rows, the summary, and what is wanted now."""
     parts = []
     if context.failures:
         parts.append("# Why trials failed\n" + "\n".join(f"{number}: {reason}" for number, reason in context.failures))
@@ -110,7 +120,9 @@ def _moment(context: Context, space: Space, fixed: Mapping[str, Any]) -> list[st
         parts.append(f"# In flight, no value yet; propose something else\n{table}")
     if context.best:
         parts.append(f"# Best so far, best last\n{_table(context.best, context.names, space)}")
-    parts.append(_wanted(context, space, fixed))
+    if summary:
+        parts.append("# What the trials show\n" + "\n".join(summary))
+    parts.append(" ".join(part for part in (_wanted(context, space, fixed), words) if part))
     return parts
 
 

@@ -1,9 +1,10 @@
 """One ask, from a snapshot to a reserved proposal: render, complete, parse, conform, and re-ask what was wrong."""
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +20,12 @@ from .context import Context, ContextPolicy, build_context
 from .digest import Digest
 from .duplicates import Clash, Index, exhausted, find_clash
 from .flight import Flight
+from .guidance.axes import Axes, Region
+from .guidance.evidence import Evidence
+from .guidance.plain import Plain
+from .guidance.record import written
+from .guidance.roles import PROPOSE
+from .guidance.strategy import Guidance, Situation, Strategy
 from .prompt import Message, Subject, render, render_reask
 from .provenance import Spent, provenance
 from .reply import parse
@@ -38,7 +45,9 @@ class Question:
     """What one ask is about. `space` is what the model chooses, `fixed` what it is told, `columns` what it is shown.
 
     `union`: a trial suggests only some of the parameters. `to_the_end`: a finite space of which nothing is left is
-    `SpaceExhausted`; otherwise its duplicates are proposed.
+    `SpaceExhausted`; otherwise its duplicates are proposed. A `role` that is given
+    is that of the ask, which then gets no guidance.
+    `menus`: the client takes a new schema with every ask.
     """
 
     columns: Space
@@ -46,13 +55,15 @@ class Question:
     direction: StudyDirection
     subject: Subject
     policy: ContextPolicy
-    role: str
+    strategy: Strategy = field(default_factory=Plain)
+    role: str | None = None
     fixed: Params = field(default_factory=dict)
     seed: int | None = None
     max_reasks: int = 2
     earlier: Mapping[str, Any] | None = None
     union: bool = False
     to_the_end: bool = False
+    menus: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +74,8 @@ class Memory:
     digest: Digest
     flight: Flight
     index: Index
+    evidence: Evidence
+    open: dict[object, Region] = field(default_factory=dict)
 
     async def catch_up(self, shown: int) -> Snapshot:
         """The latest snapshot, of whose history the last `shown` rows will be formatted.
@@ -74,6 +87,7 @@ class Memory:
             part = snapshot.finished[: self.digest.known + SLICE]
             self.digest.update(part)
             self.index.update(part)
+            self.evidence.update(part)
             if len(snapshot.finished) - self.digest.known < shown:
                 self.digest.rows(self.digest.known - SLICE)
             await asyncio.sleep(0)
@@ -84,6 +98,35 @@ class Memory:
         """What `params` repeat, at this moment."""
         snapshot = self.latest()
         return find_clash(params, self.flight.update(snapshot), snapshot.finished, self.index, union=union)
+
+    def situation(self, question: Question, snapshot: Snapshot) -> Situation:
+        """What a strategy sees of one ask at this moment."""
+        self.evidence.update(snapshot.finished)
+        flying = self.flight.update(snapshot)
+        return Situation(
+            space=question.space,
+            direction=question.direction,
+            evidence=self.evidence,
+            in_flight=[other.params for other in flying],
+            open=tuple(self.open.values()),
+            fixed=question.fixed,
+            ordinal=len(snapshot.finished) + len(flying) + len(self.open),
+            seed=question.seed or 0,
+        )
+
+    @contextlib.contextmanager
+    def asking(self, question: Question, snapshot: Snapshot) -> Iterator[Guidance]:
+        """The guidance of one ask; its region is open, for other asks to stay out of, while this is entered."""
+        if question.role is not None:
+            yield Guidance(strategy="none", role=question.role)
+            return
+        guidance = question.strategy.guide(self.situation(question, snapshot))
+        key = object()
+        self.open[key] = guidance.region
+        try:
+            yield guidance
+        finally:
+            del self.open[key]
 
     def exhausted(self, snapshot: Snapshot) -> bool:
         """Whether a finite space holds nothing new."""
@@ -132,9 +175,19 @@ async def _ask(question: Question, conversation: Conversation, memory: Memory, n
         anew = complete and not memory.exhausted(snapshot)
         if question.to_the_end and complete and not anew:
             raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
-        messages = render(context, question.columns, question.space, question.subject, question.fixed)
-        first = _request(question, messages)
-        return await exchange.settle(first, conversation, memory, anew=anew)
+        with memory.asking(question, snapshot) as guidance:
+            exchange = replace(exchange, guidance=guidance, axes=memory.evidence.axes)
+            messages = render(
+                context,
+                question.columns,
+                question.space,
+                question.subject,
+                question.fixed,
+                summary=guidance.summary,
+                words=guidance.words,
+            )
+            first = _request(question, messages, guidance)
+            return await exchange.settle(first, conversation, memory, anew=anew)
 
 
 def _compared(verdict: Verdict, memory: Memory, union: bool) -> Verdict:
@@ -157,13 +210,13 @@ def read(reply: Reply, space: Space) -> Verdict:
     return Verdict(conformed=conformed, rationale=parsed.rationale, violations=conformed.violations, model=reply.model)
 
 
-def _request(question: Question, messages: Sequence[Message]) -> Request:
+def _request(question: Question, messages: Sequence[Message], guidance: Guidance) -> Request:
     return Request(
         messages=messages,
-        schema=json_schema(question.space),
+        schema=json_schema(question.space, menu=(guidance.menu if question.menus else None) or None),
         max_tokens=TOKENS_BASE + TOKENS_PER_PARAMETER * len(question.space.distributions),
         seed=question.seed,
-        metadata={"role": question.role},
+        metadata={"role": guidance.role},
     )
 
 
@@ -183,6 +236,8 @@ class _Exchange:
     seen: int
     name: str
     spent: Spent = field(default_factory=Spent)
+    guidance: Guidance | None = None
+    axes: Axes | None = None
 
     async def settle(self, first: Request, conversation: Conversation, memory: Memory, *, anew: bool) -> Proposal:
         """Ask, and re-ask what was wrong. `anew`: there are configurations that the study does not have."""
@@ -225,9 +280,11 @@ class _Exchange:
 
     def provenance(self, verdict: Verdict) -> dict[str, Any]:
         clash = verdict.clash
+        guidance, params = self.guidance, verdict.conformed.params if verdict.conformed else None
         return provenance(
             model=verdict.model or self.name,
-            role=self.question.role,
+            role=self.question.role or (guidance.role if guidance else PROPOSE),
+            guidance=written(guidance, self.axes, params) if guidance and self.axes and not self.question.role else {},
             rationale=verdict.rationale,
             counts=self.context.counts,
             repairs=verdict.conformed.repairs if verdict.conformed else (),

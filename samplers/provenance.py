@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..engine.records import EMPTY
 from .client.protocol import Reply, Usage
 from .context import Counts
 from .notation import clean
@@ -52,6 +53,7 @@ def provenance(
     spent: Spent,
     duplicate_of: int | str | None = None,
     earlier: Mapping[str, Any] | None = None,
+    guidance: Mapping[str, Any] = EMPTY,
 ) -> dict[str, Any]:
     """The attribute of one proposal; `earlier` is the same trial's attribute from calls before this one."""
     record: dict[str, Any] = {
@@ -59,6 +61,7 @@ def provenance(
         "model": clean(model, 200),
         "rationale": rationale,
         "role": role,
+        **guidance,
         "context": asdict(counts),
         "calls": spent.calls,
         "reasks": max(0, spent.calls - 1),

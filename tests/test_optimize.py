@@ -480,7 +480,7 @@ async def test_every_trial_says_who_proposed_it_and_from_what() -> None:
     assert len(record["run"]) == 12
     assert set(record) == {
         *("schema_version", "model", "rationale", "role", "context", "staleness", "calls", "reasks", "repairs"),
-        *("duplicate_of", "usage", "latency", "run"),
+        *("duplicate_of", "usage", "latency", "run", "strategy", "form"),
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CODE = {"", "engine", "samplers", "samplers/client", "workers"}
+CODE = {"", "engine", "samplers", "samplers/client", "samplers/guidance", "workers"}
 IMPORT_EVERYTHING = """
 import optuna_llm
 missing = [name for name in optuna_llm.__all__ if not hasattr(optuna_llm, name)]

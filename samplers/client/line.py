@@ -16,7 +16,7 @@ from .budget import Account
 from .budgeted import SPENT, BudgetedClient
 from .limited import TURN, LimitedClient
 from .limiter import Limiter, Slot
-from .protocol import Client, Reply, Request
+from .protocol import Client, Reply, Request, schema_per_ask
 from .retry import RetryingClient
 
 
@@ -48,6 +48,7 @@ class Line:
     def __init__(self, client: Client, limiter: Limiter, account: Account) -> None:
         self.limiter = limiter
         self.account = account
+        self.schema_per_ask = schema_per_ask(client)
         self._limited = LimitedClient(BudgetedClient(client, account), limiter)
         self._retrying = RetryingClient(self._limited)
 

@@ -27,7 +27,7 @@ from ...engine.scrub import scrub
 from . import errors
 from .errors import ClientError
 from .prices import Prices, prices_of
-from .protocol import Client, Reply, Request, Usage
+from .protocol import Client, Reply, Request, Usage, schema_per_ask
 
 HEADER: Final = {"schema_version": 1, "kind": "optuna-llm recording"}
 KINDS: Final = {
@@ -65,6 +65,11 @@ class RecordingClient:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._journal = _Journal(self.path)
+
+    @property
+    def schema_per_ask(self) -> bool:
+        """What the recorded client says."""
+        return schema_per_ask(self.client)
 
     async def complete(self, request: Request) -> Reply:
         number = self._journal.begin(request_record(request))

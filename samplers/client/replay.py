@@ -30,6 +30,12 @@ class Asked:
     cancelled: bool = False
 
 
+def _properties(request: Record) -> Mapping[str, Any]:
+    schema = request.get("schema")
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return properties if isinstance(properties, Mapping) else {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How a request ended, after the first `arrivals` requests had come: with a reply, or the record of an error."""
@@ -68,6 +74,13 @@ class ReplayClient:
 
     def __repr__(self) -> str:
         return f"ReplayClient({self.path.name!r})"
+
+    @property
+    def schema_per_ask(self) -> bool:
+        """Whether the recorded client took a new schema with every request: some parameter has two forms."""
+        met: dict[str, Any] = {}
+        parts = [part for asked in self._recording.asked for part in _properties(asked.request).items()]
+        return any(met.setdefault(name, part) != part for name, part in parts)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_recording": self._recording}

@@ -1,0 +1,155 @@
+"""Parameters as axes of a unit cube: numbers at their (log) position in [0, 1], choices at their index."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from ...engine.records import Params
+from ..notation import format_value, grid_decimals, same
+from ..space import Space
+
+BINS = 5
+ABSENT = math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A part of a number's range, with both ends, in the parameter's own unit."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """Some of a parameter's choices."""
+
+    values: tuple[Any, ...]
+
+
+Region: TypeAlias = Mapping[str, Interval | Choices]
+"""A part of the search space; parameters that it does not name are free."""
+
+
+class Axis:
+    """One parameter with more than one value."""
+
+    def __init__(self, name: str, distribution: BaseDistribution) -> None:
+        self.name = name
+        self.distribution = distribution
+        self.choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
+        self.count = _count(distribution)
+        self.bins = len(self.choices) or int(min(self.count, BINS))
+
+    @property
+    def categorical(self) -> bool:
+        """Whether its values have no order."""
+        return bool(self.choices)
+
+    def place(self, value: Any) -> float:
+        """Where a value stands: in [0, 1], also one of an older, wider range; a choice at its index."""
+        if self.choices:
+            return next((float(i) for i, choice in enumerate(self.choices) if same(value, choice)), ABSENT)
+        low, high = self._ends()
+        return min(1.0, max(0.0, (self._bent(float(value)) - low) / (high - low)))
+
+    def value(self, place: float) -> Any:
+        """The value that stands at a place: on the parameter's grid, as the prompt writes it."""
+        if self.choices:
+            return self.choices[round(place)]
+        low, high = self._ends()
+        bent = low + min(1.0, max(0.0, place)) * (high - low)
+        return self._fit(math.exp(bent) if self._log else bent)
+
+    def interval(self, low: float, high: float) -> Interval:
+        """The part of the range between two places."""
+        return Interval(low=self.value(low), high=self.value(high))
+
+    def bin(self, place: float) -> int:
+        """Which of the `bins` equal parts of the axis a place is in."""
+        return round(place) if self.choices else min(self.bins - 1, int(place * self.bins))
+
+    def holds(self, part: Interval | Choices, value: Any) -> bool:
+        """Whether a value is in a part of this axis, to the rounding of the prompt."""
+        if isinstance(part, Choices):
+            return any(same(value, choice) for choice in part.values)
+        if self.choices:
+            return False
+        slack = 1e-3
+        return self.place(part.low) - slack <= self.place(value) <= self.place(part.high) + slack
+
+    @property
+    def step(self) -> float:
+        """The distance of neighbours on a linear grid; 0 without one."""
+        return 0.0 if self.choices or math.isinf(self.count) or self._log else 1 / (self.count - 1)
+
+    @property
+    def _log(self) -> bool:
+        return bool(getattr(self.distribution, "log", False))
+
+    def _ends(self) -> Sequence[float]:
+        assert isinstance(self.distribution, FloatDistribution | IntDistribution)
+        return self._bent(float(self.distribution.low)), self._bent(float(self.distribution.high))
+
+    def _bent(self, value: float) -> float:
+        return math.log(max(value, 5e-324)) if self._log else value
+
+    def _fit(self, number: float) -> Any:
+        distribution = self.distribution
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        low, high = distribution.low, distribution.high
+        if isinstance(distribution, IntDistribution):
+            steps = round((number - low) / distribution.step)
+            return int(min(max(low + steps * distribution.step, low), high))
+        number = min(max(number, low), high)
+        if distribution.step is not None:
+            steps = round((number - low) / distribution.step)
+            return min(high, round(low + steps * distribution.step, grid_decimals(distribution)))
+        return float(json.loads(format_value(number, distribution)))
+
+
+class Axes:
+    """The axes of a search space, in its order; parameters that have only one value are none."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.all = tuple(Axis(name, d) for name, d in space.distributions.items() if name not in space.fixed)
+        self.by_name = {axis.name: axis for axis in self.all}
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def places(self, params: Params) -> list[float]:
+        """One place per axis; `ABSENT` for a parameter that is not given."""
+        return [axis.place(params[axis.name]) if axis.name in params else ABSENT for axis in self.all]
+
+    def center(self, region: Region) -> list[float]:
+        """The middle of a region, of the first choice where it names some; `ABSENT` where it is free."""
+        return [_middle(axis, region.get(axis.name)) for axis in self.all]
+
+    def inside(self, region: Region, params: Params) -> float:
+        """The share of the region's parameters whose values are in it; 1 for a region without any."""
+        checked = [name for name in region if name in self.by_name and name in params]
+        held = sum(self.by_name[name].holds(region[name], params[name]) for name in checked)
+        return held / len(checked) if checked else 1.0
+
+
+def _middle(axis: Axis, part: Interval | Choices | None) -> float:
+    if part is None:
+        return ABSENT
+    if isinstance(part, Choices):
+        return axis.place(part.values[0])
+    return (axis.place(part.low) + axis.place(part.high)) / 2
+
+
+def _count(distribution: BaseDistribution) -> float:
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.step is None:
+        return math.inf
+    return round((distribution.high - distribution.low) / distribution.step) + 1

@@ -1,0 +1,35 @@
+"""How a finished trial was guided, read back from its attribute `llm`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial
+
+from ...engine.records import EMPTY, LLM_ATTRIBUTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guided:
+    """How a trial was guided: by which strategy and form ("menu", "words"), in which role, and how well it obeyed."""
+
+    strategy: str | None = None
+    form: str | None = None
+    role: str | None = None
+    inside: float | None = None
+
+
+def read(trial: FrozenTrial) -> Guided:
+    """What a trial's record says; nothing of it is trusted to be there."""
+    llm = trial.user_attrs.get(LLM_ATTRIBUTE)
+    llm = llm if isinstance(llm, Mapping) else EMPTY
+    inside = llm.get("inside")
+    return Guided(
+        strategy=_text(llm.get("strategy")),
+        form=_text(llm.get("form")),
+        role=_text(llm.get("role")),
+        inside=float(inside) if isinstance(inside, int | float) else None,
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

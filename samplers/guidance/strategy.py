@@ -1,0 +1,64 @@
+"""The contract of a strategy: from a situation to what this ask is told beyond the history."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from optuna.study import StudyDirection
+
+from ...engine.records import Params
+from ..space import Space
+from .axes import Region
+from .evidence import Evidence
+from .roles import PROPOSE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What a strategy sees of one ask.
+
+    `space` is what is asked for, given the values that are `fixed`. `evidence` holds the finished trials, `in_flight`
+    the configurations that are running or reserved, `open` the regions of asks that are being answered at this moment.
+    `ordinal` counts all of these: it differs between asks that are in flight together, and with `seed` decides all that
+    is drawn.
+    """
+
+    space: Space
+    direction: StudyDirection
+    evidence: Evidence
+    in_flight: Sequence[Params] = ()
+    open: Sequence[Region] = ()
+    fixed: Params = field(default_factory=dict)
+    ordinal: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guidance:
+    """What one ask is told: its role, a region in words, or a menu of values per parameter, and a summary.
+
+    `role` and `region` stand on the trial. `words` is one paragraph at the end of the prompt, `summary` lines about the
+    study. `menu` lists the values that a parameter may take: in the schema, if the client takes a new one each time.
+    """
+
+    strategy: str
+    role: str = PROPOSE
+    form: Literal["plain", "words", "menu"] = "plain"
+    region: Region = field(default_factory=dict)
+    words: str = ""
+    menu: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    summary: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """Decides what each ask is told. A pure function of the situation: it remembers nothing."""
+
+    @property
+    def name(self) -> str:
+        """The name that stands on the trials."""
+        ...
+
+    def guide(self, situation: Situation) -> Guidance:
+        """What to tell the model in this situation."""
+        ...

@@ -1,0 +1,167 @@
+"""Guidance is a pure function of the study: roles, regions and menus that follow from it alone."""
+
+import random
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from support import SPACE, SchemaModel, prompt, sampler
+
+from optuna_llm import UsageError, optimize_async
+from optuna_llm.samplers.guidance import Situation, chosen
+from optuna_llm.samplers.guidance.axes import Axes, Axis, Choices, Interval
+from optuna_llm.samplers.guidance.effects import effects
+from optuna_llm.samplers.guidance.evidence import Evidence
+from optuna_llm.samplers.guidance.failures import risks
+from optuna_llm.samplers.guidance.trust import START, Trust
+from optuna_llm.samplers.space import conform, make_space
+
+COLUMNS = make_space(SPACE)
+
+
+def history(count: int, seed: int = 0) -> list[FrozenTrial]:
+    """Trials whose value grows with momentum; the learning rate does not matter."""
+    rng = random.Random(seed)
+    trials = []
+    for number in range(count):
+        params = {
+            "lr": 10 ** rng.uniform(-5, -1),
+            "momentum": rng.randrange(11) / 10,
+            "layers": rng.choice((1, 3, 5, 7, 9)),
+            "optimizer": rng.choice(("adam", "sgd", None)),
+        }
+        trial = create_trial(params=params, distributions=SPACE, value=params["momentum"])
+        trial.number = number
+        trials.append(trial)
+    return trials
+
+
+def situation(trials: list[FrozenTrial], **more: Any) -> Situation:
+    evidence = Evidence(Axes(COLUMNS), StudyDirection.MINIMIZE)
+    evidence.update(trials)
+    return Situation(
+        space=COLUMNS, direction=StudyDirection.MINIMIZE, evidence=evidence, **{"ordinal": len(trials), **more}
+    )
+
+
+@pytest.mark.parametrize("distribution", SPACE.values(), ids=SPACE)
+def test_a_place_reads_back_as_its_value(distribution: Any) -> None:
+    axis = Axis("x", distribution)
+    for place in (0.0, 1.0) if axis.categorical else (0.0, 0.3, 1.0):
+        value = axis.value(place)
+        assert distribution._contains(distribution.to_internal_repr(value))
+        assert axis.value(axis.place(value)) == value
+
+
+def test_a_value_outside_a_range_that_became_smaller_stands_at_its_end() -> None:
+    assert Axis("x", FloatDistribution(0, 1)).place(7.0) == 1.0
+    assert Axis("x", IntDistribution(1, 64, log=True)).place(8) == pytest.approx(0.5)
+
+
+def test_a_trust_region_grows_on_success_shrinks_after_three_failures_and_starts_anew() -> None:
+    assert Trust().after(improved=True).length > START
+    shrunk = Trust().after(improved=False).after(improved=False).after(improved=False)
+    assert shrunk.length == pytest.approx(START * 0.6)
+    lengths = []
+    for _ in range(30):
+        shrunk = shrunk.after(improved=False)
+        lengths.append(shrunk.length)
+    assert lengths[-1] < lengths[0] or START in lengths
+    assert START in lengths
+
+
+def test_the_parameter_that_decides_is_the_strongest_effect() -> None:
+    found = effects(situation(history(60)).evidence)
+    assert (found[0].name, found[0].best) == ("momentum", "low")
+    assert found[0].strength > 0.95
+
+
+def test_a_choice_that_decides_is_found() -> None:
+    space = make_space({"kind": CategoricalDistribution(("a", "b", "c"))})
+    evidence = Evidence(Axes(space), StudyDirection.MAXIMIZE)
+    scores = {"a": 0.0, "b": 1.0, "c": 0.1}
+    evidence.update(
+        [create_trial(params={"kind": k}, distributions=space.distributions, value=scores[k]) for k in "abcabcabc"]
+    )
+    assert [(effect.name, effect.best) for effect in effects(evidence)] == [("kind", 1)]
+
+
+def test_no_effect_is_claimed_of_few_trials() -> None:
+    assert effects(situation(history(5)).evidence) == ()
+
+
+def test_the_part_of_an_axis_where_trials_fail_is_named() -> None:
+    trials = history(40)
+    for trial in trials:
+        if trial.params["momentum"] > 0.75:
+            trial.state, trial.values = TrialState.FAIL, None
+    found = risks(situation(trials).evidence)
+    assert {risk.name for risk in found} == {"momentum"}
+    assert {risk.bin for risk in found} == {4}
+
+
+@pytest.mark.parametrize("name", ["guided", "menu", "adaptive"])
+@pytest.mark.parametrize("count", [0, 1, 3, 6, 7, 8, 9, 10, 11, 30, 300])
+def test_new_evidence_guides_as_one_that_grew(name: str, count: int) -> None:
+    trials = history(count)
+    grown = situation(trials[: count // 2])
+    grown.evidence.update(trials)
+    again = Situation(space=COLUMNS, direction=grown.direction, evidence=grown.evidence, ordinal=count)
+    assert chosen(name).guide(again) == chosen(name).guide(situation(trials))
+
+
+@pytest.mark.parametrize("count", range(1, 40))
+def test_a_menu_offers_values_of_the_space_inside_its_region(count: int) -> None:
+    guidance = chosen("menu").guide(situation(history(count)))
+    axes = Axes(COLUMNS)
+    for name, values in guidance.menu.items():
+        for value in values:
+            text = axes.by_name[name].choices and COLUMNS.labels[name][SPACE[name].choices.index(value)]  # type: ignore[attr-defined]
+            conformed = conform({name: text or value}, make_space({name: SPACE[name]}))
+            assert conformed.params is not None
+            assert not conformed.repairs
+            assert axes.inside({name: guidance.region[name]}, {name: value}) == 1.0
+
+
+def test_asks_that_are_open_together_get_different_regions() -> None:
+    trials, regions = history(12), []
+    for step in range(6):
+        now = situation(trials, open=tuple(regions), ordinal=len(trials) + step)
+        regions.append(chosen("guided").guide(now).region)
+    assert len({repr(region) for region in regions}) == 6
+
+
+def test_the_first_ask_of_all_is_a_first_guess_and_the_next_ones_explore() -> None:
+    assert chosen("menu").guide(situation([])).role == "first guess"
+    assert chosen("menu").guide(situation([], ordinal=1)).role == "explore"
+    assert {chosen("menu").guide(situation(history(n))).role for n in range(6, 30)} == {"explore", "refine", "combine"}
+
+
+def test_obedience_is_the_share_of_the_region_that_was_kept() -> None:
+    axes = Axes(COLUMNS)
+    region = {"lr": Interval(low=1e-4, high=1e-3), "optimizer": Choices(values=("adam",))}
+    assert axes.inside(region, {"lr": 5e-4, "optimizer": "sgd"}) == 0.5
+
+
+@pytest.mark.parametrize("wrong", ["best", 3, None, Evidence])
+def test_an_unknown_strategy_is_refused_by_name(wrong: Any) -> None:
+    with pytest.raises(UsageError, match="'adaptive', 'guided', 'menu', 'plain'"):
+        sampler(strategy=wrong)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("strategy", ["guided", "menu", "adaptive"])
+async def test_role_strategy_and_region_stand_on_the_trials(strategy: str) -> None:
+    model = SchemaModel()
+    study = optuna.create_study(sampler=sampler(model, strategy=strategy))
+    await optimize_async(study, lambda trial: trial.params["lr"], n_trials=16, n_workers=4, search_space=SPACE)
+    records = [trial.user_attrs["llm"] for trial in study.trials]
+    assert {record["strategy"] for record in records} == {strategy}
+    assert {record["role"] for record in records} >= {"first guess", "explore", "refine"}
+    assert all("region" in record for record in records if record["role"] == "refine")
+    if strategy == "menu":
+        assert all(record.get("inside", 1.0) == 1.0 for record in records)
+    assert any("Role: refine" in prompt(request) for request in model.requests)
