@@ -3,7 +3,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -94,6 +94,7 @@ def test_an_int_reads_back_as_itself(data: st.DataObject) -> None:
     assert read_back(format_value(value, IntDistribution(-(2**53), 2**53)), IntDistribution(-(2**53), 2**53)) == value
 
 
+@example(choices=["", '""'])
 @given(st.lists(st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5)), min_size=2, unique=True))
 def test_a_choice_reads_back_as_itself(choices: list[Any]) -> None:
     distribution = CategoricalDistribution(choices)
