@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: test lint types unit slow demo bench clean
+.PHONY: test lint types unit slow demo bench quality clean
 
 test: lint types unit
 
@@ -40,6 +40,12 @@ demo: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install -qq --group bench
 	$(BIN)/python benchmarks/throughput.py --plot benchmarks/results/throughput.png
+
+quality: $(STAMP)
+	$(BIN)/python -m pip install -qq --group bench
+	$(BIN)/python benchmarks/quality.py --client local --suite synthetic --tasks hpobench/australian,nas/cifar10 \
+		--trials 20 --seeds 1 --classical-seeds 5 --methods random,tpe,cma,menu-no-model,plain,adaptive \
+		--out benchmarks/results/quality
 
 clean:
 	rm -rf .venv .venv-* .typing build *.egg-info

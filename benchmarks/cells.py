@@ -1,0 +1,170 @@
+"""One cell of the experiment: a task, a method and a seed, as one Optuna study in a folder of its own.
+
+A folder holds the study's journal file, one recording of the model's replies for each time that the cell was run, and
+the measures of the finished cell. Running it again runs only the trials that are missing.
+"""
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import optuna
+from measures import Measured, measure
+from methods import METHODS, Method
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+from replies import Counted, recordings, replay_client, totals
+from simulated import Simulation, Times
+from synthetic import draw
+from tasks import Task
+
+from optuna_llm import AsyncTrial, Client, RecordingClient, optimize_async
+
+TIMES: Final = "simulated_seconds"
+ERROR: Final = "evaluation_error"
+FAILED_PROPOSALS: Final = 10  # in a row: a weak model is to be measured, not given up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """`first`: the study begins with a configuration drawn from the seed, the same for every method."""
+
+    task: str
+    method: str
+    seed: int
+    first: bool
+
+    @property
+    def folder(self) -> Path:
+        table = "first" if self.first else "no-first"
+        return Path(table) / self.task / self.method / f"seed-{self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.method} {self.seed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What all cells of an experiment share. `replay`: replies come from the recordings of an earlier run."""
+
+    out: Path
+    trials: int
+    workers: int
+    client: Client | None = None
+    replay: bool = False
+
+
+def first_configuration(task: Task, seed: int) -> dict[str, Any]:
+    """The configuration of the original task that every method's study begins with."""
+    return draw(task.space, random.Random(f"{task.name} {seed}"))
+
+
+def known(cell: Cell, setup: Setup) -> Measured | None:
+    """The measures of a cell that is finished, without opening its study."""
+    path = setup.out / cell.folder / "measured.json"
+    if not path.exists():
+        return None
+    found = Measured.of(json.loads(path.read_text(encoding="utf-8")))
+    return found if len(found.values) == setup.trials else None
+
+
+def run(cell: Cell, task: Task, setup: Setup) -> Measured:
+    """Run the missing trials of a cell and measure it."""
+    method = METHODS[cell.method]
+    folder = setup.out / cell.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    view = method.view(task)
+    client = _client(method, cell, folder, setup)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(folder / "study.journal"))),
+        study_name="cell",
+        direction=view.direction,
+        sampler=method.sampler(view, cell.seed, client),
+        load_if_exists=True,
+    )
+    if cell.first and not study.get_trials(deepcopy=False):
+        study.enqueue_trial(view.encode(first_configuration(task, cell.seed)))
+    missing = setup.trials - len(evaluated(study))
+    if missing > 0:
+        anyio.run(_optimize, study, view, missing, setup.workers, client)
+    measured = measure(
+        cell.task,
+        cell.method,
+        cell.seed,
+        evaluated(study)[: setup.trials],
+        view,
+        totals=totals(recordings(folder)),
+        first=cell.first,
+    )
+    (folder / "measured.json").write_text(json.dumps(measured.record(), indent=1) + "\n", encoding="utf-8")
+    return measured
+
+
+def evaluated(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials whose evaluation came to an end, well or not; a trial that an interruption cut off is none of them."""
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state is TrialState.COMPLETE or (trial.state is TrialState.FAIL and ERROR in trial.user_attrs)
+    ]
+
+
+def _client(method: Method, cell: Cell, folder: Path, setup: Setup) -> Counted | None:
+    base = method.client(cell.seed) if method.client else setup.client if method.model else None
+    old = recordings(folder)
+    if method.model and setup.replay:
+        return Counted(replay_client(old))
+    return None if base is None else Counted(RecordingClient(base, folder / f"recording-{len(old) + 1}.jsonl"))
+
+
+async def _optimize(study: optuna.Study, task: Task, missing: int, workers: int, client: Counted | None) -> None:
+    evaluating = 0
+    simulation = Simulation(
+        workers,
+        missing,
+        start=max((trial.user_attrs[TIMES]["ended"] for trial in evaluated(study)), default=0.0),
+        busy=lambda: evaluating > 0 or (client is not None and client.asked > 0),
+    )
+
+    async def objective(trial: AsyncTrial) -> float:
+        nonlocal evaluating
+        evaluating += 1
+        try:
+            evaluation = await anyio.to_thread.run_sync(task.evaluate, trial.params)
+        except Exception as error:
+            trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}")
+            times = await simulation.spend(_latency(trial), 0.0)
+            _note(trial, times)
+            raise
+        finally:
+            evaluating -= 1
+        times = await simulation.spend(_latency(trial), evaluation.seconds)
+        _note(trial, times)
+        return evaluation.value
+
+    try:
+        await optimize_async(
+            study,
+            objective,
+            n_trials=missing,
+            n_workers=workers,
+            search_space=task.space,
+            catch=(Exception,),
+            max_failed_proposals=FAILED_PROPOSALS,
+        )
+    finally:
+        if client is not None:
+            await client.aclose()
+
+
+def _latency(trial: AsyncTrial) -> float:
+    provenance = trial.user_attrs.get("llm") or {}
+    return float(provenance.get("latency") or 0.0)
+
+
+def _note(trial: AsyncTrial, times: Times) -> None:
+    trial.set_user_attr(TIMES, {"asked": times.asked, "began": times.began, "ended": times.ended})

@@ -1,0 +1,119 @@
+"""Statistics over cells: means, ranks, and the paired comparison of two methods. Pure; lower regret is better."""
+
+import math
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+RESAMPLES: Final = 5000
+
+Regrets = Mapping[tuple[str, str, int], float]
+"""Normalised regret of (task, method, seed) at one checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A mean, and the 95 % bootstrap interval around it."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paired:
+    """One method against another over the (task, seed) pairs that both have. Negative differences favour the first.
+
+    `p` is the two-sided one of Wilcoxon's signed-rank test; None with no pair, 1 if all pairs are equal.
+    """
+
+    first: str
+    second: str
+    pairs: int
+    wins: int
+    losses: int
+    difference: Interval | None
+    p: float | None
+
+
+def methods_of(regrets: Regrets) -> list[str]:
+    return list(dict.fromkeys(method for _, method, _ in regrets))
+
+
+def tasks_of(regrets: Regrets) -> list[str]:
+    return list(dict.fromkeys(task for task, _, _ in regrets))
+
+
+def task_means(regrets: Regrets) -> dict[str, dict[str, float]]:
+    """Mean over seeds, by task and method."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for (task, method, _), value in regrets.items():
+        found.setdefault(task, {}).setdefault(method, []).append(value)
+    return {
+        task: {method: statistics.fmean(values) for method, values in methods.items()}
+        for task, methods in found.items()
+    }
+
+
+def common_tasks(regrets: Regrets) -> list[str]:
+    """The tasks on which every method has at least one seed."""
+    wanted = set(methods_of(regrets))
+    return [task for task, methods in task_means(regrets).items() if methods.keys() == wanted]
+
+
+def overall(regrets: Regrets) -> dict[str, float]:
+    """Mean over the common tasks of the mean over seeds: each task counts alike, however many seeds it has."""
+    means, tasks = task_means(regrets), common_tasks(regrets)
+    return {method: statistics.fmean(means[task][method] for task in tasks) for method in methods_of(regrets) if tasks}
+
+
+def ranks(values: Mapping[str, float]) -> dict[str, float]:
+    """Rank of each method, 1 for the lowest; equal values share the mean of their ranks."""
+    return {
+        method: 1
+        + sum(other < value for other in values.values())
+        + (sum(other == value for other in values.values()) - 1) / 2
+        for method, value in values.items()
+    }
+
+
+def mean_ranks(regrets: Regrets) -> dict[str, float]:
+    """Mean over the common tasks of the rank that a method's mean over seeds has among all methods there."""
+    means, tasks = task_means(regrets), common_tasks(regrets)
+    ranked = [ranks(means[task]) for task in tasks]
+    return {method: statistics.fmean(rank[method] for rank in ranked) for method in methods_of(regrets) if ranked}
+
+
+def paired(regrets: Regrets, first: str, second: str) -> Paired:
+    """The first method against the second one over the pairs that both have."""
+    keys = [(task, seed) for task, method, seed in regrets if method == first and (task, second, seed) in regrets]
+    differences = [regrets[task, first, seed] - regrets[task, second, seed] for task, seed in keys]
+    return Paired(
+        first=first,
+        second=second,
+        pairs=len(differences),
+        wins=sum(difference < 0 for difference in differences),
+        losses=sum(difference > 0 for difference in differences),
+        difference=bootstrap(differences) if differences else None,
+        p=wilcoxon(differences) if differences else None,
+    )
+
+
+def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """Mean of at least one value, with the percentile interval of the means of resamples."""
+    rng = random.Random(seed)
+    means = sorted(statistics.fmean(rng.choices(values, k=len(values))) for _ in range(resamples))
+    tail = round(0.025 * (resamples - 1))
+    return Interval(mean=statistics.fmean(values), low=means[tail], high=means[-1 - tail])
+
+
+def wilcoxon(differences: Sequence[float]) -> float:
+    """Two-sided p of the signed-rank test; pairs that are equal count as Pratt proposes."""
+    from scipy import stats
+
+    if not any(differences):
+        return 1.0
+    p = float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
+    return 1.0 if math.isnan(p) else p

@@ -1,0 +1,170 @@
+"""How good proposals are, beside Optuna's own samplers. Method and findings: README.md beside it.
+
+python benchmarks/quality.py --client local --suite hpobench --methods random,tpe,plain --trials 20
+python benchmarks/quality.py --client openai/gpt-5-mini --suite synthetic --workers 4 --out results
+
+A run that was interrupted, or is given more seeds, tasks or trials, goes on where it stopped: what is finished costs
+nothing. Cells that fail are reported at the end.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cells
+import learners
+import optuna
+import synthetic
+import tables
+from cells import Cell, Setup
+from measures import Measured
+from methods import METHODS, drawing_client
+from optuna.exceptions import ExperimentalWarning
+from quality_plot import plot
+from quality_report import report
+from tasks import Task
+from tqdm import tqdm
+
+from optuna_llm import Client
+from optuna_llm.samplers.client.resolve import resolve
+
+BUILDERS: Final[Mapping[str, Callable[[], Task]]] = {**tables.BUILDERS, **learners.BUILDERS, **synthetic.BUILDERS}
+SUITES: Final = tuple(dict.fromkeys(name.split("/")[0] for name in BUILDERS))
+DEFAULT_METHODS: Final = "random,tpe,qmc,cma,menu-no-model,plain,guided,menu,adaptive"
+FAKE: Final = "fake"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What an experiment came to; `failures` says of a cell or method why it was not measured."""
+
+    measured: Sequence[Measured]
+    failures: Mapping[str, str]
+    evaluated: int
+
+
+def main(arguments: Sequence[str] | None = None) -> Outcome:
+    """Run what is missing; write results, report and pictures."""
+    options = _options(arguments)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("optuna_llm").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        outcome = experiment(options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    table = "first" if options.first else "no-first"
+    lines = [json.dumps(cell.record()) for cell in outcome.measured]
+    (options.out / f"results-{table}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    heading = f"Proposal quality: {options.trials} trials, {options.workers} at once, {options.client or 'no model'}"
+    text = report(
+        outcome.measured,
+        baseline=baseline([cell.method for cell in outcome.measured]),
+        heading=heading if options.first else f"{heading}, no common first configuration",
+        failures=outcome.failures,
+    )
+    (options.out / f"report-{table}.md").write_text(text, encoding="utf-8")
+    print(text)
+    if options.plot and outcome.measured:
+        plot(outcome.measured, options.out / table)
+    return outcome
+
+
+def experiment(options: argparse.Namespace) -> Outcome:
+    """Every cell in turn, one task after the other; a cell that fails does not hold up the others."""
+    setup = Setup(
+        out=options.out,
+        trials=options.trials,
+        workers=options.workers,
+        client=None if options.client is None or options.replay else client_of(options.client),
+        replay=options.replay,
+    )
+    methods, failures = runnable(options.methods, model=options.client is not None or options.replay)
+    wanted = [
+        Cell(task=task, method=method, seed=seed, first=options.first)
+        for task in options.tasks
+        for method in methods
+        for seed in range(options.seeds if METHODS[method].model else options.classical_seeds)
+    ]
+    measured: list[Measured] = []
+    evaluated = 0
+    task: Task | None = None
+    with tqdm(wanted, file=sys.stderr, disable=None, unit="cell") as bar:
+        for cell in bar:
+            bar.set_description(str(cell))
+            try:
+                found = cells.known(cell, setup)
+                if found is None:
+                    if task is None or task.name != cell.task:
+                        task = BUILDERS[cell.task]()
+                    found = cells.run(cell, task, setup)
+                    evaluated += 1
+                measured.append(found)
+            except Exception as error:
+                failures[str(cell)] = f"{type(error).__name__}: {error}"
+    return Outcome(measured=measured, failures=failures, evaluated=evaluated)
+
+
+def runnable(names: Sequence[str], *, model: bool) -> tuple[list[str], dict[str, str]]:
+    """The methods that can run here, and why the others cannot."""
+    lacks = {name: METHODS[name].lacks() for name in names}
+    lacks |= {name: "it needs a model: --client" for name in names if METHODS[name].model and not model}
+    return [name for name in names if not lacks[name]], {name: why for name, why in lacks.items() if why}
+
+
+def baseline(methods: Sequence[str]) -> str | None:
+    """The method that is compared with the others: adaptive, else the first one that uses the model."""
+    if "adaptive" in methods:
+        return "adaptive"
+    return next((method for method in methods if METHODS[method].model), next(iter(methods), None))
+
+
+def client_of(name: str) -> Client:
+    """The model of the methods that use one; "fake" draws from the request's schema, for trying things out."""
+    return drawing_client(0) if name == FAKE else resolve(name)
+
+
+def selected(suites: Sequence[str], tasks: Sequence[str]) -> list[str]:
+    """Names of the tasks of the suites, and those named."""
+    return [name for name in BUILDERS if name.split("/")[0] in suites or name in tasks]
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compare the quality of proposals.")
+    parser.add_argument("--client", metavar="MODEL", help="local, local:PATH.gguf, fake, or a LiteLLM model string")
+    parser.add_argument("--suite", action="append", default=[], choices=SUITES, help="repeatable (hpobench)")
+    parser.add_argument("--tasks", type=_names, default=[], metavar="NAMES", help="such as hpobench/car,nas/cifar10")
+    parser.add_argument("--methods", type=_names, default=_names(DEFAULT_METHODS), metavar="NAMES")
+    parser.add_argument("--trials", type=int, default=20, metavar="N", help="trials of each cell (20)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of methods that use the model (3)")
+    parser.add_argument("--classical-seeds", type=int, default=20, metavar="N", help="seeds of the others (20)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="evaluations at once, simulated (1)")
+    parser.add_argument("--no-first", dest="first", action="store_false", help="no common first configuration")
+    parser.add_argument("--replay", action="store_true", help="take replies from the recordings under --out")
+    parser.add_argument("--no-plot", dest="plot", action="store_false", help="no pictures (they need matplotlib)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="studies, recordings and results")
+    options = parser.parse_args(arguments)
+    for name in ("trials", "seeds", "classical_seeds", "workers"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    for kind, names, known in (("method", options.methods, METHODS), ("task", options.tasks, BUILDERS)):
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            parser.error(f"no {kind} {', '.join(unknown)}: there are {', '.join(known)}")
+    if not options.suite and not options.tasks:
+        options.suite = ["hpobench"]
+    options.tasks = selected(options.suite, options.tasks)
+    return options
+
+
+if __name__ == "__main__":
+    main()

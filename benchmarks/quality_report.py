@@ -1,0 +1,150 @@
+"""The comparison in Markdown."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from comparison import Paired, Regrets, common_tasks, mean_ranks, methods_of, overall, paired, task_means
+from measures import CHECKPOINTS, Measured
+
+METHOD: Final = """
+Normalised regret is |best so far - best| / |median of random configurations - best|, 0 at the best known value and 1
+at the median of random configurations; lower is better. A table's best and median are those of the whole table; those
+of scikit-learn's tasks come from a random search that was run once. A method's number is the mean over tasks of the
+mean over its seeds, over the tasks that all methods have.
+"""
+RANK: Final = """
+Within each task the methods are ranked by their mean regret over seeds (1 is best, equal values share the mean of
+their ranks); the table holds the mean rank over tasks.
+"""
+PAIRS: Final = """
+Pairs are cells of the same task and seed. Differences below zero favour the first method. The interval is a 95 %
+bootstrap over pairs, p that of Wilcoxon's signed-rank test (two-sided, equal pairs after Pratt), not corrected for the
+number of comparisons.
+"""
+SHARES: Final = """
+Sums over the cells of a method, and shares: "duplicates" of trials that repeat an earlier one, "near in flight" of
+proposals made while others ran that are within 5 % of one of those in every float and equal elsewhere, "repaired" of
+proposals of which something had to be clamped or snapped. "Invalid" are proposals that were given up after their
+re-asks. "Seconds" are the mean simulated wall-clock of a cell.
+"""
+
+
+def regrets_at(measured: Sequence[Measured], checkpoint: int) -> Regrets:
+    """Regret of every cell that reaches the checkpoint."""
+    found = {(cell.task, cell.method, cell.seed): cell.at(checkpoint) for cell in measured}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def checkpoints_of(measured: Sequence[Measured]) -> list[int]:
+    """The checkpoints that the longest cell reaches, and its end."""
+    longest = max((len(cell.values) for cell in measured), default=0)
+    return sorted(
+        {*(checkpoint for checkpoint in CHECKPOINTS if checkpoint < longest), *([longest] if longest else [])}
+    )
+
+
+def report(measured: Sequence[Measured], *, baseline: str | None, heading: str, failures: Mapping[str, str]) -> str:
+    """The whole document; `baseline` is compared with every other method."""
+    points = checkpoints_of(measured)
+    by_point = {point: regrets_at(measured, point) for point in points}
+    parts = [f"# {heading}", METHOD]
+    if points:
+        last = points[-1]
+        parts += [
+            "## Mean normalised regret",
+            _by_checkpoint(by_point, overall, 3),
+            "## Mean rank",
+            RANK,
+            _by_checkpoint(by_point, mean_ranks, 2),
+            *(_compared(by_point[last], baseline, last) if baseline else ()),
+            "## What asking took",
+            SHARES,
+            _shares(measured),
+            f"## Mean normalised regret by task, after {last} trials",
+            _by_task(by_point[last]),
+        ]
+    if failures:
+        parts += ["## Not measured", "\n".join(f"- {name}: {why}" for name, why in failures.items())]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _by_checkpoint(
+    by_point: Mapping[int, Regrets], statistic: Callable[[Regrets], Mapping[str, float]], digits: int
+) -> str:
+    columns = {point: statistic(regrets) for point, regrets in by_point.items()}
+    last = columns[max(columns)]
+    methods = list(dict.fromkeys(method for regrets in by_point.values() for method in methods_of(regrets)))
+    methods.sort(key=lambda method: last.get(method, float("inf")))
+    tasks = len(common_tasks(by_point[max(by_point)]))
+    rows = [[method, *(number(column.get(method), digits) for column in columns.values())] for method in methods]
+    plural = "task" if tasks == 1 else "tasks"
+    return table([f"over {tasks} {plural}, after trials", *map(str, columns)], rows)
+
+
+def _compared(regrets: Regrets, baseline: str, point: int) -> list[str]:
+    others = [method for method in methods_of(regrets) if method != baseline]
+    rows = [_pair(paired(regrets, baseline, other)) for other in others]
+    header = ["against", "pairs", "better", "worse", "mean difference", "95 % interval", "p"]
+    return [f"## {baseline} against the others, after {point} trials", PAIRS, table(header, rows)]
+
+
+def _pair(found: Paired) -> list[str]:
+    between = found.difference
+    interval = "-" if between is None else f"{between.low:+.3f} to {between.high:+.3f}"
+    mean = "-" if between is None else f"{between.mean:+.3f}"
+    p = "-" if found.p is None else f"{found.p:.2g}"
+    return [found.second, str(found.pairs), str(found.wins), str(found.losses), mean, interval, p]
+
+
+def _shares(measured: Sequence[Measured]) -> str:
+    header = ["method", "cells", "trials", "duplicates", "near in flight", "repaired", "invalid", "calls", "re-asks"]
+    header += ["prompt tokens", "of them cached", "completion tokens", "US dollars", "latency, s", "seconds"]
+    methods = list(dict.fromkeys(cell.method for cell in measured))
+    return table(header, [_share_row(method, [c for c in measured if c.method == method]) for method in methods])
+
+
+def _share_row(method: str, cells: Sequence[Measured]) -> list[str]:
+    trials = sum(len(cell.values) for cell in cells)
+    repeated = sum(cell.duplicates for cell in cells) / trials if trials else None
+    spent = {name: _sum([cell.spent[name] for cell in cells]) for name in cells[0].spent}
+    tokens = ("calls", "reasks", "prompt_tokens", "cached_tokens", "completion_tokens")
+    return [
+        method,
+        str(len(cells)),
+        str(trials),
+        number(repeated),
+        number(_mean([cell.near_in_flight for cell in cells])),
+        number(_mean([cell.repaired for cell in cells])),
+        str(sum(cell.invalid for cell in cells)),
+        *(number(spent[name], 0) for name in tokens),
+        number(spent["cost"], 4),
+        number(spent["latency"], 1),
+        number(_mean([cell.seconds for cell in cells]), 0),
+    ]
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    """Unknown as soon as one is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of those that are known."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _by_task(regrets: Regrets) -> str:
+    means, methods = task_means(regrets), methods_of(regrets)
+    rows = [[task, *(number(values.get(method)) for method in methods)] for task, values in means.items()]
+    return table(["task", *methods], rows)

@@ -1,0 +1,109 @@
+"""The model's side of a cell: recorded, counted, and answered anew from what was recorded."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna_llm import Client, ClientError, ReplayClient, Reply, Request, UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What asking took: requests, re-asks among them, tokens, US dollars (None when unknown) and seconds of latency.
+
+    `exchanges` are proposals that were asked for and answered, however often they had to be asked for anew.
+    """
+
+    calls: int = 0
+    exchanges: int = 0
+    reasks: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cost: float | None = 0.0
+    latency: float = 0.0
+
+
+class Counted:
+    """A client that knows how many requests are being answered at the moment."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.asked = 0
+
+    def __repr__(self) -> str:
+        return repr(self._client)
+
+    async def complete(self, request: Request) -> Reply:
+        self.asked += 1
+        try:
+            return await self._client.complete(request)
+        finally:
+            self.asked -= 1
+
+    async def aclose(self) -> None:
+        """Close connections, and wait for the last line of a recording; the model may be asked again afterwards."""
+        await self._client.aclose()
+
+
+class Replayed:
+    """Answers from several recordings of one cell, each of which holds a part of its run."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        if not paths:
+            raise UsageError("this cell has no recording to be replayed")
+        self._clients = [ReplayClient(path) for path in paths]
+
+    def __repr__(self) -> str:
+        return f"Replayed({len(self._clients)})"
+
+    async def complete(self, request: Request) -> Reply:
+        for client in self._clients[:-1]:
+            try:
+                return await client.complete(request)
+            except ClientError as error:
+                if type(error) is not ClientError:  # one that was recorded; an unknown request is a plain one
+                    raise
+        return await self._clients[-1].complete(request)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+def replay_client(paths: Sequence[Path]) -> Client:
+    """The client that replays a cell's recordings."""
+    return Replayed(paths)
+
+
+def recordings(folder: Path) -> list[Path]:
+    """A cell's recordings in the order in which they were made."""
+    return sorted(folder.glob("recording-*.jsonl"), key=lambda path: int(path.stem.split("-")[1]))
+
+
+def totals(paths: Sequence[Path]) -> Totals:
+    """What the recordings say that asking took; an exchange begins with the shortest kind of conversation."""
+    requests: list[Mapping[str, Any]] = []
+    replies: list[Mapping[str, Any]] = []
+    answered = 0
+    for path in paths:
+        events = [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()[1:]]
+        asked = {event["id"]: event["request"] for event in events if event["event"] == "request"}
+        ended = {event["id"]: event["reply"] for event in events if event["event"] == "reply"}
+        shortest = min((len(request["messages"]) for request in asked.values()), default=0)
+        answered += sum(len(asked[number]["messages"]) == shortest for number in ended)
+        requests += asked.values()
+        replies += ended.values()
+    usages = [reply.get("usage") or {} for reply in replies]
+    costs = [usage.get("cost") for usage in usages]
+    return Totals(
+        calls=len(requests),
+        exchanges=answered,
+        reasks=len(replies) - answered,
+        prompt_tokens=sum(usage.get("prompt_tokens", 0) for usage in usages),
+        completion_tokens=sum(usage.get("completion_tokens", 0) for usage in usages),
+        cached_tokens=sum(usage.get("cached_tokens", 0) for usage in usages),
+        cost=None if None in costs else float(sum(cost for cost in costs if cost is not None)),
+        latency=float(sum(reply.get("latency") or 0.0 for reply in replies)),
+    )
