@@ -5,7 +5,8 @@
 - `adaptive-anonymised`: the model is not told what is tuned, nor the parameters' names and meanings.
 - `menu-no-model`: strategy "menu", and a reply drawn uniformly from the request's schema (a menu or a range; in the
   logarithm where the range says so): what the guidance does without any model.
-- `tpe-index` and so on: Optuna's sampler on the task whose ordinal choices are integers in their order (`tasks.indexed`).
+- `tpe-index`, `gp-index`, `cma-index`: Optuna's sampler on the task whose ordinal choices are integers in their order
+  (`tasks.indexed`), since a categorical parameter hides that order from samplers which do not read.
 """
 
 import importlib.util

@@ -56,10 +56,12 @@ class Simulation:
         heapq.heappush(self._waiting, (times.ended, self._order, released))
         try:
             self._advance()
-            while not released.is_set():
+            waits = True
+            while waits:  # at least once, so that those which end before it go on before it
                 with anyio.move_on_after(POLL_SECONDS):
                     await released.wait()
-                if not released.is_set() and self._stalled():
+                waits = not released.is_set()
+                if waits and self._stalled():
                     self._release()
         except BaseException:  # cancelled: it holds nobody up
             self._waiting = [entry for entry in self._waiting if entry[2] is not released]

@@ -92,7 +92,7 @@ def _value(distribution: BaseDistribution, rng: random.Random) -> Any:
             return min(high, max(low, round(math.exp(rng.uniform(math.log(low - 0.5), math.log(high + 0.5))))))
         return low + distribution.step * rng.randrange((high - low) // distribution.step + 1)
     if distribution.step is not None:
-        return low + distribution.step * rng.randrange(round((high - low) / distribution.step) + 1)
+        return min(high, low + distribution.step * rng.randrange(round((high - low) / distribution.step) + 1))
     if distribution.log:
         return min(high, max(low, math.exp(rng.uniform(math.log(low), math.log(high)))))
     return rng.uniform(low, high)

@@ -11,6 +11,7 @@ its choices the numbers in rising order: no other distribution of Optuna holds e
 import importlib
 import itertools
 import statistics
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -82,7 +83,9 @@ class Table:
     """One table: the mean value and the mean training seconds of every configuration."""
 
     def __init__(self, kind: str, dataset: str) -> None:
-        bench = getattr(importlib.import_module(PACKAGE), kind)(dataset)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # the package leaves its file open
+            bench = getattr(importlib.import_module(PACKAGE), kind)(dataset)
         self.choices: Mapping[str, Sequence[Any]] = bench.search_space
         ((metric, direction),) = bench.directions.items()
         self.direction: Direction = direction

