@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import anyio
 import optuna
+from draws import draw
 from measures import Measured, measure
 from methods import METHODS, Method
 from optuna.storages import JournalStorage
@@ -19,7 +20,6 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from replies import Counted, recordings, replay_client, totals
 from simulated import Simulation, Times
-from synthetic import draw
 from tasks import Task
 
 from optuna_llm import AsyncTrial, Client, RecordingClient, optimize_async

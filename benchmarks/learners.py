@@ -9,6 +9,7 @@ value; the Boston data set is gone.
 Best and median are those of random configurations, searched once and stored in `references.json`.
 """
 
+import importlib
 import json
 import math
 import time
@@ -158,16 +159,12 @@ def _value(score: float, regression: bool) -> float:
 def _model(learner: Learner, regression: bool, params: Params) -> Any:
     module, name = (learner.regressor if regression else learner.classifier).split(":")
     fixed = dict(learner.fixed)
-    if name in ("SVR",):
-        fixed.pop("random_state", None)
     if name == "MLPRegressor":
         fixed["activation"] = "tanh"
     return getattr(_sklearn(module), name)(**fixed, **params)
 
 
 def _sklearn(module: str) -> Any:
-    import importlib
-
     return importlib.import_module(f"sklearn.{module}")
 
 

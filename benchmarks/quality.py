@@ -57,11 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> Outcome:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         outcome = experiment(options)
-    options.out.mkdir(parents=True, exist_ok=True)
     table = "first" if options.first else "no-first"
     lines = [json.dumps(cell.record()) for cell in outcome.measured]
     (options.out / f"results-{table}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    heading = f"Proposal quality: {options.trials} trials, {options.workers} at once, {options.client or 'no model'}"
+    heading = (
+        f"Proposal quality: {options.trials} trials, {options.workers} at once, {shown(options.client) or 'no model'}"
+    )
     text = report(
         outcome.measured,
         baseline=baseline([cell.method for cell in outcome.measured]),
@@ -105,6 +106,8 @@ def experiment(options: argparse.Namespace) -> Outcome:
                     found = cells.run(cell, task, setup)
                     evaluated += 1
                 measured.append(found)
+                if len(found.values) < options.trials:
+                    failures[str(cell)] = f"it ended after {len(found.values)} of {options.trials} trials"
             except Exception as error:
                 failures[str(cell)] = f"{type(error).__name__}: {error}"
     return Outcome(measured=measured, failures=failures, evaluated=evaluated)
@@ -127,6 +130,28 @@ def baseline(methods: Sequence[str]) -> str | None:
 def client_of(name: str) -> Client:
     """The model of the methods that use one; "fake" draws from the request's schema, for trying things out."""
     return drawing_client(0) if name == FAKE else resolve(name)
+
+
+def shown(client: str | None) -> str | None:
+    """How a client is named in results: no folder of this machine."""
+    if client is None or not client.startswith("local:"):
+        return client
+    return f"local:{Path(client.partition(':')[2]).name}"
+
+
+def clash(options: argparse.Namespace) -> str | None:
+    """Why the cells under --out are no part of this experiment; notes what they are if there are none."""
+    path: Path = options.out / "settings.json"
+    client = shown(options.client)
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name, value in (("client", client), ("workers", options.workers)):
+        before = found.get(name)
+        if value is not None and before is not None and value != before:
+            return f"{options.out} holds cells of --{name} {before}: choose another --out for {value}"
+    options.out.mkdir(parents=True, exist_ok=True)
+    settings = {"client": client or found.get("client"), "workers": options.workers}
+    path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+    return None
 
 
 def selected(suites: Sequence[str], tasks: Sequence[str]) -> list[str]:
@@ -163,6 +188,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if not options.suite and not options.tasks:
         options.suite = ["hpobench"]
     options.tasks = selected(options.suite, options.tasks)
+    if why := clash(options):
+        parser.error(why)
     return options
 
 

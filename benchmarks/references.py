@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from draws import draw
 from learners import BUILDERS, DATASETS, LEARNERS, REFERENCES, SUITE, cross_validate, direction
-from synthetic import draw
 from tqdm import tqdm
 
 

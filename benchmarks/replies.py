@@ -88,7 +88,7 @@ def totals(paths: Sequence[Path]) -> Totals:
     replies: list[Mapping[str, Any]] = []
     answered = 0
     for path in paths:
-        events = [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()[1:]]
+        events = _events(path)
         asked = {event["id"]: event["request"] for event in events if event["event"] == "request"}
         ended = {event["id"]: event["reply"] for event in events if event["event"] == "reply"}
         shortest = min((len(request["messages"]) for request in asked.values()), default=0)
@@ -107,3 +107,13 @@ def totals(paths: Sequence[Path]) -> Totals:
         cost=None if None in costs else float(sum(cost for cost in costs if cost is not None)),
         latency=float(sum(reply.get("latency") or 0.0 for reply in replies)),
     )
+
+
+def _events(path: Path) -> list[Mapping[str, Any]]:
+    """The events of a recording, without its header; a last line that a crash cut off is left out."""
+    lines = path.read_text(encoding="ascii").split("\n")
+    try:
+        last = [json.loads(lines[-1])]
+    except ValueError:
+        last = []
+    return [json.loads(line) for line in lines[1:-1]] + last[: len(lines) - 1]

