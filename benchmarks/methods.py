@@ -10,7 +10,6 @@
 """
 
 import importlib.util
-import inspect
 import json
 import random
 from collections.abc import Callable, Mapping
@@ -37,43 +36,34 @@ class Method:
     client: Callable[[int], Client] | None = None
     model: bool = False
     needs: tuple[str, ...] = ()
-    strategy: str | None = None
 
     def lacks(self) -> str | None:
         """Why the method cannot run here, None if it can."""
         missing = [module for module in self.needs if importlib.util.find_spec(module) is None]
         if missing:
             return f"it needs {', '.join(missing)}: pip install {' '.join(missing)}"
-        if self.strategy not in (None, "plain") and not takes_strategies():
-            return "this version's LLMGuidedSampler takes no strategy="
         return None
-
-
-def takes_strategies() -> bool:
-    return "strategy" in inspect.signature(LLMGuidedSampler).parameters
 
 
 def _llm(strategy: str, *, ablation: str | None = None, in_flight: int | None = None) -> Any:
     def sampler(task: Task, seed: int, client: Client | None) -> BaseSampler:
         if client is None:
             raise UsageError(f"strategy {strategy!r} needs a model: --client")
-        options: dict[str, Any] = {"strategy": ablated(strategy, ablation)} if takes_strategies() else {}
-        if in_flight is not None:
-            options["context"] = ContextPolicy(in_flight=in_flight)
         return LLMGuidedSampler(
             client,
             task=task.text,
             parameters=task.parameters,
             search_space=task.space,
+            context=None if in_flight is None else ContextPolicy(in_flight=in_flight),
+            strategy=ablated(strategy, ablation),
             seed=seed,
-            **options,
         )
 
     return sampler
 
 
 def _guided(strategy: str, **options: Any) -> Method:
-    return Method(sampler=_llm(strategy, **options), model=True, strategy=strategy)
+    return Method(sampler=_llm(strategy, **options), model=True)
 
 
 def _optuna(kind: Callable[..., BaseSampler], **options: Any) -> Callable[[Task, int, Client | None], BaseSampler]:
@@ -117,7 +107,7 @@ METHODS: Final[Mapping[str, Method]] = {
     "tpe-index": Method(sampler=_optuna(TPESampler), view=indexed),
     "gp-index": Method(sampler=_optuna(GPSampler), view=indexed, needs=("torch", "scipy")),
     "cma-index": Method(sampler=_optuna(CmaEsSampler, warn_independent_sampling=False), view=indexed, needs=("cmaes",)),
-    "menu-no-model": Method(sampler=_llm("menu"), client=drawing_client, strategy="menu"),
+    "menu-no-model": Method(sampler=_llm("menu"), client=drawing_client),
     "plain": _guided("plain"),
     "guided": _guided("guided"),
     "menu": _guided("menu"),
@@ -125,5 +115,5 @@ METHODS: Final[Mapping[str, Method]] = {
     "adaptive-no-in-flight": _guided("adaptive", ablation="no-in-flight", in_flight=0),
     "adaptive-no-summary": _guided("adaptive", ablation="no-summary"),
     "adaptive-no-regions": _guided("adaptive", ablation="no-regions"),
-    "adaptive-anonymised": Method(sampler=_llm("adaptive"), view=anonymised, model=True, strategy="adaptive"),
+    "adaptive-anonymised": Method(sampler=_llm("adaptive"), view=anonymised, model=True),
 }

@@ -92,6 +92,8 @@ def _by_checkpoint(
 
 def _compared(regrets: Regrets, baseline: str, point: int) -> list[str]:
     others = [method for method in methods_of(regrets) if method != baseline]
+    if not others:
+        return []
     rows = [_pair(paired(regrets, baseline, other)) for other in others]
     header = ["against", "pairs", "better", "worse", "mean difference", "95 % interval", "p"]
     return [f"## {baseline} against the others, after {point} trials", PAIRS, table(header, rows)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna_llm import Client, ClientError, ReplayClient, Reply, Request, UsageError
+from optuna_llm.samplers.client.protocol import schema_per_ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,11 @@ class Counted:
         self._client = client
         self.asked = 0
 
+    @property
+    def schema_per_ask(self) -> bool:
+        """What the counted client says."""
+        return schema_per_ask(self._client)
+
     def __repr__(self) -> str:
         return repr(self._client)
 
@@ -55,6 +61,11 @@ class Replayed:
         if not paths:
             raise UsageError("this cell has no recording to be replayed")
         self._clients = [ReplayClient(path) for path in paths]
+
+    @property
+    def schema_per_ask(self) -> bool:
+        """What the recorded client said."""
+        return any(client.schema_per_ask for client in self._clients)
 
     def __repr__(self) -> str:
         return f"Replayed({len(self._clients)})"

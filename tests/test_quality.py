@@ -5,7 +5,7 @@ import math
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_llm import Request
+from optuna_llm.samplers.guidance.axes import Axes, Choices
+from optuna_llm.samplers.guidance.evidence import Evidence
+from optuna_llm.samplers.guidance import Guidance, Situation
+from optuna_llm.samplers.space import make_space
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))  # scripts, not a package
 
@@ -39,7 +44,7 @@ from comparison import (
 from draws import draw
 from measures import Measured, best_so_far, duplicates, measure, near, near_in_flight
 from memo import Memo, read
-from methods import METHODS, Drawing, takes_strategies
+from methods import METHODS, Drawing
 from quality import BUILDERS, Outcome, baseline, main, runnable, selected, shown
 from quality_plot import curves, suites
 from quality_report import checkpoints_of, report
@@ -401,19 +406,6 @@ def test_the_first_configuration_follows_from_task_and_seed() -> None:
 # -- methods
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    in_flight: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guidance:
-    summary: tuple[str, ...]
-    words: str
-    menu: Mapping[str, Any]
-    region: Mapping[str, Any]
-
-
 class Whole:
     """A strategy that says everything, and remembers what it was told."""
 
@@ -424,23 +416,31 @@ class Whole:
 
     def guide(self, situation: Situation) -> Guidance:
         self.situations.append(situation)
-        return Guidance(summary=("effects",), words="here", menu={"x": [1]}, region={"x": (0, 1)})
+        region = {"x": Choices(values=(1.0,))}
+        return Guidance(strategy=self.name, summary=("effects",), words="here", menu={"x": [1.0]}, region=region)
 
 
 @pytest.mark.parametrize(
-    ("ablation", "seen", "said"),
+    ("ablation", "in_flight", "said"),
     [
-        ("no-in-flight", (), {}),
-        ("no-summary", ("running",), {"summary": ()}),
-        ("no-regions", ("running",), {"words": "", "menu": {}, "region": {}}),
+        ("no-in-flight", [], {}),
+        ("no-summary", [{"x": 1.0}], {"summary": ()}),
+        ("no-regions", [{"x": 1.0}], {"words": "", "menu": {}, "region": {}}),
     ],
 )
-def test_an_ablation_takes_away_one_part(ablation: str, seen: tuple[str, ...], said: dict[str, Any]) -> None:
-    whole = Whole()
+def test_an_ablation_takes_away_one_part(ablation: str, in_flight: list[Params], said: dict[str, Any]) -> None:
+    whole, space = Whole(), make_space(SPACE)
+    situation = Situation(
+        space=space,
+        direction=StudyDirection.MINIMIZE,
+        evidence=Evidence(Axes(space), StudyDirection.MINIMIZE),
+        in_flight=[{"x": 1.0}],
+        ordinal=7,
+    )
     strategy = ABLATIONS[ablation](whole)
-    everything = whole.guide(Situation(in_flight=()))
-    assert strategy.guide(Situation(in_flight=("running",))) == replace(everything, **said)
-    assert whole.situations[-1].in_flight == seen
+    everything = whole.guide(situation)
+    assert strategy.guide(situation) == replace(everything, **said)
+    assert (list(whole.situations[-1].in_flight), whole.situations[-1].ordinal) == (in_flight, 7)
     assert strategy.name == f"whole-{ablation}"
 
 
@@ -702,7 +702,6 @@ def test_a_cell_has_a_folder_of_its_own() -> None:
     assert len({made.folder for made in cells}) == 16
 
 
-@pytest.mark.skipif(not takes_strategies(), reason="LLMGuidedSampler takes no strategy= yet")
 def test_every_strategy_and_ablation_runs(tmp_path: Path) -> None:
     names = ["menu-no-model", *(name for name, method in METHODS.items() if method.model)]
     outcome = run(tmp_path, "--methods", ",".join(names), "--workers", "2")
