@@ -19,9 +19,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_llm import Request
+from optuna_llm.samplers.guidance import Guidance, Situation
 from optuna_llm.samplers.guidance.axes import Axes, Choices
 from optuna_llm.samplers.guidance.evidence import Evidence
-from optuna_llm.samplers.guidance import Guidance, Situation
 from optuna_llm.samplers.space import make_space
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))  # scripts, not a package
