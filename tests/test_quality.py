@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_llm import Request
+from optuna_llm import LiteLLMClient, Request
 from optuna_llm.samplers.guidance import Guidance, Situation
 from optuna_llm.samplers.guidance.axes import Axes, Choices
 from optuna_llm.samplers.guidance.evidence import Evidence
@@ -44,11 +44,11 @@ from comparison import (
 from draws import draw
 from measures import Measured, best_so_far, duplicates, measure, near, near_in_flight
 from memo import Memo, read
-from methods import METHODS, Drawing
+from methods import METHODS, Drawing, drawing_client
 from quality import BUILDERS, Outcome, baseline, main, runnable, selected, shown
 from quality_plot import curves, suites
 from quality_report import checkpoints_of, report
-from replies import Totals, totals
+from replies import Counted, Totals, totals
 from simulated import Simulation, Times
 from strategies import ABLATIONS
 from tasks import Evaluation, Params, Reference, Task, anonymised, indexed, regret
@@ -273,6 +273,11 @@ def test_the_replies_on_file_say_what_asking_took(tmp_path: Path) -> None:
         cost=1.0,
         latency=2.0,
     )
+
+
+def test_a_counted_client_takes_menus_if_what_it_wraps_does() -> None:
+    assert Counted(drawing_client(0)).schema_per_ask
+    assert not Counted(LiteLLMClient("openai/gpt-5-mini")).schema_per_ask
 
 
 # -- tasks
