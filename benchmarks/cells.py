@@ -5,19 +5,19 @@ the measures of the finished cell. Running it again runs only the trials that ar
 """
 
 import json
-import random
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
 import optuna
-from draws import draw
+from draws import draws
 from measures import Measured, measure
 from methods import METHODS, Method
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from replies import Counted, recordings, replay_client, totals
 from simulated import Simulation, Times
 from tasks import Task
@@ -25,7 +25,6 @@ from tasks import Task
 from optuna_llm import AsyncTrial, Client, RecordingClient, optimize_async
 
 TIMES: Final = "simulated_seconds"
-ERROR: Final = "evaluation_error"
 FAILED_PROPOSALS: Final = 10  # in a row: a weak model is to be measured, not given up
 
 
@@ -60,7 +59,7 @@ class Setup:
 
 def first_configuration(task: Task, seed: int) -> dict[str, Any]:
     """The configuration of the original task that every method's study begins with."""
-    return draw(task.space, random.Random(f"{task.name} {seed}"))
+    return next(draws(task.space, zlib.crc32(f"{task.name} {seed}".encode())))
 
 
 def known(cell: Cell, setup: Setup) -> Measured | None:
@@ -106,11 +105,8 @@ def run(cell: Cell, task: Task, setup: Setup) -> Measured:
 
 def evaluated(study: optuna.Study) -> list[FrozenTrial]:
     """Trials whose evaluation came to an end, well or not; a trial that an interruption cut off is none of them."""
-    return [
-        trial
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state is TrialState.COMPLETE or (trial.state is TrialState.FAIL and ERROR in trial.user_attrs)
-    ]
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if trial.state.is_finished() and TIMES in trial.user_attrs]
 
 
 def _client(method: Method, cell: Cell, folder: Path, setup: Setup) -> Counted | None:
@@ -133,18 +129,14 @@ async def _optimize(study: optuna.Study, task: Task, missing: int, workers: int,
     async def objective(trial: AsyncTrial) -> float:
         nonlocal evaluating
         evaluating += 1
+        seconds = 0.0  # of an evaluation that fails
         try:
             evaluation = await anyio.to_thread.run_sync(task.evaluate, trial.params)
-        except Exception as error:
-            trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}")
-            times = await simulation.spend(_latency(trial), 0.0)
-            _note(trial, times)
-            raise
+            seconds = evaluation.seconds
+            return evaluation.value
         finally:
             evaluating -= 1
-        times = await simulation.spend(_latency(trial), evaluation.seconds)
-        _note(trial, times)
-        return evaluation.value
+            _note(trial, await simulation.spend(_latency(trial), seconds))
 
     try:
         await optimize_async(

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from scipy import stats
+
 RESAMPLES: Final = 5000
 
 Regrets = Mapping[tuple[str, str, int], float]
@@ -71,12 +73,7 @@ def overall(regrets: Regrets) -> dict[str, float]:
 
 def ranks(values: Mapping[str, float]) -> dict[str, float]:
     """Rank of each method, 1 for the lowest; equal values share the mean of their ranks."""
-    return {
-        method: 1
-        + sum(other < value for other in values.values())
-        + (sum(other == value for other in values.values()) - 1) / 2
-        for method, value in values.items()
-    }
+    return dict(zip(values, map(float, stats.rankdata(list(values.values()))), strict=True))
 
 
 def mean_ranks(regrets: Regrets) -> dict[str, float]:
@@ -111,8 +108,6 @@ def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int 
 
 def wilcoxon(differences: Sequence[float]) -> float:
     """Two-sided p of the signed-rank test; pairs that are equal count as Pratt proposes."""
-    from scipy import stats
-
     if not any(differences):
         return 1.0
     p = float(stats.wilcoxon(differences, zero_method="pratt").pvalue)

@@ -12,6 +12,7 @@ Best and median are those of random configurations, searched once and stored in 
 import importlib
 import json
 import math
+import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from memo import Memo, folder
+from joblib import Memory
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from tasks import Direction, Evaluation, Params, Reference, Task
 
@@ -134,6 +135,14 @@ LEARNERS: Final = {
 }
 
 
+CACHE: Final = Memory(
+    os.environ.get("OPTUNA_LLM_BENCHMARK_CACHE") or Path(__file__).resolve().parent / "results" / "evaluations",
+    verbose=0,
+)
+"""Evaluations that were paid for once, on disk, until the code of `cross_validate` changes."""
+
+
+@CACHE.cache  # type: ignore[untyped-decorator]
 def cross_validate(learner: str, dataset: str, params: Params) -> Evaluation:
     """The metric of one configuration, and the seconds that it took."""
     from sklearn.model_selection import cross_val_score
@@ -182,11 +191,6 @@ def direction(dataset: str) -> Direction:
     return "minimize" if dataset in REGRESSION else "maximize"
 
 
-def evaluator(learner: str, dataset: str) -> Memo:
-    """Cross-validation that remembers."""
-    return Memo(partial(cross_validate, learner, dataset), folder() / f"{learner}-{dataset}.jsonl")
-
-
 def _task(learner: str, dataset: str) -> Task:
     name = f"{SUITE}/{learner}-{dataset}"
     stored = json.loads(REFERENCES.read_text(encoding="utf-8"))[name]
@@ -197,7 +201,7 @@ def _task(learner: str, dataset: str) -> Task:
         suite=SUITE,
         space=about.space,
         direction=direction(dataset),
-        evaluate=evaluator(learner, dataset),
+        evaluate=partial(cross_validate, learner, dataset),
         text=f"scikit-learn: {about.about} ({DATASETS[dataset]}). The metric is the {metric} of 5-fold validation.",
         parameters=about.words,
         reference=Reference(best=stored["best"], median=stored["median"]),

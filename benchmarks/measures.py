@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from replies import Totals
 from tasks import Direction, Params, Task, regret
 
+from optuna_llm.samplers.duplicates import TOLERANCE, point
+
 CHECKPOINTS: Final = (5, 10, 20, 25, 50)
-DUPLICATE: Final = 1e-3  # of a float's range (of its logarithm's, for log ones)
-NEAR: Final = 0.05
+NEAR: Final = 0.05  # of a float's range (of its logarithm's, for log ones)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ def share(flags: Sequence[bool]) -> float | None:
 def duplicates(configurations: Sequence[Params], space: Mapping[str, BaseDistribution]) -> int:
     """How many configurations repeat an earlier one."""
     return sum(
-        any(near(params, earlier, space, DUPLICATE) for earlier in configurations[:index])
+        any(near(params, earlier, space, TOLERANCE) for earlier in configurations[:index])
         for index, params in enumerate(configurations)
     )
 
@@ -121,19 +122,4 @@ def _runs(other: FrozenTrial, trial: FrozenTrial) -> bool:
 
 def near(one: Params, other: Params, space: Mapping[str, BaseDistribution], tolerance: float) -> bool:
     """Whether two configurations are within `tolerance` of the range in every float, and equal elsewhere."""
-    return one.keys() == other.keys() and all(
-        abs(scaled(one[name], kind) - scaled(other[name], kind)) <= tolerance
-        if isinstance(kind, FloatDistribution)
-        else one[name] == other[name]
-        for name, kind in space.items()
-        if name in one
-    )
-
-
-def scaled(value: float, kind: FloatDistribution) -> float:
-    """Where a value lies in its range, from 0 to 1."""
-    if kind.low == kind.high:
-        return 0.0
-    if kind.log:
-        return (math.log(value) - math.log(kind.low)) / (math.log(kind.high) - math.log(kind.low))
-    return (value - kind.low) / (kind.high - kind.low)
+    return point(one, space).near(point(other, space), within=tolerance)

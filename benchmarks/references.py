@@ -5,7 +5,6 @@ python benchmarks/references.py --draws 500 --seconds 120
 
 import argparse
 import json
-import random
 import statistics
 import sys
 import time
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from draws import draw
+from draws import draws
 from learners import BUILDERS, DATASETS, LEARNERS, REFERENCES, SUITE, cross_validate, direction
 from tqdm import tqdm
 
@@ -38,13 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.json.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
 
-def search(learner: str, dataset: str, draws: int, seconds: float) -> dict[str, Any]:
-    """Best and median of at most `draws` random configurations, within `seconds`."""
-    rng = random.Random(0)
+def search(learner: str, dataset: str, most: int, seconds: float) -> dict[str, Any]:
+    """Best and median of at most `most` random configurations, within `seconds`."""
     deadline = time.monotonic() + seconds
     values: list[float] = []
-    while len(values) < draws and (len(values) < 3 or time.monotonic() < deadline):
-        values.append(cross_validate(learner, dataset, draw(LEARNERS[learner].space, rng)).value)
+    for params in draws(LEARNERS[learner].space, seed=0, count=most):
+        values.append(cross_validate(learner, dataset, params).value)
+        if len(values) >= 3 and time.monotonic() > deadline:
+            break
     best = min(values) if direction(dataset) == "minimize" else max(values)
     return {"best": best, "median": statistics.median(values), "draws": len(values)}
 

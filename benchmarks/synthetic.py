@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from draws import draw
+from draws import draws
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from tasks import Evaluation, Params, Reference, Task
 
@@ -74,8 +74,7 @@ def _evaluate(function: Callable[[Params], float], params: Params) -> Evaluation
 
 
 def _median(function: Callable[[Params], float], space: Space) -> float:
-    rng = random.Random(0)
-    return statistics.median(function(draw(space, rng)) for _ in range(DRAWS))
+    return statistics.median(function(params) for params in draws(space, seed=0, count=DRAWS))
 
 
 def _branin() -> Task:

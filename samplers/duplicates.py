@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
 from ..engine.records import Params, SearchSpace
+from . import scale
 
 TOLERANCE = 1e-3
 
@@ -25,10 +26,10 @@ class Point:
     discrete: tuple[tuple[str, Any], ...]
     scaled: tuple[float, ...]
 
-    def near(self, other: "Point") -> bool:
-        """Whether the two are duplicates."""
+    def near(self, other: "Point", within: float = TOLERANCE) -> bool:
+        """Whether the two are duplicates, or `within` that share of the range of each other in every float."""
         return self.discrete == other.discrete and all(
-            abs(a - b) <= TOLERANCE for a, b in zip(self.scaled, other.scaled, strict=True)
+            abs(a - b) <= within for a, b in zip(self.scaled, other.scaled, strict=True)
         )
 
 
@@ -39,7 +40,7 @@ def point(params: Params, space: SearchSpace) -> Point:
         if name not in params:
             continue
         if isinstance(distribution, FloatDistribution) and distribution.step is None:
-            scaled.append(_scaled(params[name], distribution))
+            scaled.append(scale.scaled(params[name], distribution))
             discrete.append((name, None))
         else:
             discrete.append((name, _discrete(params[name], distribution)))
@@ -48,7 +49,7 @@ def point(params: Params, space: SearchSpace) -> Point:
 
 def size(space: SearchSpace) -> float:
     """How many different configurations a space holds; infinite if one parameter is continuous."""
-    return math.prod(_count(distribution) for distribution in space.values())
+    return math.prod(map(scale.count, space.values()))
 
 
 class Index:
@@ -147,29 +148,9 @@ class Flying(Protocol):
     def point(self) -> Point: ...
 
 
-def _scaled(value: float, distribution: FloatDistribution) -> float:
-    low, high = distribution.low, distribution.high
-    if low == high:
-        return 0.0
-    if distribution.log:
-        return (math.log(max(value, 5e-324)) - math.log(low)) / (math.log(high) - math.log(low))
-    return (value - low) / (high - low)
-
-
 def _discrete(value: Any, distribution: BaseDistribution) -> Any:
     if isinstance(distribution, FloatDistribution) and distribution.step is not None:
         return round((value - distribution.low) / distribution.step)
     if isinstance(distribution, CategoricalDistribution):
         return type(value).__name__, repr(value)
     return value
-
-
-def _count(distribution: BaseDistribution) -> float:
-    if isinstance(distribution, CategoricalDistribution):
-        return len(distribution.choices)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    if distribution.single():
-        return 1
-    if distribution.step is None:
-        return math.inf
-    return round((distribution.high - distribution.low) / distribution.step) + 1

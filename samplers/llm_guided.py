@@ -33,11 +33,11 @@ from .context import ContextPolicy
 from .desk import Desk
 from .discovery import POLL
 from .guidance import Strategy, chosen
+from .guidance.plain import Plain
+from .guidance.roles import DISCOVERY
 from .prompt import Subject
 from .proposing import Question, propose
 from .space import conform, make_space, narrow
-
-DISCOVERY = "discovery"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Ask:
     columns: SearchSpace
     wanted: Sequence[str]
     fixed: Params
-    role: str | None = None
+    discovery: bool = False
     union: bool = False
     to_the_end: bool = False
 
@@ -276,7 +276,7 @@ class LLMGuidedSampler(BaseSampler):
         if moved is not None:
             return moved.params[param_name]
         columns = {**door.refresh().space, param_name: param_distribution}
-        ask = Ask(columns=columns, wanted=[param_name], fixed=trial.params, role=DISCOVERY)
+        ask = Ask(columns=columns, wanted=[param_name], fixed=trial.params, discovery=True)
         with desk.discovery.meeting():
             asked = self._ask(study, trial, ask)
         door.ledger.release(asked)
@@ -346,8 +346,7 @@ class LLMGuidedSampler(BaseSampler):
             direction=door.study.direction,
             subject=self._subject,
             policy=self._policy,
-            strategy=self._strategy,
-            role=ask.role,
+            strategy=Plain(DISCOVERY) if ask.discovery else self._strategy,
             menus=desk.line.schema_per_ask,
             fixed=ask.fixed,
             seed=self._seed,

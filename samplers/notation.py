@@ -114,14 +114,12 @@ def _cached_labels(choices: tuple[Any, ...], types: tuple[type, ...]) -> tuple[s
 def _labels(choices: Sequence[Any]) -> tuple[str, ...]:
     plain = [_safe(choice_text(choice)) for choice in choices]
     counts = Counter(plain)
-    strings = [choice for choice in choices if isinstance(choice, str)]
+    strings = {choice for choice in choices if isinstance(choice, str)}
     taken: dict[str, None] = {}
     for choice, text in zip(choices, plain, strict=True):
         own = _longer_labels(choice, text) if counts[text] > 1 else iter((text,))
-        free = (label for label in own if label not in taken and (label == text or label not in counts))
-        taken[
-            next(label for label in free if label not in strings or (isinstance(choice, str) and label == choice))
-        ] = None
+        used = {*taken, *(counts.keys() - {text}), *(strings - {choice if isinstance(choice, str) else None})}
+        taken[next(label for label in own if label not in used)] = None
     return tuple(taken)
 
 

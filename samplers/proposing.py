@@ -24,7 +24,6 @@ from .guidance.axes import Axes, Region
 from .guidance.evidence import Evidence
 from .guidance.plain import Plain
 from .guidance.record import written
-from .guidance.roles import PROPOSE
 from .guidance.strategy import Guidance, Situation, Strategy
 from .prompt import Message, Subject, render, render_reask
 from .provenance import Spent, provenance
@@ -45,9 +44,8 @@ class Question:
     """What one ask is about. `space` is what the model chooses, `fixed` what it is told, `columns` what it is shown.
 
     `union`: a trial suggests only some of the parameters. `to_the_end`: a finite space of which nothing is left is
-    `SpaceExhausted`; otherwise its duplicates are proposed. A `role` that is given
-    is that of the ask, which then gets no guidance.
-    `menus`: the client takes a new schema with every ask.
+    `SpaceExhausted`; otherwise its duplicates are proposed. `menus`: the client takes a new schema with every
+    ask.
     """
 
     columns: Space
@@ -56,7 +54,6 @@ class Question:
     subject: Subject
     policy: ContextPolicy
     strategy: Strategy = field(default_factory=Plain)
-    role: str | None = None
     fixed: Params = field(default_factory=dict)
     seed: int | None = None
     max_reasks: int = 2
@@ -75,7 +72,7 @@ class Memory:
     flight: Flight
     index: Index
     evidence: Evidence
-    open: dict[object, Region] = field(default_factory=dict)
+    open: dict[int, Region] = field(default_factory=dict)
 
     async def catch_up(self, shown: int) -> Snapshot:
         """The latest snapshot, of whose history the last `shown` rows will be formatted.
@@ -103,6 +100,7 @@ class Memory:
         """What a strategy sees of one ask at this moment."""
         self.evidence.update(snapshot.finished)
         flying = self.flight.update(snapshot)
+        known = len(snapshot.finished) + len(flying) + len(self.open)
         return Situation(
             space=question.space,
             direction=question.direction,
@@ -110,23 +108,20 @@ class Memory:
             in_flight=[other.params for other in flying],
             open=tuple(self.open.values()),
             fixed=question.fixed,
-            ordinal=len(snapshot.finished) + len(flying) + len(self.open),
+            ordinal=max([known, *(ordinal + 1 for ordinal in self.open)]),  # asks that failed leave gaps
             seed=question.seed or 0,
         )
 
     @contextlib.contextmanager
     def asking(self, question: Question, snapshot: Snapshot) -> Iterator[Guidance]:
         """The guidance of one ask; its region is open, for other asks to stay out of, while this is entered."""
-        if question.role is not None:
-            yield Guidance(strategy="none", role=question.role)
-            return
-        guidance = question.strategy.guide(self.situation(question, snapshot))
-        key = object()
-        self.open[key] = guidance.region
+        situation = self.situation(question, snapshot)
+        guidance = question.strategy.guide(situation)
+        self.open[situation.ordinal] = guidance.region
         try:
             yield guidance
         finally:
-            del self.open[key]
+            del self.open[situation.ordinal]
 
     def exhausted(self, snapshot: Snapshot) -> bool:
         """Whether a finite space holds nothing new."""
@@ -176,7 +171,7 @@ async def _ask(question: Question, conversation: Conversation, memory: Memory, n
         if question.to_the_end and complete and not anew:
             raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
         with memory.asking(question, snapshot) as guidance:
-            exchange = replace(exchange, guidance=guidance, axes=memory.evidence.axes)
+            exchange = replace(exchange, guidance=guidance)
             messages = render(
                 context,
                 question.columns,
@@ -236,8 +231,7 @@ class _Exchange:
     seen: int
     name: str
     spent: Spent = field(default_factory=Spent)
-    guidance: Guidance | None = None
-    axes: Axes | None = None
+    guidance: Guidance = field(default_factory=lambda: Guidance(strategy=Plain.name))
 
     async def settle(self, first: Request, conversation: Conversation, memory: Memory, *, anew: bool) -> Proposal:
         """Ask, and re-ask what was wrong. `anew`: there are configurations that the study does not have."""
@@ -280,11 +274,11 @@ class _Exchange:
 
     def provenance(self, verdict: Verdict) -> dict[str, Any]:
         clash = verdict.clash
-        guidance, params = self.guidance, verdict.conformed.params if verdict.conformed else None
+        params = verdict.conformed.params if verdict.conformed else None
         return provenance(
             model=verdict.model or self.name,
-            role=self.question.role or (guidance.role if guidance else PROPOSE),
-            guidance=written(guidance, self.axes, params) if guidance and self.axes and not self.question.role else {},
+            role=self.guidance.role,
+            guidance=written(self.guidance, Axes(self.question.columns), params),
             rationale=verdict.rationale,
             counts=self.context.counts,
             repairs=verdict.conformed.repairs if verdict.conformed else (),

@@ -152,10 +152,7 @@ def _read_number(raw: Any, distribution: FloatDistribution | IntDistribution) ->
     if isinstance(number, float) and not math.isfinite(number):
         return _Reading(violation=f"{show(raw)} is not a finite number")
     read = (f"{show(raw)} read as {show(number)}",) if isinstance(raw, str) else ()
-    if isinstance(distribution, IntDistribution):
-        fitted = _fit_int(number, distribution)
-    else:
-        fitted = _fit_float(number, distribution)
+    fitted = fit(number, distribution)
     changed = (f"{show(number)} {fitted.change} to {exact(fitted.value)}",) if fitted.change else ()
     return _Reading(value=fitted.value, repairs=read + changed)
 
@@ -174,19 +171,28 @@ def _number(raw: Any) -> int | float | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Fitted:
+class Fitted:
+    """A number that a distribution holds, and what was done to it: "clamped", "snapped" or nothing."""
+
     value: int | float
     change: str | None
 
 
-def _fit_float(number: int | float, distribution: FloatDistribution) -> _Fitted:
+def fit(number: int | float, distribution: FloatDistribution | IntDistribution) -> Fitted:
+    """The nearest number that Optuna takes as it is."""
+    if isinstance(distribution, IntDistribution):
+        return _fit_int(number, distribution)
+    return _fit_float(number, distribution)
+
+
+def _fit_float(number: int | float, distribution: FloatDistribution) -> Fitted:
     given = _as_float(number)
     bounded = min(max(given, distribution.low), distribution.high)
     value = bounded if distribution.step is None else _grid_point(bounded, distribution)
     if bounded != given and not math.isclose(bounded, given, rel_tol=1e-9):
-        return _Fitted(value=value, change="clamped")
+        return Fitted(value=value, change="clamped")
     moved = distribution.step is not None and abs(value - bounded) > NOISE * distribution.step
-    return _Fitted(value=value, change="snapped" if moved else None)
+    return Fitted(value=value, change="snapped" if moved else None)
 
 
 def _as_float(number: int | float) -> float:
@@ -211,16 +217,16 @@ def _grid_point(value: float, distribution: FloatDistribution) -> float:
     return distribution.low
 
 
-def _fit_int(number: int | float, distribution: IntDistribution) -> _Fitted:
+def _fit_int(number: int | float, distribution: IntDistribution) -> Fitted:
     low, high, step = distribution.low, distribution.high, distribution.step
     whole = round(number)
     bounded = min(max(whole, low), high)
     steps, rest = divmod(bounded - low, step)
     value = exact_int(low + (steps + (2 * rest >= step)) * step, distribution)
     if bounded != whole:
-        return _Fitted(value=value, change="clamped")
+        return Fitted(value=value, change="clamped")
     noise = value == whole and (isinstance(number, int) or abs(number - whole) <= NOISE)
-    return _Fitted(value=value, change=None if noise else "snapped")
+    return Fitted(value=value, change=None if noise else "snapped")
 
 
 def _read_choice(raw: Any, choices: Sequence[Any], names: Sequence[str]) -> _Reading:

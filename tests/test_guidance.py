@@ -1,6 +1,8 @@
 """Guidance is a pure function of the study: roles, regions and menus that follow from it alone."""
 
+import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -10,13 +12,28 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE, SchemaModel, prompt, sampler
 
-from optuna_llm import UsageError, optimize_async
+from optuna_llm import (
+    ContextPolicy,
+    FunctionClient,
+    LLMGuidedSampler,
+    RecordingClient,
+    ReplayClient,
+    UsageError,
+    optimize_async,
+)
+from optuna_llm.engine.history import Snapshot
+from optuna_llm.samplers.digest import Digest
+from optuna_llm.samplers.duplicates import Index
+from optuna_llm.samplers.flight import Flight
 from optuna_llm.samplers.guidance import Situation, chosen
 from optuna_llm.samplers.guidance.axes import Axes, Axis, Choices, Interval
 from optuna_llm.samplers.guidance.effects import effects
 from optuna_llm.samplers.guidance.evidence import Evidence
 from optuna_llm.samplers.guidance.failures import risks
-from optuna_llm.samplers.guidance.trust import START, Trust
+from optuna_llm.samplers.guidance.regions import has_news
+from optuna_llm.samplers.guidance.trust import SMALLEST, START, Trust
+from optuna_llm.samplers.prompt import Subject
+from optuna_llm.samplers.proposing import Memory, Question
 from optuna_llm.samplers.space import conform, make_space
 
 COLUMNS = make_space(SPACE)
@@ -56,6 +73,22 @@ def test_a_place_reads_back_as_its_value(distribution: Any) -> None:
         assert axis.value(axis.place(value)) == value
 
 
+def test_bins_of_a_grid_cover_each_of_its_points_once() -> None:
+    for distribution in (
+        SPACE["momentum"],
+        SPACE["layers"],
+        IntDistribution(0, 12),
+        FloatDistribution(0, 1, step=0.25),
+    ):
+        axis = Axis("x", distribution)
+        points = {axis.value(index * axis.step) for index in range(int(axis.count))}
+        for point in points:
+            spans = [axis.span(index, index) for index in range(axis.bins)]
+            assert [span.low <= point <= span.high for span in spans].count(True) == 1
+            own = spans[axis.bin(axis.place(point))]
+            assert own.low <= point <= own.high
+
+
 def test_a_value_outside_a_range_that_became_smaller_stands_at_its_end() -> None:
     assert Axis("x", FloatDistribution(0, 1)).place(7.0) == 1.0
     assert Axis("x", IntDistribution(1, 64, log=True)).place(8) == pytest.approx(0.5)
@@ -66,11 +99,11 @@ def test_a_trust_region_grows_on_success_shrinks_after_three_failures_and_starts
     shrunk = Trust().after(improved=False).after(improved=False).after(improved=False)
     assert shrunk.length == pytest.approx(START * 0.6)
     lengths = []
-    for _ in range(30):
-        shrunk = shrunk.after(improved=False)
+    while shrunk.length != START:
         lengths.append(shrunk.length)
-    assert lengths[-1] < lengths[0] or START in lengths
-    assert START in lengths
+        shrunk = shrunk.after(improved=False)
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[-1] >= SMALLEST
 
 
 def test_the_parameter_that_decides_is_the_strongest_effect() -> None:
@@ -165,3 +198,54 @@ async def test_role_strategy_and_region_stand_on_the_trials(strategy: str) -> No
     if strategy == "menu":
         assert all(record.get("inside", 1.0) == 1.0 for record in records)
     assert any("Role: refine" in prompt(request) for request in model.requests)
+
+
+def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_that_is_open() -> None:
+    evidence = Evidence(Axes(COLUMNS), StudyDirection.MINIMIZE)
+    flight, index, digest = Flight(SPACE), Index(SPACE), Digest(tuple(SPACE), StudyDirection.MINIMIZE)
+    memory = Memory(latest=Snapshot, digest=digest, flight=flight, index=index, evidence=evidence)
+    question = Question(
+        columns=COLUMNS,
+        space=COLUMNS,
+        direction=StudyDirection.MINIMIZE,
+        subject=Subject(),
+        policy=ContextPolicy(),
+        strategy=chosen("guided"),
+    )
+    first, second = memory.asking(question, Snapshot()), memory.asking(question, Snapshot())
+    first.__enter__()
+    with second as open_one:
+        first.__exit__(None, None, None)
+        assert memory.situation(question, Snapshot()).ordinal == 2
+        with memory.asking(question, Snapshot()) as another:
+            assert another.region != open_one.region
+    assert not memory.open
+
+
+def test_a_menu_of_which_all_is_known_is_not_offered() -> None:
+    space = make_space({"kind": CategoricalDistribution(("a", "b"))})
+    evidence = Evidence(Axes(space), StudyDirection.MINIMIZE)
+    evidence.update([create_trial(params={"kind": k}, distributions=space.distributions, value=0.0) for k in "aab"])
+    now = Situation(space=space, direction=StudyDirection.MINIMIZE, evidence=evidence, ordinal=3)
+    assert not has_news(now, {"kind": ["a", "b"]})
+    guidance = chosen("menu").guide(now)
+    assert (dict(guidance.menu), dict(guidance.region)) == ({}, {})
+
+
+@pytest.mark.asyncio
+async def test_a_recording_says_whether_menus_were_in_the_schema(tmp_path: Path) -> None:
+    async def run(client: Any) -> list[Any]:
+        study = optuna.create_study(sampler=LLMGuidedSampler(client, strategy="menu"))
+        await optimize_async(study, lambda trial: trial.params["lr"], n_trials=6, search_space=SPACE)
+        return [trial.params for trial in study.trials]
+
+    for compiles in (True, False):
+        model = SchemaModel()
+        client = FunctionClient(model)
+        client.schema_per_ask = compiles  # type: ignore[attr-defined]
+        path = tmp_path / f"{compiles}.jsonl"
+        recorder = await asyncio.to_thread(RecordingClient, client, path)
+        made = await run(recorder)
+        await recorder.aclose()
+        assert (len({repr(request.schema) for request in model.requests}) > 1) == compiles
+        assert await run(await asyncio.to_thread(ReplayClient, path)) == made

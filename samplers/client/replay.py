@@ -30,12 +30,6 @@ class Asked:
     cancelled: bool = False
 
 
-def _properties(request: Record) -> Mapping[str, Any]:
-    schema = request.get("schema")
-    properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    return properties if isinstance(properties, Mapping) else {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How a request ended, after the first `arrivals` requests had come: with a reply, or the record of an error."""
@@ -51,6 +45,7 @@ class Recording:
 
     asked: Sequence[Asked]
     endings: Sequence[Ending]
+    schema_per_ask: bool = True
 
 
 class ReplayClient:
@@ -77,10 +72,8 @@ class ReplayClient:
 
     @property
     def schema_per_ask(self) -> bool:
-        """Whether the recorded client took a new schema with every request: some parameter has two forms."""
-        met: dict[str, Any] = {}
-        parts = [part for asked in self._recording.asked for part in _properties(asked.request).items()]
-        return any(met.setdefault(name, part) != part for name, part in parts)
+        """What the recorded client said."""
+        return self._recording.schema_per_ask
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_recording": self._recording}
@@ -261,7 +254,7 @@ def read(path: Path) -> Recording:
             reader.take(document)
         except (ValueError, TypeError, KeyError) as error:
             raise UsageError(f"{str(path)!r}, line {number}: no event of a recording ({error!r})") from error
-    return reader.recording()
+    return replace(reader.recording(), schema_per_ask=bool(lines[0].get("schema_per_ask", True)))
 
 
 def _documents(data: bytes, path: Path) -> Iterator[Any]:

@@ -3,13 +3,12 @@
 from typing import Final
 
 from .evidence import Score
-from .guided import worded
-from .menu import listed
+from .forms import Form, formed
 from .planning import role_of
 from .roles import COMBINE, REFINE
 from .strategy import Guidance, Situation
 
-TRIAL_OF_WORDS = 5
+PROBE_EVERY = 5
 """One refining ask in so many takes the form that is not preferred, so that both keep being measured."""
 
 ENOUGH = 3
@@ -27,16 +26,13 @@ class Adaptive:
     def guide(self, situation: Situation) -> Guidance:
         """A role by the study's progress, in the form that has paid."""
         role = role_of(situation)
-        forms = {"menu": listed, "words": worded}
-        return forms[form_of(situation, role)](self.name, situation, role)
+        return formed(self.name, situation, role, form_of(situation, role))
 
 
-def form_of(situation: Situation, role: str) -> str:
+def form_of(situation: Situation, role: str) -> Form:
     """The better form so far; in some refining asks the other one."""
-    preferred = "words" if prefers_words(situation.evidence.scores) else "menu"
-    probing = role in (REFINE, COMBINE) and situation.ordinal % TRIAL_OF_WORDS == TRIAL_OF_WORDS - 1
-    other = {"menu": "words", "words": "menu"}[preferred]
-    return other if probing else preferred
+    probing = role in (REFINE, COMBINE) and situation.ordinal % PROBE_EVERY == PROBE_EVERY - 1
+    return "words" if prefers_words(situation.evidence.scores) != probing else "menu"
 
 
 def prefers_words(scores: dict[str, Score]) -> bool:

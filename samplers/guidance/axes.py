@@ -2,15 +2,16 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.records import Params
-from ..notation import format_value, grid_decimals, same
-from ..space import Space
+from ..notation import format_value, same
+from ..scale import count, scaled, unscaled
+from ..space import Space, fit
 
 BINS = 5
 ABSENT = math.nan
@@ -42,7 +43,7 @@ class Axis:
         self.name = name
         self.distribution = distribution
         self.choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
-        self.count = _count(distribution)
+        self.count = count(distribution)
         self.bins = len(self.choices) or int(min(self.count, BINS))
 
     @property
@@ -54,16 +55,15 @@ class Axis:
         """Where a value stands: in [0, 1], also one of an older, wider range; a choice at its index."""
         if self.choices:
             return next((float(i) for i, choice in enumerate(self.choices) if same(value, choice)), ABSENT)
-        low, high = self._ends()
-        return min(1.0, max(0.0, (self._bent(float(value)) - low) / (high - low)))
+        return min(1.0, max(0.0, scaled(float(value), self._numeric)))
 
     def value(self, place: float) -> Any:
         """The value that stands at a place: on the parameter's grid, as the prompt writes it."""
         if self.choices:
             return self.choices[round(place)]
-        low, high = self._ends()
-        bent = low + min(1.0, max(0.0, place)) * (high - low)
-        return self._fit(math.exp(bent) if self._log else bent)
+        numeric = self._numeric
+        number = fit(unscaled(min(1.0, max(0.0, place)), numeric), numeric).value
+        return json.loads(format_value(number, numeric))
 
     def interval(self, low: float, high: float) -> Interval:
         """The part of the range between two places."""
@@ -72,6 +72,14 @@ class Axis:
     def bin(self, place: float) -> int:
         """Which of the `bins` equal parts of the axis a place is in."""
         return round(place) if self.choices else min(self.bins - 1, int(place * self.bins))
+
+    def span(self, first: int, last: int) -> Interval:
+        """The part of a number's range that bins in a row cover; of a grid, from their first point to their last."""
+        low, high = first / self.bins, (last + 1) / self.bins
+        if self.step:
+            low = math.ceil(low / self.step - 1e-9) * self.step
+            high = 1.0 if last + 1 == self.bins else (math.ceil(high / self.step - 1e-9) - 1) * self.step
+        return self.interval(low, high)
 
     def holds(self, part: Interval | Choices, value: Any) -> bool:
         """Whether a value is in a part of this axis, to the rounding of the prompt."""
@@ -85,31 +93,14 @@ class Axis:
     @property
     def step(self) -> float:
         """The distance of neighbours on a linear grid; 0 without one."""
-        return 0.0 if self.choices or math.isinf(self.count) or self._log else 1 / (self.count - 1)
+        if self.choices or math.isinf(self.count) or self._numeric.log:
+            return 0.0
+        return 1 / (self.count - 1)
 
     @property
-    def _log(self) -> bool:
-        return bool(getattr(self.distribution, "log", False))
-
-    def _ends(self) -> Sequence[float]:
+    def _numeric(self) -> FloatDistribution | IntDistribution:
         assert isinstance(self.distribution, FloatDistribution | IntDistribution)
-        return self._bent(float(self.distribution.low)), self._bent(float(self.distribution.high))
-
-    def _bent(self, value: float) -> float:
-        return math.log(max(value, 5e-324)) if self._log else value
-
-    def _fit(self, number: float) -> Any:
-        distribution = self.distribution
-        assert isinstance(distribution, FloatDistribution | IntDistribution)
-        low, high = distribution.low, distribution.high
-        if isinstance(distribution, IntDistribution):
-            steps = round((number - low) / distribution.step)
-            return int(min(max(low + steps * distribution.step, low), high))
-        number = min(max(number, low), high)
-        if distribution.step is not None:
-            steps = round((number - low) / distribution.step)
-            return min(high, round(low + steps * distribution.step, grid_decimals(distribution)))
-        return float(json.loads(format_value(number, distribution)))
+        return self.distribution
 
 
 class Axes:
@@ -144,12 +135,3 @@ def _middle(axis: Axis, part: Interval | Choices | None) -> float:
     if isinstance(part, Choices):
         return axis.place(part.values[0])
     return (axis.place(part.low) + axis.place(part.high)) / 2
-
-
-def _count(distribution: BaseDistribution) -> float:
-    if isinstance(distribution, CategoricalDistribution):
-        return len(distribution.choices)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    if distribution.step is None:
-        return math.inf
-    return round((distribution.high - distribution.low) / distribution.step) + 1

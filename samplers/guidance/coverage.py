@@ -27,15 +27,14 @@ class Gap:
 
 def counts(axis: Axis, places: Array) -> list[int]:
     """How many of the places are in each bin of an axis."""
-    tried = [0] * axis.bins
-    for place in places[np.isfinite(places)]:
-        tried[axis.bin(float(place))] += 1
-    return tried
+    known = places[np.isfinite(places)]
+    bins = known if axis.categorical else np.minimum(axis.bins - 1, known * axis.bins)
+    return [int(count) for count in np.bincount(bins.astype(int), minlength=axis.bins)]
 
 
 def gaps(evidence: Evidence) -> tuple[Gap, ...]:
     """What is untried of each axis, in the order of the axes; nothing for an axis that is all tried, or not at all."""
-    places = evidence.places
+    places = evidence.newest.places
     found = []
     for column, axis in enumerate(evidence.axes.all):
         tried = counts(axis, places[:, column])

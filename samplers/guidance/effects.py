@@ -31,7 +31,7 @@ class Effect:
 
 def effects(evidence: Evidence) -> tuple[Effect, ...]:
     """The effects that stand out from chance, strongest first."""
-    losses, places = evidence.losses, evidence.places
+    losses, places = evidence.newest.losses, evidence.newest.places
     found = [
         effect
         for column, axis in enumerate(evidence.axes.all)

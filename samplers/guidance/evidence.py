@@ -7,13 +7,14 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from ...engine.records import Params
 from .axes import Axes
 from .past import read
 from .roles import COMBINE, REFINE
@@ -31,8 +32,21 @@ class Best:
 
     number: int
     value: float
-    params: Any
+    params: Params
     places: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newest:
+    """The newest finished trials, a row each.
+
+    `places`: one column an axis, NaN where a trial has no value. `losses`: values turned so that lower is better, NaN
+    where a trial gave none. `failed`: which of them failed.
+    """
+
+    places: Array
+    losses: Array
+    failed: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -45,10 +59,7 @@ class Score:
 
 
 class Evidence:
-    """The finished trials of one study on the axes of one space.
-
-    `losses` are values turned so that lower is better, NaN where a trial gave none; `failed` marks those that failed.
-    """
+    """The finished trials of one study on the axes of one space."""
 
     def __init__(self, axes: Axes, direction: StudyDirection) -> None:
         self.axes = axes
@@ -67,6 +78,7 @@ class Evidence:
         self._losses: list[float] = []
         self._failed: list[bool] = []
         self._ranking: list[tuple[float, int, FrozenTrial]] = []
+        self._newest: Newest | None = None
 
     def update(self, finished: Sequence[FrozenTrial]) -> None:
         """Take in the finished trials of a snapshot; starts anew if they do not continue those seen before."""
@@ -77,6 +89,7 @@ class Evidence:
         self.known = len(finished)
         self._last = finished[-1] if finished else None
         self._forget()
+        self._newest = None
 
     def best(self, count: int) -> list[Best]:
         """The `count` best complete trials, best first; the earlier trial wins a tie."""
@@ -91,19 +104,15 @@ class Evidence:
         ]
 
     @property
-    def places(self) -> Array:
-        """Where the newest finished trials stand, one row a trial, one column an axis; NaN where they have no value."""
-        return np.array(self._places[-WINDOW:], dtype=float).reshape(-1, len(self.axes))
-
-    @property
-    def losses(self) -> Array:
-        """The losses of the rows of `places`."""
-        return np.array(self._losses[-WINDOW:], dtype=float)
-
-    @property
-    def failed(self) -> npt.NDArray[np.bool_]:
-        """Which rows of `places` failed."""
-        return np.array(self._failed[-WINDOW:], dtype=bool)
+    def newest(self) -> Newest:
+        """The last `WINDOW` finished trials."""
+        if self._newest is None:
+            self._newest = Newest(
+                places=np.array(self._places[-WINDOW:], dtype=float).reshape(-1, len(self.axes)),
+                losses=np.array(self._losses[-WINDOW:], dtype=float),
+                failed=np.array(self._failed[-WINDOW:], dtype=bool),
+            )
+        return self._newest
 
     def _add(self, trial: FrozenTrial) -> None:
         guided = read(trial)

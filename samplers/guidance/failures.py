@@ -27,7 +27,7 @@ class Risk:
 
 def risks(evidence: Evidence) -> tuple[Risk, ...]:
     """The bins in which at least `SHARE` of the trials failed, `EXCESS` times as many as in the others; worst first."""
-    failed, places = evidence.failed, evidence.places
+    failed, places = evidence.newest.failed, evidence.newest.places
     if int(failed.sum()) < FEWEST:
         return ()
     found = []

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..duplicates import TOLERANCE
 from .axes import Axis, Choices, Interval, Region
-from .coverage import distances, emptiest
-from .effects import effects
+from .coverage import emptiest
 from .evidence import Array, Best
-from .failures import risks
+from .findings import Findings
 from .strategy import Situation
 
 MENU = 5
@@ -28,18 +28,20 @@ VARIED = 3
 CENTERS = 3
 """Refining asks that are in flight together start from this many best trials, in turns."""
 
+FEW = 64
+"""Configurations of a menu that are looked up one by one."""
+
 PARENTS = 4
 """A combining ask offers the values of so many best trials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A region, the values offered in it, the trial that it is about, and the parameters that are to change."""
+    """A region, the values offered in it, and the trial that it is about."""
 
     region: Region
     menu: Mapping[str, Sequence[Any]]
     base: Best | None = None
-    varied: tuple[str, ...] = ()
 
 
 def draw(situation: Situation) -> random.Random:
@@ -47,26 +49,24 @@ def draw(situation: Situation) -> random.Random:
     return random.Random(f"{situation.seed}/{situation.ordinal}")
 
 
-def empty_region(situation: Situation) -> Plan:
+def empty_region(situation: Situation, findings: Findings) -> Plan:
     """The emptiest region, given finished, in-flight and open asks; it keeps out of where trials fail."""
-    evidence, axes, rng = situation.evidence, situation.evidence.axes, draw(situation)
-    avoided: list[set[int]] = [set() for _ in axes.all]
-    for risk in risks(evidence):
-        avoided[[axis.name for axis in axes.all].index(risk.name)].add(risk.bin)
-    place = emptiest(axes, taken(situation), rng, [frozenset(bins) for bins in avoided])
+    axes, rng = situation.evidence.axes, draw(situation)
+    avoided = [frozenset(risk.bin for risk in findings.risks if risk.name == axis.name) for axis in axes.all]
+    place = emptiest(axes, taken(situation), rng, avoided)
     region, menu = {}, {}
     for axis, center in zip(axes.all, place, strict=True):
         if axis.name in situation.space.distributions:
             region[axis.name], menu[axis.name] = _around(axis, center, REACH, rng)
-    return Plan(region=region, menu=menu, varied=tuple(region))
+    return Plan(region=region, menu=menu)
 
 
-def trust_region(situation: Situation) -> Plan:
+def trust_region(situation: Situation, findings: Findings) -> Plan:
     """A region around one of the best trials, in which a few parameters change, the more telling ones sooner."""
     evidence, rng = situation.evidence, draw(situation)
     base = evidence.best(CENTERS)[len(situation.open) % min(CENTERS, evidence.complete)]
     length = evidence.trust.length
-    varied = _varied(situation, base, rng)
+    varied = _varied(situation, findings, base, rng)
     region: dict[str, Interval | Choices] = {}
     menu: dict[str, Sequence[Any]] = {}
     for axis, place in zip(evidence.axes.all, base.places, strict=True):
@@ -75,12 +75,11 @@ def trust_region(situation: Situation) -> Plan:
         if axis.name in varied:
             region[axis.name], menu[axis.name] = _around(axis, place, length / 2, rng, own=axis.name != varied[0])
         else:
-            value = base.params[axis.name]
-            region[axis.name], menu[axis.name] = _only(axis, value)
-    return Plan(region=region, menu=menu, base=base, varied=varied)
+            region[axis.name], menu[axis.name] = _part(axis, [axis.value(place)]), [axis.value(place)]
+    return Plan(region=region, menu=menu, base=base)
 
 
-def cross(situation: Situation) -> Plan:
+def cross(situation: Situation, findings: Findings) -> Plan:
     """The values of the best trials, to be put together anew."""
     evidence, rng = situation.evidence, draw(situation)
     parents = evidence.best(PARENTS)
@@ -98,45 +97,36 @@ def cross(situation: Situation) -> Plan:
         pivot = evidence.axes.by_name[rng.choice(varied)]
         center = pivot.place(parents[0].params[pivot.name]) if pivot.name in parents[0].params else 0.5
         region[pivot.name], menu[pivot.name] = _around(pivot, center, REACH, rng, own=False)
-    return Plan(region=region, menu=menu, base=parents[0], varied=varied)
+    return Plan(region=region, menu=menu, base=parents[0])
 
 
 def taken(situation: Situation) -> Array:
     """Where finished, in-flight and open configurations stand; one row each."""
     axes = situation.evidence.axes
     rows = [axes.places(params) for params in situation.in_flight] + [axes.center(part) for part in situation.open]
-    return np.concatenate([situation.evidence.places, np.array(rows, dtype=float).reshape(-1, len(axes))])
+    return np.concatenate([situation.evidence.newest.places, np.array(rows, dtype=float).reshape(-1, len(axes))])
 
 
 def has_news(situation: Situation, menu: Mapping[str, Sequence[Any]]) -> bool:
-    """Whether a menu offers more configurations than are known within it."""
+    """Whether a menu offers a configuration that is not known; a long one is taken to."""
     offered = math.prod(len(values) for values in menu.values())
-    axes = situation.evidence.axes
-    columns = [i for i, axis in enumerate(axes.all) if axis.name in menu]
-    if offered > 64 or not columns:
-        return offered > 1
-    listed = [[axes.all[i].place(value) for value in menu[axes.all[i].name]] for i in columns]
-    points = np.full((offered, len(axes)), np.nan)
-    points[:, columns] = list(itertools.product(*listed))
-    known = taken(situation)
-    if not len(known):
+    if offered > FEW:
         return True
-    apart = distances(axes, points, known) ** 2 - UNGIVEN * (len(axes) - len(columns))
-    return bool((apart.min(axis=1) > SAME).any())
+    columns = [(i, axis) for i, axis in enumerate(situation.evidence.axes.all) if axis.name in menu]
+    points = np.array(list(itertools.product(*([axis.place(v) for v in menu[axis.name]] for _, axis in columns))))
+    known = taken(situation)[:, [i for i, _ in columns]]
+    same = np.abs(points[:, None, :] - known[None, :, :]) <= TOLERANCE
+    return not bool(np.all(np.any(np.all(same, axis=2), axis=1)))
 
 
-UNGIVEN = 0.25**2
-SAME = 1e-9
-
-
-def _varied(situation: Situation, base: Best, rng: random.Random) -> tuple[str, ...]:
+def _varied(situation: Situation, findings: Findings, base: Best, rng: random.Random) -> tuple[str, ...]:
     """Which parameters to change: drawn without replacement, with chances that grow with their effect."""
     names = [
         axis.name
         for axis, place in zip(situation.evidence.axes.all, base.places, strict=True)
         if axis.name in situation.space.distributions and not math.isnan(place)
     ]
-    strength = {effect.name: effect.strength for effect in effects(situation.evidence)}
+    strength = {effect.name: effect.strength for effect in findings.effects}
     keys = {name: rng.random() ** (1 / (0.3 + strength.get(name, 0.0))) for name in names}
     ordered = sorted(names, key=lambda name: -keys[name])
     return tuple(ordered[: max(VARIED, len(names) // 3)])
@@ -168,12 +158,6 @@ def _split(below: float, above: float, count: int) -> Sequence[int]:
     """How many of `count` values go to each side, in proportion to the room there."""
     share = round(count * below / (below + above)) if below + above else count // 2
     return share, count - share
-
-
-def _only(axis: Axis, value: Any) -> tuple[Interval | Choices, Sequence[Any]]:
-    if axis.categorical:
-        return Choices(values=(value,)), (value,)
-    return Interval(low=value, high=value), (value,)
 
 
 def _part(axis: Axis, values: Sequence[Any]) -> Interval | Choices:

@@ -19,7 +19,7 @@ class Situation:
 
     `space` is what is asked for, given the values that are `fixed`. `evidence` holds the finished trials, `in_flight`
     the configurations that are running or reserved, `open` the regions of asks that are being answered at this moment.
-    `ordinal` counts all of these: it differs between asks that are in flight together, and with `seed` decides all that
+    `ordinal` counts all of these: no two asks that are open together have the same, and with `seed` it decides all that
     is drawn.
     """
 

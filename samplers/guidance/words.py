@@ -7,10 +7,9 @@ from ..notation import format_number, format_value, labels
 from ..space import Space
 from ..text import quoted
 from .axes import Axis, Choices, Interval, Region
-from .coverage import gaps
-from .effects import Effect, effects
-from .evidence import Best, Evidence
-from .failures import risks
+from .effects import Effect
+from .evidence import Evidence
+from .findings import Findings
 
 STRONGEST = 3
 STAGNATION = 5
@@ -19,34 +18,35 @@ STAGNATION = 5
 LISTED = 6
 
 
-def summary(evidence: Evidence, space: Space) -> tuple[str, ...]:
+def summary(findings: Findings, evidence: Evidence, space: Space) -> tuple[str, ...]:
     """What the finished trials show, a line each; nothing that the rows themselves say better."""
-    return (*_effects(evidence, space), *_progress(evidence), *_gaps(evidence, space), *_risks(evidence, space))
+    return (
+        *_effects(findings, evidence, space),
+        *_progress(evidence),
+        *_gaps(findings, evidence, space),
+        *_risks(findings, evidence, space),
+    )
 
 
-def region_text(region: Region, space: Space, names: Sequence[str]) -> str:
-    """The named parts of a region: "lr from 0.001 to 0.01; optimizer adam or sgd"."""
-    return "; ".join(_part(space, name, region[name]) for name in names if name in region)
+def region_text(region: Region, space: Space) -> str:
+    """A region in one line: "lr from 0.001 to 0.01; optimizer adam or sgd"."""
+    return "; ".join(_part(space, name, region[name]) for name in region)
 
 
-def menu_text(menu: Mapping[str, Sequence[Any]], space: Space, names: Sequence[str]) -> str:
+def menu_text(menu: Mapping[str, Sequence[Any]], space: Space) -> str:
     """A line for each parameter that has a choice, with the values to choose from."""
-    lines = [f"- {space.keys[name]}: {_values(space, name, menu[name])}" for name in names if name in menu]
-    return "\n".join(lines)
+    wide = {name: values for name, values in menu.items() if len(values) > 1}
+    return "\n".join(f"- {space.keys[name]}: {_values(space, name, values)}" for name, values in wide.items())
 
 
-def kept_text(base: Best, space: Space, varied: Sequence[str]) -> str:
-    """The parameters that keep the value of a trial."""
-    kept = [
-        f"{space.keys[name]} = {format_value(base.params[name], space.distributions[name])}"
-        for name in space.distributions
-        if name in base.params and name not in varied and name not in space.fixed
-    ]
+def kept_text(menu: Mapping[str, Sequence[Any]], space: Space) -> str:
+    """The parameters that a menu leaves no choice."""
+    kept = [f"{space.keys[name]} = {_values(space, name, values)}" for name, values in menu.items() if len(values) == 1]
     return f"Keep {', '.join(kept)}." if kept else ""
 
 
-def _effects(evidence: Evidence, space: Space) -> Iterator[str]:
-    found = [effect for effect in effects(evidence) if effect.name in space.keys][:STRONGEST]
+def _effects(findings: Findings, evidence: Evidence, space: Space) -> Iterator[str]:
+    found = [effect for effect in findings.effects if effect.name in space.keys][:STRONGEST]
     if found:
         listed = "; ".join(_effect(effect, evidence, space) for effect in found)
         yield f"Strongest effects on the value (rank correlation, {found[0].trials} trials): {listed}."
@@ -66,15 +66,15 @@ def _progress(evidence: Evidence) -> Iterator[str]:
         yield f"The best value, {value} of trial {best[0].number}, has stood for {evidence.since_improvement} trials."
 
 
-def _gaps(evidence: Evidence, space: Space) -> Iterator[str]:
-    found = [gap for gap in gaps(evidence) if gap.name in space.keys][:LISTED]
+def _gaps(findings: Findings, evidence: Evidence, space: Space) -> Iterator[str]:
+    found = [gap for gap in findings.gaps if gap.name in space.keys][:LISTED]
     if found:
         listed = "; ".join(_bins(evidence.axes.by_name[gap.name], space, gap.bins) for gap in found)
         yield f"Not tried yet: {listed}."
 
 
-def _risks(evidence: Evidence, space: Space) -> Iterator[str]:
-    for risk in [risk for risk in risks(evidence) if risk.name in space.keys][:STRONGEST]:
+def _risks(findings: Findings, evidence: Evidence, space: Space) -> Iterator[str]:
+    for risk in [risk for risk in findings.risks if risk.name in space.keys][:STRONGEST]:
         where = _bins(evidence.axes.by_name[risk.name], space, (risk.bin,))
         yield f"Failures: {risk.failed} of {risk.trials} trials with {where}."
 
@@ -82,14 +82,15 @@ def _risks(evidence: Evidence, space: Space) -> Iterator[str]:
 def _bins(axis: Axis, space: Space, bins: Sequence[int]) -> str:
     if axis.categorical:
         values = Choices(values=tuple(axis.choices[index] for index in bins[:LISTED]))
-        return _part(space, axis.name, values)
+        rest = f" and {len(bins) - LISTED} more" if len(bins) > LISTED else ""
+        return _part(space, axis.name, values) + rest
     runs: list[list[int]] = []
     for index in bins:
         if runs and runs[-1][1] == index - 1:
             runs[-1][1] = index
         else:
             runs.append([index, index])
-    parts = [_span(axis, axis.interval(low / axis.bins, (high + 1) / axis.bins)) for low, high in runs]
+    parts = [_span(axis, axis.span(low, high)) for low, high in runs]
     return f"{space.keys[axis.name]} {' or '.join(parts)}"
 
 
