@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import importlib
+import inspect
 import logging
 import os
 import re
@@ -120,7 +121,7 @@ class LiteLLMClient:
         users = _users_of(loop)
         users.discard(self)
         if not users:
-            await _close_connections(loop)
+            await _close_connections()
 
     async def prices(self) -> Prices:
         """What `extra` or LiteLLM's own table says that tokens cost; a server of your own has its own prices."""
@@ -192,7 +193,7 @@ def load() -> Any:
     # The first request imports these, which would stall every other request for most of a second.
     importlib.import_module("openai.resources")
     litellm.completion(model="openai/warm-up", messages=[{"role": "user", "content": ""}], mock_response="{}")
-    at_close(_close_own_connections)
+    at_close(_close_connections)
     return litellm
 
 
@@ -243,18 +244,15 @@ def _users_of(loop: asyncio.AbstractEventLoop) -> weakref.WeakSet[LiteLLMClient]
     return _users.setdefault(loop, weakref.WeakSet())
 
 
-async def _close_own_connections() -> None:
-    await _close_connections(asyncio.get_running_loop())
-
-
-async def _close_connections(loop: asyncio.AbstractEventLoop) -> None:
-    """LiteLLM keeps its HTTP clients in one cache, under keys that end with the id of their loop."""
+async def _close_connections() -> None:
+    """Those of the running loop: LiteLLM keeps its HTTP clients in one cache, under keys that end with their loop."""
     if not load.cache_info().currsize:
         return
-    cache = load().in_memory_llm_clients_cache.cache_dict
-    for key in [key for key in cache if str(key).endswith(f"-{id(loop)}")]:
-        close = getattr(cache.pop(key), "close", None)
-        if asyncio.iscoroutinefunction(close):
+    clients = load().in_memory_llm_clients_cache
+    ending = clients.update_cache_key_with_event_loop("")
+    for key in [key for key in clients.cache_dict if str(key).endswith(ending)]:
+        close = getattr(clients.cache_dict.pop(key), "close", None)
+        if inspect.iscoroutinefunction(close):
             await close()
 
 
@@ -262,7 +260,8 @@ def _reply(response: Any, model: str, latency: float, prices: Prices) -> Reply:
     choice = response.choices[0] if response.choices else None
     message = getattr(choice, "message", None)
     fields = getattr(message, "provider_specific_fields", None) or {}
-    refused = bool(fields.get("refusal")) and not text_of(message)
+    # LiteLLM has moved it from one place to the other.
+    refused = bool(fields.get("refusal") or getattr(message, "refusal", None)) and not text_of(message)
     return Reply(
         text=text_of(message),
         model=response.model,
