@@ -1,6 +1,7 @@
 """Any provider that LiteLLM speaks to. LiteLLM is slow to import and noisy, so all of it stays behind this file."""
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import inspect
@@ -8,8 +9,9 @@ import logging
 import os
 import re
 import time
+import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -37,6 +39,12 @@ NO_KEY: Final = "no-key"
 
 _BASES: Final = ("api_base", "base_url")
 _SECRET_NAME: Final = re.compile(r"(?i)key|secret|password|credential|headers|(?:^|_)token$")
+
+_GEMINI: Final = (
+    "litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini",
+    "litellm.llms.vertex_ai.context_caching.vertex_ai_context_caching",
+)
+_LATE: Final[Mapping[str, Sequence[str]]] = {"gemini": _GEMINI, "vertex_ai": _GEMINI}
 
 
 class LiteLLMClient:
@@ -95,7 +103,7 @@ class LiteLLMClient:
         return {**self.__dict__, "extra": extra}
 
     async def complete(self, request: Request) -> Reply:
-        litellm = await asyncio.to_thread(load)
+        litellm = await asyncio.to_thread(_ready, self.model)
         _users_of(asyncio.get_running_loop()).add(self)
         started = time.monotonic()
         mode = self._mode = self._mode or first_mode(self.model, self.api_base)
@@ -194,6 +202,17 @@ def load() -> Any:
     importlib.import_module("openai.resources")
     litellm.completion(model="openai/warm-up", messages=[{"role": "user", "content": ""}], mock_response="{}")
     at_close(_close_connections)
+    return litellm
+
+
+@functools.cache
+def _ready(model: str) -> Any:
+    """LiteLLM with what a model's first request would import on the loop; a warning there is not the user's matter."""
+    litellm = load()
+    with warnings.catch_warnings(), contextlib.suppress(ImportError):
+        warnings.simplefilter("ignore")
+        for name in _LATE.get(model.partition("/")[0], ()):
+            importlib.import_module(name)
     return litellm
 
 
