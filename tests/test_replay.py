@@ -82,6 +82,10 @@ def told(study: optuna.Study) -> list[tuple[int, dict[str, Any], float | None, A
     return [(t.number, t.params, t.value, t.user_attrs["llm"]["rationale"]) for t in study.trials]
 
 
+def unnumbered(trials: list[tuple[int, dict[str, Any], float | None, Any]]) -> list[str]:
+    return sorted(repr(rest) for _, *rest in trials)
+
+
 def ask(text: str = "hi", **fields: Any) -> Request:
     return Request(messages=[{"role": "user", "content": text}], schema={"type": "object"}, **fields)
 
@@ -118,8 +122,10 @@ def test_a_run_of_four_workers_replays_to_the_same_study(tmp_path: Path) -> None
     events = [json.loads(line) for line in path.read_text().splitlines()[1:]]
     replies = [event["id"] for event in events if event["event"] == "reply"]
     assert replies != sorted(replies), "the model did not scramble its answers"
-    assert told(optimized(ReplayClient(path))) == told(first)
-    assert len(first.trials) == TRIALS
+    again = told(optimized(ReplayClient(path)))
+    assert again[:-WORKERS] == told(first)[:-WORKERS]
+    assert unnumbered(again[-WORKERS:]) == unnumbered(told(first)[-WORKERS:])  # no request follows that orders them
+    assert len(first.trials) == len(again) == TRIALS
 
 
 @pytest.mark.asyncio

@@ -56,7 +56,8 @@ class ReplayClient:
     is a `ClientError` that says where it differs. A prompt shows the study as it is when the prompt is made, so a run
     finds its replies only if its trials end in the recorded order, and between the same replies. One worker always does
     with the same objective; with several, two replies within the milliseconds from a reply to the next request leave
-    it to chance, and a run that goes the other way is refused.
+    it to chance, and a run that goes the other way is refused. The last trials, which no request follows, may come in
+    another order.
 
     All calls must come from one event loop at a time. The file is read here, once, so call this before the event loop
     runs; a file that is no recording is a `UsageError`. A copy starts from the beginning.
