@@ -89,6 +89,25 @@ def test_bins_of_a_grid_cover_each_of_its_points_once() -> None:
             assert own.low <= point <= own.high
 
 
+def test_ascending_numbers_among_choices_are_levels_with_neighbours() -> None:
+    axis = Axis("batch", CategoricalDistribution((16, 32, 64, 128)))
+    assert not axis.categorical
+    assert [axis.place(value) for value in (16, 32, 64, 128)] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert [axis.value(place) for place in (0.0, 0.4, 0.6, 1.0)] == [16, 32, 64, 128]
+    middle = axis.interval(0.3, 0.7)
+    assert middle == Interval(low=32, high=64)
+    assert [axis.holds(middle, value) for value in (16, 32, 64, 128, "32")] == [False, True, True, False, False]
+    assert math.isnan(axis.place(48))
+    assert [axis.bin(axis.place(value)) for value in (16, 32, 64, 128)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "choices", [(64, 16, 32), (16, 64), (False, True, 2), ("a", "b", "c"), (1, 2, None), (1, 2, 2.5, "3")]
+)
+def test_other_choices_have_no_order(choices: tuple[Any, ...]) -> None:
+    assert Axis("x", CategoricalDistribution(choices)).categorical
+
+
 def test_a_value_outside_a_range_that_became_smaller_stands_at_its_end() -> None:
     assert Axis("x", FloatDistribution(0, 1)).place(7.0) == 1.0
     assert Axis("x", IntDistribution(1, 64, log=True)).place(8) == pytest.approx(0.5)

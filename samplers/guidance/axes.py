@@ -1,8 +1,13 @@
-"""Parameters as axes of a unit cube: numbers at their (log) position in [0, 1], choices at their index."""
+"""Parameters as axes of a unit cube: numbers at their (log) position in [0, 1], choices at their index.
 
+Choices that are numbers in ascending order are levels: they stand in [0, 1] as well, evenly, so that they have
+neighbours.
+"""
+
+import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -42,7 +47,9 @@ class Axis:
     def __init__(self, name: str, distribution: BaseDistribution) -> None:
         self.name = name
         self.distribution = distribution
-        self.choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
+        choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
+        self.levels = choices if ascending(choices) else ()
+        self.choices = () if self.levels else choices
         self.count = count(distribution)
         self.bins = len(self.choices) or int(min(self.count, BINS))
 
@@ -53,14 +60,17 @@ class Axis:
 
     def place(self, value: Any) -> float:
         """Where a value stands: in [0, 1], also one of an older, wider range; a choice at its index."""
-        if self.choices:
-            return next((float(i) for i, choice in enumerate(self.choices) if same(value, choice)), ABSENT)
+        if self.choices or self.levels:
+            index = next((i for i, c in enumerate(self.choices or self.levels) if same(value, c)), ABSENT)
+            return index * (self.step or 1.0)
         return min(1.0, max(0.0, scaled(float(value), self._numeric)))
 
     def value(self, place: float) -> Any:
         """The value that stands at a place: on the parameter's grid, as the prompt writes it."""
         if self.choices:
             return self.choices[round(place)]
+        if self.levels:
+            return self.levels[round(min(1.0, max(0.0, place)) / self.step)]
         numeric = self._numeric
         number = fit(unscaled(min(1.0, max(0.0, place)), numeric), numeric).value
         return json.loads(format_value(number, numeric))
@@ -92,8 +102,8 @@ class Axis:
 
     @property
     def step(self) -> float:
-        """The distance of neighbours on a linear grid; 0 without one."""
-        if self.choices or math.isinf(self.count) or self._numeric.log:
+        """The distance of neighbours on a linear grid, or of levels; 0 without one."""
+        if self.choices or math.isinf(self.count) or (not self.levels and self._numeric.log):
             return 0.0
         return 1 / (self.count - 1)
 
@@ -101,6 +111,12 @@ class Axis:
     def _numeric(self) -> FloatDistribution | IntDistribution:
         assert isinstance(self.distribution, FloatDistribution | IntDistribution)
         return self.distribution
+
+
+def ascending(choices: Sequence[Any]) -> bool:
+    """Whether choices are numbers from low to high, at least three: levels, of which neighbours are alike."""
+    numbers = [choice for choice in choices if isinstance(choice, int | float) and not isinstance(choice, bool)]
+    return len(choices) > 2 and numbers == list(choices) and all(a < b for a, b in itertools.pairwise(numbers))
 
 
 class Axes:
