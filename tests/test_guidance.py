@@ -1,6 +1,7 @@
 """Guidance is a pure function of the study: roles, regions and menus that follow from it alone."""
 
 import asyncio
+import math
 import random
 from pathlib import Path
 from typing import Any
