@@ -26,7 +26,8 @@ class ContextPolicy:
 
     `history` bounds the finished trials (the newest, evicted in blocks), `best` the best rows repeated at the end,
     `failures` the failed trials with their reason, `in_flight` the configurations being evaluated or proposed.
-    `failure_text`: "message" (exception type and message, scrubbed), "type", or None.
+    `failure_text`: "message" (exception type and message, scrubbed), "type", or None. `rationale`: the model says why
+    before it gives the values, in at most 40 words; these are tokens and seconds of every call.
     """
 
     history: int = 100
@@ -34,6 +35,7 @@ class ContextPolicy:
     failures: int = 5
     in_flight: int = 64
     failure_text: Literal["message", "type"] | None = "message"
+    rationale: bool = True
 
     def __post_init__(self) -> None:
         for name in ("history", "best", "failures", "in_flight"):
@@ -44,6 +46,8 @@ class ContextPolicy:
             raise UsageError(
                 f"ContextPolicy(failure_text=) must be 'message', 'type' or None, not {self.failure_text!r}"
             )
+        if not isinstance(self.rationale, bool):
+            raise UsageError(f"ContextPolicy(rationale=) must be True or False, not {self.rationale!r}")
 
     def halved(self) -> "ContextPolicy":
         """The same with half the rows of history, for a model whose context is too short."""

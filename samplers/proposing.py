@@ -180,6 +180,7 @@ async def _ask(question: Question, conversation: Conversation, memory: Memory, n
                 question.fixed,
                 summary=guidance.summary,
                 words=guidance.words,
+                rationale=question.policy.rationale,
             )
             first = _request(question, messages, guidance)
             return await exchange.settle(first, conversation, memory, anew=anew)
@@ -208,7 +209,11 @@ def read(reply: Reply, space: Space) -> Verdict:
 def _request(question: Question, messages: Sequence[Message], guidance: Guidance) -> Request:
     return Request(
         messages=messages,
-        schema=json_schema(question.space, menu=(guidance.menu if question.menus else None) or None),
+        schema=json_schema(
+            question.space,
+            rationale=question.policy.rationale,
+            menu=(guidance.menu if question.menus else None) or None,
+        ),
         max_tokens=TOKENS_BASE + TOKENS_PER_PARAMETER * len(question.space.distributions),
         seed=question.seed,
         metadata={"role": guidance.role},

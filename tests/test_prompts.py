@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from support import SPACE
+from support import SPACE, SchemaModel, prompt, sampler
 
-from optuna_llm import ContextPolicy
+from optuna_llm import ContextPolicy, UsageError
 from optuna_llm.engine.history import History, Snapshot
 from optuna_llm.samplers.context import build_context
 from optuna_llm.samplers.digest import Digest
@@ -204,6 +205,22 @@ def test_a_prompt_reads_as_it_was_approved(name: str) -> None:
 
 def test_every_approved_prompt_is_of_a_situation() -> None:
     assert {path.stem for path in GOLDEN.glob("*.txt")} == set(SITUATIONS)
+
+
+@pytest.mark.parametrize("rationale", [True, False])
+def test_a_rationale_is_asked_for_if_it_is_wanted(rationale: bool) -> None:
+    model = SchemaModel()
+    study = optuna.create_study(sampler=sampler(model, context=ContextPolicy(rationale=rationale)))
+    study.optimize(lambda trial: trial.suggest_float("lr", 0.0, 1.0), n_trials=1)
+    (request,) = model.requests
+    assert ("rationale" in request.schema["properties"]) is rationale
+    assert ("rationale" in prompt(request)) is rationale
+    assert study.trials[0].user_attrs["llm"]["rationale"] == ("because" if rationale else None)
+
+
+def test_a_rationale_is_wanted_or_not() -> None:
+    with pytest.raises(UsageError, match="rationale"):
+        ContextPolicy(rationale="short")  # type: ignore[arg-type]
 
 
 FINISHED = st.sampled_from([TrialState.COMPLETE] * 5 + [TrialState.PRUNED, TrialState.FAIL])
