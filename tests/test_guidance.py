@@ -179,6 +179,14 @@ def test_a_menu_offers_values_of_the_space_inside_its_region(count: int) -> None
             assert axes.inside({name: guidance.region[name]}, {name: value}) == 1.0
 
 
+def test_choices_of_a_menu_stand_in_an_order_that_is_drawn_and_numbers_from_low_to_high() -> None:
+    menus = [chosen("menu").guide(situation(history(12), ordinal=12 + step)).menu for step in range(40)]
+    first = {menu["optimizer"][0] for menu in menus if len(menu.get("optimizer", ())) == 3}
+    assert first == {"adam", "sgd", None}
+    numbers = [list(menu[name]) for menu in menus for name in ("lr", "momentum", "layers") if name in menu]
+    assert numbers == [sorted(values) for values in numbers]
+
+
 def test_asks_that_are_open_together_get_different_regions() -> None:
     trials, regions = history(12), []
     for step in range(6):

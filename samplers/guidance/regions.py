@@ -89,7 +89,7 @@ def cross(situation: Situation, findings: Findings) -> Plan:
         places = [parent.places[column] for parent in parents if not math.isnan(parent.places[column])]
         if axis.name not in situation.space.distributions or not places:
             continue
-        values = _sorted(axis, [axis.value(place) for place in places])
+        values = _listed(axis, [axis.value(place) for place in places], rng)
         menu[axis.name] = values
         region[axis.name] = _part(axis, values)
     varied = tuple(name for name, values in menu.items() if len(values) > 1)
@@ -141,7 +141,7 @@ def _around(
         kept = [axis.choices[round(center)]] if own else []
         wanted = len(others) if reach >= REACH else 2
         values = kept + rng.sample(others, min(len(others), wanted, MENU - len(kept)))
-        return _part(axis, values), _sorted(axis, values)
+        return _part(axis, values), _listed(axis, values, rng)
     reach = max(reach, 1.5 * axis.step)
     low, high = max(0.0, center - reach), min(1.0, center + reach)
     below, above = _split(center - low, high - center, MENU - 1)
@@ -151,7 +151,7 @@ def _around(
     values = [value for value in (axis.value(place) for place in places) if value != here]
     if own or not values:
         values.append(here)
-    return axis.interval(low, high), _sorted(axis, values)
+    return axis.interval(low, high), _listed(axis, values, rng)
 
 
 def _split(below: float, above: float, count: int) -> Sequence[int]:
@@ -166,6 +166,8 @@ def _part(axis: Axis, values: Sequence[Any]) -> Interval | Choices:
     return Interval(low=min(values), high=max(values))
 
 
-def _sorted(axis: Axis, values: Sequence[Any]) -> list[Any]:
+def _listed(axis: Axis, values: Sequence[Any], rng: random.Random) -> list[Any]:
+    """Each value once: numbers from low to high, choices in an order that is drawn, for models favour what is first."""
     placed = {axis.place(value): value for value in values}
-    return [placed[place] for place in sorted(placed)]
+    places = rng.sample(sorted(placed), len(placed)) if axis.categorical else sorted(placed)
+    return [placed[place] for place in places]
