@@ -1,12 +1,12 @@
 """From the text of a model to raw values: one JSON object, whole, found without guessing."""
 
+import functools
+import importlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from .notation import clean, show
 from .space import RATIONALE
@@ -168,26 +168,34 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-_SCALARS = [
-    core_schema.none_schema(),
-    core_schema.bool_schema(strict=True),
-    core_schema.int_schema(strict=True),
-    core_schema.float_schema(strict=True),
-    core_schema.str_schema(strict=True),
-]
-# Pydantic's core alone: a model class here would cost half of this package's import time
-_VALIDATOR = SchemaValidator(
-    core_schema.dict_schema(
-        core_schema.str_schema(strict=True, max_length=MAX_LENGTH),
-        core_schema.union_schema([*_SCALARS, core_schema.list_schema(), core_schema.dict_schema()]),
+@functools.cache
+def _core() -> Any:
+    """Pydantic's core alone, at the first reply: it would be an eighth of this package's import time."""
+    return importlib.import_module("pydantic_core")
+
+
+@functools.cache
+def _validator() -> Any:
+    core_schema = _core().core_schema
+    scalars = [
+        core_schema.none_schema(),
+        core_schema.bool_schema(strict=True),
+        core_schema.int_schema(strict=True),
+        core_schema.float_schema(strict=True),
+        core_schema.str_schema(strict=True),
+    ]
+    return _core().SchemaValidator(
+        core_schema.dict_schema(
+            core_schema.str_schema(strict=True, max_length=MAX_LENGTH),
+            core_schema.union_schema([*scalars, core_schema.list_schema(), core_schema.dict_schema()]),
+        )
     )
-)
 
 
 def _validated(document: dict[str, Any]) -> Mapping[str, Any]:
     try:
-        values: Mapping[str, Any] = _VALIDATOR.validate_python(document)
-    except ValidationError as error:
+        values: Mapping[str, Any] = _validator().validate_python(document)
+    except _core().ValidationError as error:
         kind = error.errors(include_input=False, include_url=False)[-1]["type"]
         raise _UnreadableError(f"the reply cannot be read ({kind}); answer in plain Unicode text") from None
     return values
