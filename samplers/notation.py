@@ -26,12 +26,14 @@ def format_value(value: Any, distribution: BaseDistribution) -> str:
     """`value` as it stands in the prompt and as the model may answer it: a number, or the label of a choice."""
     if isinstance(distribution, CategoricalDistribution):
         return _format_choice(value, distribution.choices)
+    if type(value) is float and isinstance(distribution, FloatDistribution):  # most values are: no slow checks
+        return _format_float(value, distribution.low, distribution.high, distribution.log, distribution.step)
     if isinstance(value, bool) or not isinstance(value, Real):
         return show(value)
     if isinstance(value, Integral) and (isinstance(distribution, IntDistribution) or abs(int(value)) > 2**53):
         return show(int(value))
     number = float(value)
-    return _format_float(number, distribution) if isinstance(distribution, FloatDistribution) else exact(number)
+    return format_value(number, distribution) if isinstance(distribution, FloatDistribution) else exact(number)
 
 
 def format_number(value: float) -> str:
@@ -88,9 +90,9 @@ def describe(distribution: BaseDistribution) -> str:
     return f"{words} in steps of {exact(distribution.step)}"
 
 
-def grid_decimals(distribution: FloatDistribution) -> int:
+def grid_decimals(low: float, step: float) -> int:
     """How many decimals write every point of the grid in full."""
-    return max(_decimals(distribution.low), _decimals(distribution.step or 1.0))
+    return max(_decimals(low), _decimals(step))
 
 
 def labels(choices: Sequence[Any]) -> tuple[str, ...]:
@@ -112,7 +114,8 @@ def _cached_labels(choices: tuple[Any, ...], types: tuple[type, ...]) -> tuple[s
 
 
 def _labels(choices: Sequence[Any]) -> tuple[str, ...]:
-    plain = [_safe(choice_text(choice)) for choice in choices]
+    digits = _telling_digits(choices)
+    plain = [_safe(choice_text(_shortened(choice, digits))) for choice in choices]
     counts = Counter(plain)
     strings = {choice for choice in choices if isinstance(choice, str)}
     taken: dict[str, None] = {}
@@ -121,6 +124,19 @@ def _labels(choices: Sequence[Any]) -> tuple[str, ...]:
         used = {*taken, *(counts.keys() - {text}), *(strings - {choice if isinstance(choice, str) else None})}
         taken[next(label for label in own if label not in used)] = None
     return tuple(taken)
+
+
+def _telling_digits(choices: Sequence[Any]) -> int:
+    """Significant digits that tell all floats among the choices apart, at least `DIGITS`."""
+    floats = {choice for choice in choices if type(choice) is float and math.isfinite(choice)}
+    return next((n for n in range(DIGITS, 17) if len({_shortened(f, n) for f in floats}) == len(floats)), 17)
+
+
+def _shortened(choice: Any, digits: int) -> Any:
+    if type(choice) is not float or not math.isfinite(choice):
+        return choice
+    rounded = float(f"{choice:.{digits - 1}e}")
+    return rounded if math.isfinite(rounded) else choice  # rounding up the largest floats overflows
 
 
 def _longer_labels(choice: Any, text: str) -> Iterator[str]:
@@ -168,23 +184,23 @@ def _equal(value: Any, choice: Any) -> bool:
     return bool(value == choice)
 
 
-def _format_float(value: float, distribution: FloatDistribution) -> str:
+@lru_cache(maxsize=4096)
+def _format_float(value: float, low: float, high: float, log: bool, step: float | None) -> str:
+    """Kept, because a proposal's values are written several times: in its menu, its schema and its rows."""
     if not math.isfinite(value):
         return str(value)
-    if distribution.step is not None:
-        return exact(round(value, grid_decimals(distribution)))
-    low, high = distribution.low, distribution.high
-    text = _rounded(value, _digits(value, distribution))
+    if step is not None:
+        return exact(round(value, grid_decimals(low, step)))
+    text = _rounded(value, _digits(value, low, high, log))
     escapes = low <= value <= high and not low <= float(text) <= high
     return exact(value) if escapes or value in (low, high) else text
 
 
-def _digits(value: float, distribution: FloatDistribution) -> int:
+def _digits(value: float, low: float, high: float, log: bool) -> int:
     """Significant digits that tell values apart which are `RESOLUTION` of the (log) range apart."""
-    low, high = distribution.low, distribution.high
     if value == 0 or low == high:
         return DIGITS
-    span = abs(value) * (math.log(high) - math.log(low)) if distribution.log else high - low
+    span = abs(value) * (math.log(high) - math.log(low)) if log else high - low
     if span * RESOLUTION == 0:
         return 17
     needed = 1 + math.floor(math.log10(abs(value))) - math.floor(math.log10(span * RESOLUTION))

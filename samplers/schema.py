@@ -49,13 +49,16 @@ def _property(name: str, distribution: BaseDistribution, space: Space, offered: 
         schema = {"type": "string", "enum": texts or list(space.labels[name])}
         return schema if space.keys[name] == name else schema | {"description": _title(name)}
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    numbers = _unique([json.loads(format_value(value, distribution)) for value in offered])
+    numbers = _unique([_parsed(format_value(value, distribution)) for value in offered])
     words = describe(distribution)
     return {
         "type": "integer" if isinstance(distribution, IntDistribution) else "number",
         **({"enum": numbers} if numbers else {"minimum": distribution.low, "maximum": distribution.high}),
         "description": words if space.keys[name] == name else f"{_title(name)}: {words}",
     }
+
+
+_parsed = lru_cache(maxsize=4096)(json.loads)
 
 
 def _title(name: str) -> str:

@@ -205,7 +205,7 @@ def _as_float(number: int | float) -> float:
 def _grid_point(value: float, distribution: FloatDistribution) -> float:
     """The nearest point of the grid that passes Optuna's own check, which rounding fails on very fine grids."""
     assert distribution.step is not None
-    decimals = grid_decimals(distribution)
+    decimals = grid_decimals(distribution.low, distribution.step)
     nearest = round((value - distribution.low) / distribution.step)
     for distance in range(64):
         for index in {nearest + distance, nearest - distance}:
