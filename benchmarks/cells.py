@@ -14,7 +14,7 @@ import anyio
 import optuna
 from draws import draws
 from measures import Measured, measure
-from methods import METHODS, Method
+from methods import METHODS, Asked, Method
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
@@ -48,13 +48,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What all cells of an experiment share. `replay`: replies come from the recordings of an earlier run."""
+    """What all cells of an experiment share.
+
+    `replay`: replies come from the recordings of an earlier run. `rationale`: the model is to say why.
+    """
 
     out: Path
     trials: int
     workers: int
     client: Client | None = None
     replay: bool = False
+    rationale: bool = True
 
 
 def first_configuration(task: Task, seed: int) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def run(cell: Cell, task: Task, setup: Setup) -> Measured:
         storage=JournalStorage(JournalFileBackend(str(folder / "study.journal"))),
         study_name="cell",
         direction=view.direction,
-        sampler=method.sampler(view, cell.seed, client),
+        sampler=method.sampler(view, cell.seed, Asked(client=client, rationale=setup.rationale)),
         load_if_exists=True,
     )
     if cell.first and not study.get_trials(deepcopy=False):

@@ -24,14 +24,22 @@ from optuna_llm import Client, ContextPolicy, FunctionClient, LLMGuidedSampler, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The model's client, if a method uses one, and whether the model is to say why."""
+
+    client: Client | None = None
+    rationale: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """How a study is sampled. `sampler` is given the task (as `view` shows it), a seed and the model's client.
+    """How a study is sampled. `sampler` is given the task (as `view` shows it), a seed, and what it asks.
 
     `client` is a method's own model; `model` says that it uses the one that is measured, whose replies cost something,
     so that it runs with few seeds. `needs`: modules that must be installed.
     """
 
-    sampler: Callable[[Task, int, Client | None], BaseSampler]
+    sampler: Callable[[Task, int, Asked], BaseSampler]
     view: Callable[[Task], Task] = lambda task: task
     client: Callable[[int], Client] | None = None
     model: bool = False
@@ -45,16 +53,16 @@ class Method:
         return None
 
 
-def _llm(strategy: str, *, ablation: str | None = None, in_flight: int | None = None) -> Any:
-    def sampler(task: Task, seed: int, client: Client | None) -> BaseSampler:
-        if client is None:
+def _llm(strategy: str, *, ablation: str | None = None, **policy: int) -> Any:
+    def sampler(task: Task, seed: int, asked: Asked) -> BaseSampler:
+        if asked.client is None:
             raise UsageError(f"strategy {strategy!r} needs a model: --client")
         return LLMGuidedSampler(
-            client,
+            asked.client,
             task=task.text,
             parameters=task.parameters,
             search_space=task.space,
-            context=None if in_flight is None else ContextPolicy(in_flight=in_flight),
+            context=ContextPolicy(rationale=asked.rationale, **policy),
             strategy=ablated(strategy, ablation),
             seed=seed,
         )
@@ -66,8 +74,8 @@ def _guided(strategy: str, **options: Any) -> Method:
     return Method(sampler=_llm(strategy, **options), model=True)
 
 
-def _optuna(kind: Callable[..., BaseSampler], **options: Any) -> Callable[[Task, int, Client | None], BaseSampler]:
-    return lambda task, seed, client: kind(seed=seed, **options)
+def _optuna(kind: Callable[..., BaseSampler], **options: Any) -> Callable[[Task, int, Asked], BaseSampler]:
+    return lambda task, seed, asked: kind(seed=seed, **options)
 
 
 def drawing_client(seed: int) -> FunctionClient:

@@ -84,6 +84,7 @@ def experiment(options: argparse.Namespace) -> Outcome:
         workers=options.workers,
         client=None if options.client is None or options.replay else client_of(options.client),
         replay=options.replay,
+        rationale=options.rationale,
     )
     methods, failures = runnable(options.methods, model=options.client is not None or options.replay)
     wanted = [
@@ -144,13 +145,13 @@ def clash(options: argparse.Namespace) -> str | None:
     path: Path = options.out / "settings.json"
     client = shown(options.client)
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for name, value in (("client", client), ("workers", options.workers)):
+    asked = {"client": client, "workers": options.workers, "rationale": options.rationale}
+    for name, value in asked.items():
         before = found.get(name)
         if value is not None and before is not None and value != before:
-            return f"{options.out} holds cells of --{name} {before}: choose another --out for {value}"
+            return f"{options.out} holds cells with {name} {before}: choose another --out for {name} {value}"
     options.out.mkdir(parents=True, exist_ok=True)
-    settings = {"client": client or found.get("client"), "workers": options.workers}
-    path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(found | {k: v for k, v in asked.items() if v is not None}) + "\n", encoding="utf-8")
     return None
 
 
@@ -173,6 +174,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of methods that use the model (3)")
     parser.add_argument("--classical-seeds", type=int, default=20, metavar="N", help="seeds of the others (20)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="evaluations at once, simulated (1)")
+    parser.add_argument("--no-rationale", dest="rationale", action="store_false", help="the model does not say why")
     parser.add_argument("--no-first", dest="first", action="store_false", help="no common first configuration")
     parser.add_argument("--replay", action="store_true", help="take replies from the recordings under --out")
     parser.add_argument("--no-plot", dest="plot", action="store_false", help="no pictures (they need matplotlib)")
