@@ -1,6 +1,6 @@
 """Thinks: from a snapshot of the study to one complete configuration."""
 
-from .context import ContextPolicy
 from .llm_guided import LLMGuidedSampler
+from .policy import ContextPolicy
 
 __all__ = ["ContextPolicy", "LLMGuidedSampler"]

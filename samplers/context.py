@@ -1,57 +1,27 @@
 """What the model is shown of a study, rebuilt from a snapshot on every ask."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ..engine.errors import UsageError
 from ..engine.history import Snapshot
 from ..engine.records import EMPTY, FAILURE_ATTRIBUTE
 from .digest import Digest, Row
 from .flight import Flight
 from .notation import clean
+from .policy import ContextPolicy
 from .text import quoted, scrub
 
 BLOCK = 25  # rows are evicted in blocks, so that the prompt keeps its prefix in between
+BLOCKS = 4  # the history is at least so many blocks, if its room allows
 MAX_FAILURE = 160
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContextPolicy:
-    """How much of the study a prompt shows, in rows; `failure_text` is what leaves the machine of a failed trial.
-
-    `history` bounds the finished trials (the newest, evicted in blocks), `best` the best rows repeated at the end,
-    `failures` the failed trials with their reason, `in_flight` the configurations being evaluated or proposed.
-    `failure_text`: "message" (exception type and message, scrubbed), "type", or None. `rationale`: the model says why
-    before it gives the values, in at most 40 words; these are tokens and seconds of every call.
-    """
-
-    history: int = 100
-    best: int = 3
-    failures: int = 5
-    in_flight: int = 64
-    failure_text: Literal["message", "type"] | None = "message"
-    rationale: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("history", "best", "failures", "in_flight"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise UsageError(f"ContextPolicy({name}=) must be a whole number of at least 0, not {value!r}")
-        if self.failure_text not in ("message", "type", None):
-            raise UsageError(
-                f"ContextPolicy(failure_text=) must be 'message', 'type' or None, not {self.failure_text!r}"
-            )
-        if not isinstance(self.rationale, bool):
-            raise UsageError(f"ContextPolicy(rationale=) must be True or False, not {self.rationale!r}")
-
-    def halved(self) -> "ContextPolicy":
-        """The same with half the rows of history, for a model whose context is too short."""
-        return replace(self, history=self.history // 2, in_flight=min(self.in_flight, max(8, self.in_flight // 2)))
+WIDTH = 8  # characters of a cell, about
+LOOKED_AT = 50  # failed trials, the newest ones
+MAX_NUMBERS = 5  # trials that failed for one reason, named by number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +36,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Everything of a study that a prompt is made of; rows of `history` in order of completion, of `best` best last."""
+    """Everything of a study that a prompt is made of.
+
+    Rows of `history` are in order of completion, those of `best` best last; `failures` are numbers and a reason each.
+    """
 
     names: tuple[str, ...]
     direction: StudyDirection
@@ -74,16 +47,24 @@ class Context:
     history: tuple[Row, ...]
     omitted: int
     best: tuple[Row, ...]
-    failures: tuple[tuple[int, str], ...]
+    failures: tuple[tuple[str, str], ...]
     in_flight: tuple[Row, ...]
     others_asking: int
 
 
-def build_context(snapshot: Snapshot, digest: Digest, flight: Flight, policy: ContextPolicy) -> Context:
-    """What a prompt shows of the study; `digest` and `flight` may be new or have seen earlier snapshots."""
+def build_context(snapshot: Snapshot, digest: Digest, flight: Flight, policy: ContextPolicy, head: int = 0) -> Context:
+    """What a prompt shows of the study beside a head of so many characters.
+
+    `digest` and `flight` may be new or have seen earlier snapshots.
+    """
     digest.update(snapshot.finished)
-    first = first_shown(digest.known, policy.history)
-    in_flight = tuple(entry.row for entry in flight.update(snapshot))
+    room = policy.room(head)
+    block = block_size(len(digest.names), room.history)
+    first = min(digest.known, math.ceil(digest.first_within(policy.history, room.history) / block) * block)
+    in_flight = [entry.row for entry in flight.update(snapshot)]
+    best = within(digest.best(policy.best), room.tail // 2)
+    failures = failure_lines(digest.failed, policy)
+    used = sum(len(row.line) for row in best) + sum(map(len, itertools.chain(*failures)))
     return Context(
         names=digest.names,
         direction=digest.direction,
@@ -95,24 +76,39 @@ def build_context(snapshot: Snapshot, digest: Digest, flight: Flight, policy: Co
         ),
         history=tuple(digest.rows(first)),
         omitted=first,
-        best=tuple(reversed(digest.best(policy.best))),
-        failures=failure_lines(digest.failed[-policy.failures :] if policy.failures else (), policy),
-        in_flight=in_flight[: policy.in_flight],
+        best=tuple(reversed(best)),
+        failures=failures,
+        in_flight=tuple(within(in_flight[: policy.in_flight], room.tail - used)),
         others_asking=max(0, snapshot.asking - 1),
     )
 
 
-def first_shown(n_finished: int, limit: int) -> int:
-    """Index of the first finished trial shown; grows in blocks, so that it follows from the count alone."""
-    surplus = n_finished - limit
-    return 0 if surplus <= 0 else min(n_finished, math.ceil(surplus / BLOCK) * BLOCK)
+def block_size(parameters: int, length: int) -> int:
+    """How many rows are evicted at once: by the space and the room alone, so that the borders follow from the study."""
+    return max(1, min(BLOCK, length // (BLOCKS * WIDTH * (parameters + 2))))
 
 
-def failure_lines(failed: Sequence[FrozenTrial], policy: ContextPolicy) -> tuple[tuple[int, str], ...]:
-    """Number and reason of failed trials, in the order given."""
-    if policy.failure_text is None:
+def within(rows: Sequence[Row], length: int) -> list[Row]:
+    """The first rows that fit into so many characters; at least one."""
+    ends = itertools.accumulate(len(row.line) + 1 for row in rows)
+    return [row for index, (row, end) in enumerate(zip(rows, ends, strict=True)) if end <= length or not index]
+
+
+def failure_lines(failed: Sequence[FrozenTrial], policy: ContextPolicy) -> tuple[tuple[str, str], ...]:
+    """Numbers and reason of failed trials, the newest reasons, the last one last."""
+    if policy.failure_text is None or not policy.failures:
         return ()
-    return tuple((trial.number, _reason(trial, policy)) for trial in failed)
+    reasons: dict[str, list[int]] = {}
+    for trial in reversed(failed[-LOOKED_AT:]):
+        reasons.setdefault(_reason(trial, policy), []).append(trial.number)
+    lines = [(_numbers(numbers), reason) for reason, numbers in reasons.items()]
+    return tuple(reversed(lines[: policy.failures]))
+
+
+def _numbers(newest_first: Sequence[int]) -> str:
+    shown = ", ".join(str(number) for number in reversed(newest_first[:MAX_NUMBERS]))
+    more = len(newest_first) - MAX_NUMBERS
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _reason(trial: FrozenTrial, policy: ContextPolicy) -> str:

@@ -44,13 +44,13 @@ class Desk:
         """The memory for one set of columns; only used on the LLM loop."""
         memory = self._memories.pop(columns, None)
         if memory is None:
-            known = columns.distributions
+            known, axes = columns.distributions, Axes(columns)
             memory = Memory(
                 latest=self.ledger.snapshot,
                 digest=Digest(tuple(known), self._direction),
-                flight=Flight(known),
+                flight=Flight(known, axes.places),
                 index=Index(known),
-                evidence=Evidence(Axes(columns), self._direction),
+                evidence=Evidence(axes, self._direction),
             )
         self._memories[columns] = memory  # the newest last
         if len(self._memories) > MEMORIES:

@@ -6,7 +6,7 @@ A finished trial never changes, so each is looked at once; a new digest of the s
 import bisect
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -16,6 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from .notation import format_number, format_value
 
 MISSING = "-"
+CURVE = 4
+"""Points of a learning curve that are shown: at steps 1, n^(1/3), n^(2/3) and n of n, since most curves bend early."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,11 @@ class Row:
     number: int | None
     result: str
     cells: tuple[str, ...]
+    line: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        number = "new" if self.number is None else str(self.number)
+        object.__setattr__(self, "line", ",".join([number, self.result, *self.cells]))
 
 
 class Digest:
@@ -65,6 +72,13 @@ class Digest:
         """The rows from index `first` on, in order of completion."""
         return [self._row(index) for index in range(first, self.known)]
 
+    def first_within(self, count: int, length: int) -> int:
+        """The index of the oldest row that is among the last `count`, and fits with all later ones into `length`."""
+        index, left = self.known, length
+        while index > max(0, self.known - count) and (left := left - len(self._row(index - 1).line) - 1) >= 0:
+            index -= 1
+        return index
+
     def best(self, count: int) -> list[Row]:
         """The rows of the `count` best complete trials, best first; the earlier trial wins a tie."""
         return [self._row(index) for _, _, index in self._ranking[:count]]
@@ -102,11 +116,17 @@ def cell(value: Any, distribution: BaseDistribution) -> str:
     return json.dumps(text, ensure_ascii=False) if "," in text or '"' in text else text
 
 
+def curve(values: Mapping[int, float]) -> str:
+    """A learning curve in at most `CURVE` points, "[1:0.9 4:0.6 20:0.41]", the last step always among them."""
+    if not values:
+        return ""
+    steps = sorted(values)
+    shown = steps if len(steps) <= CURVE else [steps[round(len(steps) ** (i / (CURVE - 1))) - 1] for i in range(CURVE)]
+    return f"[{' '.join(f'{step}:{format_number(values[step])}' for step in dict.fromkeys(shown))}]"
+
+
 def _result(trial: FrozenTrial) -> str:
+    points = curve(trial.intermediate_values)
     if trial.state is TrialState.COMPLETE and trial.value is not None:
-        return format_number(trial.value)
-    if trial.state is TrialState.PRUNED:
-        last = trial.last_step
-        reached = "" if last is None else f"@{last}={format_number(trial.intermediate_values[last])}"
-        return f"pruned{reached}"
-    return "failed"
+        return f"{format_number(trial.value)}{points}"
+    return f"{'pruned' if trial.state is TrialState.PRUNED else 'failed'}{points}"

@@ -29,12 +29,12 @@ from .client.limits import Limits
 from .client.line import Line, shared_of
 from .client.protocol import Client
 from .client.resolve import resolve
-from .context import ContextPolicy
 from .desk import Desk
 from .discovery import POLL
 from .guidance import Strategy, chosen
 from .guidance.plain import Plain
 from .guidance.roles import DISCOVERY
+from .policy import ContextPolicy
 from .prompt import Subject
 from .proposing import Question, propose
 from .space import conform, make_space, narrow
@@ -79,7 +79,7 @@ class LLMGuidedSampler(BaseSampler):
         limits: Limits | None = None,
         budget: Budget | None = None,
         context: ContextPolicy | None = None,
-        strategy: str | Strategy = "plain",
+        strategy: str | Strategy = "adaptive",
         max_reasks: int = 2,
         seed: int | None = None,
     ) -> None:

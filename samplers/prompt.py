@@ -39,29 +39,30 @@ class Subject:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
+def render_head(space: Space, subject: Subject, direction: StudyDirection, *, rationale: bool = True) -> str:
+    """What never changes: rules, task and parameters. `rationale`: the model is to say why, before the values."""
+    rules = RULES.format(answer=f'a short "rationale", then {VALUES}' if rationale else VALUES)
+    return "\n\n".join([rules, _task(subject, direction), _parameters(space, subject)])
+
+
 def render(
     context: Context,
     columns: Space,
-    space: Space,
-    subject: Subject,
+    head: str,
     fixed: Mapping[str, Any] = EMPTY,
     *,
     summary: Sequence[str] = (),
     words: str = "",
-    rationale: bool = True,
 ) -> list[Message]:
-    """The chat messages of one ask: rules, task and parameters; then history; then this moment.
+    """The chat messages of one ask: the head; then history; then this moment.
 
-    Trials are shown with all `columns`; values are asked for of those in `space`, given those that are `fixed`.
-    `summary` and `words` are what guidance adds: at the end, because they change with every ask. `rationale`: the
-    model is to say why, before the values.
+    Trials are shown with all `columns`, of which some may be `fixed`. `summary` and `words` are what guidance adds: at
+    the end, because they change with every ask.
     """
-    rules = RULES.format(answer=f'a short "rationale", then {VALUES}' if rationale else VALUES)
-    system = "\n\n".join([rules, _task(subject, context.direction), _parameters(space, subject)])
     user = "\n\n".join(
         part for part in [_history(context, columns), *_moment(context, columns, fixed, summary, words)] if part
     )
-    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    return [{"role": "system", "content": head}, {"role": "user", "content": user}]
 
 
 def render_reask(messages: Sequence[Mapping[str, str]], reply: str, violations: Sequence[str]) -> list[Message]:
@@ -108,35 +109,36 @@ def _history(context: Context, space: Space) -> str:
 
 def _table(rows: Sequence[Row], names: Sequence[str], space: Space) -> str:
     header = ",".join(["trial", "value", *(space.keys.get(name, name) for name in names)])
-    return "\n".join([header, *(",".join([_number(row), row.result, *row.cells]) for row in rows)])
-
-
-def _number(row: Row) -> str:
-    return "new" if row.number is None else str(row.number)
+    return "\n".join([header, *(row.line for row in rows)])
 
 
 def _moment(context: Context, space: Space, fixed: Mapping[str, Any], summary: Sequence[str], words: str) -> list[str]:
-    """The volatile tail: failures, in flight, best rows, the summary, and what is wanted now."""
+    """The volatile tail: best rows, failures, in flight, the summary, and what is wanted now."""
     parts = []
-    if context.failures:
-        parts.append("# Why trials failed\n" + "\n".join(f"{number}: {reason}" for number, reason in context.failures))
-    if context.in_flight:
-        table = _table(context.in_flight, context.names, space)
-        parts.append(f"# In flight, no value yet; propose something else\n{table}")
     if context.best:
         parts.append(f"# Best so far, best last\n{_table(context.best, context.names, space)}")
+    if context.failures:
+        parts.append(
+            "# Why trials failed\n" + "\n".join(f"{numbers}: {reason}" for numbers, reason in context.failures)
+        )
+    if context.in_flight:
+        hidden = context.counts.running - len(context.in_flight)
+        more = f" ({hidden} more are not shown)" if hidden else ""
+        table = _table(context.in_flight, context.names, space)
+        parts.append(f"# In flight, no value yet{more}; propose something else\n{table}")
     if summary:
         parts.append("# What the trials show\n" + "\n".join(summary))
-    parts.append(" ".join(part for part in (_wanted(context, space, fixed), words) if part))
+    parts.append(" ".join(part for part in (_wanted(context, space, fixed, guided=bool(words)), words) if part))
     return parts
 
 
-def _wanted(context: Context, columns: Space, fixed: Mapping[str, Any]) -> str:
+def _wanted(context: Context, columns: Space, fixed: Mapping[str, Any], *, guided: bool) -> str:
     goal = "expect to beat the best one" if context.best else "expect to do well"
     words = [f"Propose one configuration that you {goal}."]
     if context.others_asking:
         others = "another proposal is" if context.others_asking == 1 else f"{context.others_asking} other proposals are"
-        words.append(f"At this moment {others} being computed; make yours different from the most obvious choice.")
+        differ = "" if guided else "; make yours different from the most obvious choice"  # its region differs
+        words.append(f"At this moment {others} being computed{differ}.")
     if fixed:
         given = ", ".join(_given(name, value, columns) for name, value in fixed.items())
         words.append(f"It goes with these fixed values: {given}.")

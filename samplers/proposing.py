@@ -16,16 +16,17 @@ from ..engine.records import Params, Proposal
 from .client.errors import TOO_LONG, ClientError
 from .client.line import Conversation
 from .client.protocol import Reply, Request
-from .context import Context, ContextPolicy, build_context
+from .context import Context, build_context
 from .digest import Digest
 from .duplicates import Clash, Index, exhausted, find_clash
 from .flight import Flight
-from .guidance.axes import Axes, Region
+from .guidance.axes import Axes
 from .guidance.evidence import Evidence
 from .guidance.plain import Plain
 from .guidance.record import written
-from .guidance.strategy import Guidance, Situation, Strategy
-from .prompt import Message, Subject, render, render_reask
+from .guidance.strategy import Guidance, Open, Situation, Strategy
+from .policy import ContextPolicy
+from .prompt import Message, Subject, render, render_head, render_reask
 from .provenance import Spent, provenance
 from .reply import parse
 from .schema import json_schema
@@ -62,6 +63,10 @@ class Question:
     to_the_end: bool = False
     menus: bool = True
 
+    def head(self, space: Space) -> str:
+        """The part of the prompt that never changes, for this part of the columns."""
+        return render_head(space, self.subject, self.direction, rationale=self.policy.rationale)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
@@ -72,7 +77,7 @@ class Memory:
     flight: Flight
     index: Index
     evidence: Evidence
-    open: dict[int, Region] = field(default_factory=dict)
+    open: dict[int, Open] = field(default_factory=dict)
 
     async def catch_up(self, shown: int) -> Snapshot:
         """The latest snapshot, of whose history the last `shown` rows will be formatted.
@@ -105,10 +110,11 @@ class Memory:
             space=question.space,
             direction=question.direction,
             evidence=self.evidence,
-            in_flight=[other.params for other in flying],
+            in_flight=flying,
             open=tuple(self.open.values()),
             fixed=question.fixed,
             ordinal=max([known, *(ordinal + 1 for ordinal in self.open)]),  # asks that failed leave gaps
+            proposed=self.evidence.proposed + sum(other.proposed for other in flying) + len(self.open),
             seed=question.seed or 0,
         )
 
@@ -117,7 +123,8 @@ class Memory:
         """The guidance of one ask; its region is open, for other asks to stay out of, while this is entered."""
         situation = self.situation(question, snapshot)
         guidance = question.strategy.guide(situation)
-        self.open[situation.ordinal] = guidance.region
+        places = self.evidence.axes.center(guidance.region)
+        self.open[situation.ordinal] = Open(region=guidance.region, places=places)
         try:
             yield guidance
         finally:
@@ -164,7 +171,9 @@ async def _ask(question: Question, conversation: Conversation, memory: Memory, n
     """Wait for the turn, write the prompt, and talk until there is a verdict."""
     async with conversation.turn():
         snapshot = await memory.catch_up(question.policy.history)
-        context = build_context(snapshot, memory.digest, memory.flight, question.policy)
+        head = question.head(question.space)
+        size = len(question.head(question.columns))
+        context = build_context(snapshot, memory.digest, memory.flight, question.policy, size)
         exchange = _Exchange(question=question, context=context, seen=len(snapshot.finished), name=name)
         complete = question.space.distributions.keys() == question.columns.distributions.keys()
         anew = complete and not memory.exhausted(snapshot)
@@ -173,14 +182,7 @@ async def _ask(question: Question, conversation: Conversation, memory: Memory, n
         with memory.asking(question, snapshot) as guidance:
             exchange = replace(exchange, guidance=guidance)
             messages = render(
-                context,
-                question.columns,
-                question.space,
-                question.subject,
-                question.fixed,
-                summary=guidance.summary,
-                words=guidance.words,
-                rationale=question.policy.rationale,
+                context, question.columns, head, question.fixed, summary=guidance.summary, words=guidance.words
             )
             first = _request(question, messages, guidance)
             return await exchange.settle(first, conversation, memory, anew=anew)

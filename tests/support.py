@@ -9,6 +9,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optuna_llm import FunctionClient, LLMGuidedSampler, Reply, Request, Usage
+from optuna_llm.samplers.flight import Flight
+from optuna_llm.samplers.guidance.axes import Axes
+from optuna_llm.samplers.space import make_space
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-5, 1e-1, log=True),
@@ -32,6 +35,11 @@ def _value(part: Mapping[str, Any], rng: random.Random) -> Any:
     if part["type"] == "number":
         return rng.uniform(part["minimum"], part["maximum"])
     return "because"
+
+
+def flight(space: Mapping[str, BaseDistribution] = SPACE) -> Flight:
+    """Nothing in flight yet."""
+    return Flight(space, Axes(make_space(space)).places)
 
 
 class SchemaModel:

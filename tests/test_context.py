@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from support import SPACE
+from support import SPACE, flight
 
 from optuna_llm import ContextPolicy, Proposal, UsageError
 from optuna_llm.engine.history import History, Snapshot
-from optuna_llm.samplers.context import BLOCK, build_context, first_shown
-from optuna_llm.samplers.digest import Digest
+from optuna_llm.samplers.context import BLOCK, block_size, build_context
+from optuna_llm.samplers.digest import Digest, curve
 from optuna_llm.samplers.flight import Flight
-from optuna_llm.samplers.prompt import Subject, render
+from optuna_llm.samplers.prompt import Subject, render, render_head
 from optuna_llm.samplers.space import make_space
 
 START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
@@ -42,11 +42,21 @@ def trial(
     return made
 
 
+def fresh(direction: Any = MINIMIZE) -> tuple[Digest, Flight]:
+    """What is known of a study that nobody has looked at."""
+    return Digest(tuple(SPACE), direction), flight()
+
+
 def context_of(trials: Sequence[FrozenTrial], policy: ContextPolicy | None = None, direction: Any = MINIMIZE) -> Any:
     history = History()
     history.extend(trials)
     snapshot = Snapshot(finished=history.finished, running=history.running)
-    return build_context(snapshot, Digest(tuple(SPACE), direction), Flight(SPACE), policy or ContextPolicy())
+    return build_context(
+        snapshot,
+        Digest(tuple(SPACE), direction),
+        flight(),
+        policy or ContextPolicy(),
+    )
 
 
 def test_rows_hold_number_result_and_values_in_the_notation_of_their_column() -> None:
@@ -56,7 +66,7 @@ def test_rows_hold_number_result_and_values_in_the_notation_of_their_column() ->
 
 def test_pruned_rows_say_where_and_failed_rows_say_so() -> None:
     rows = context_of([trial(0, TrialState.PRUNED), trial(1, TrialState.FAIL)]).history
-    assert [row.result for row in rows] == ["pruned@3=0.5", "failed"]
+    assert [row.result for row in rows] == ["pruned[3:0.5]", "failed"]
 
 
 def test_the_best_rows_stand_best_last() -> None:
@@ -74,7 +84,7 @@ def test_of_equal_values_the_earlier_trial_is_better() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "expected"),
-    [("message", ((0, 'MemoryError: "out of memory"'),)), ("type", ((0, "MemoryError"),)), (None, ())],
+    [("message", (("0", 'MemoryError: "out of memory"'),)), ("type", (("0", "MemoryError"),)), (None, ())],
 )
 def test_the_policy_decides_what_is_shown_of_a_failure(policy: Any, expected: Any) -> None:
     failure = {"type": "MemoryError", "message": "out of\nmemory", "traceback": "..."}
@@ -83,13 +93,13 @@ def test_the_policy_decides_what_is_shown_of_a_failure(policy: Any, expected: An
 
 
 def test_foreign_failures_without_a_record_are_shown_as_such() -> None:
-    assert context_of([trial(0, TrialState.FAIL)]).failures == ((0, "no reason recorded"),)
+    assert context_of([trial(0, TrialState.FAIL)]).failures == (("0", "no reason recorded"),)
 
 
 def test_running_trials_and_reservations_are_in_flight() -> None:
     proposal = Proposal(params=PARAMS, distributions=SPACE)
     snapshot = Snapshot(running=(trial(4, TrialState.RUNNING),), reserved=(proposal,))
-    rows = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), Flight(SPACE), ContextPolicy()).in_flight
+    rows = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), flight(), ContextPolicy()).in_flight
     assert [(row.number, row.result) for row in rows] == [(4, "running"), (None, "reserved")]
 
 
@@ -97,16 +107,78 @@ def test_a_running_trial_without_values_shows_those_it_was_assigned() -> None:
     bare = create_trial(state=TrialState.RUNNING)
     bare.number = 7
     snapshot = Snapshot(running=(bare,), assigned={7: Proposal(params=PARAMS, distributions=SPACE)})
-    (row,) = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), Flight(SPACE), ContextPolicy()).in_flight
+    (row,) = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), flight(), ContextPolicy()).in_flight
     assert (row.number, row.cells) == (7, ("0.01235", "0.3", "3", "null"))
 
 
-@given(st.integers(0, 1000), st.integers(0, 200))
-def test_eviction_moves_in_blocks_and_keeps_within_the_limit(count: int, limit: int) -> None:
-    first = first_shown(count, limit)
-    assert count - first <= limit
-    assert first % BLOCK == 0 or first == count
-    assert first_shown(count + 1, limit) >= first
+def test_a_reason_is_given_once_with_the_trials_that_failed_for_it() -> None:
+    kinds = ["A", "B", *["C"] * 7, "A"]
+    trials = [trial(n, TrialState.FAIL, failure={"type": kind, "message": ""}) for n, kind in enumerate(kinds)]
+    assert context_of(trials).failures == (("1", "B"), ("4, 5, 6, 7, 8 and 2 more", "C"), ("0, 9", "A"))
+    assert context_of(trials, ContextPolicy(failures=1)).failures == (("0, 9", "A"),)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({}, ""),
+        ({0: 0.5}, "[0:0.5]"),
+        ({1: 0.9, 2: 0.61239, 3: 0.4, 4: 0.3}, "[1:0.9 2:0.6124 3:0.4 4:0.3]"),
+        ({step: 1 / step for step in range(1, 101)}, "[1:1 5:0.2 22:0.04545 100:0.01]"),
+        ({30: 3.0, 10: 1.0}, "[10:1 30:3]"),
+    ],
+)
+def test_a_learning_curve_is_shown_in_a_few_points_with_its_first_and_last_step(
+    values: dict[int, float], text: str
+) -> None:
+    assert curve(values) == text
+
+
+def test_curves_stand_with_the_results_of_finished_and_running_trials() -> None:
+    finished, running = trial(0, value=0.25), trial(1, TrialState.RUNNING)
+    for one in (finished, running):
+        one.intermediate_values = {1: 0.5, 2: 0.25}
+    context = build_context(Snapshot(finished=(finished,), running=(running,)), *fresh(), ContextPolicy())
+    assert [row.result for row in context.history] == ["0.25[1:0.5 2:0.25]"]
+    assert [row.result for row in context.in_flight] == ["running[1:0.5 2:0.25]"]
+
+
+@given(st.integers(0, 400), st.integers(0, 200), st.integers(500, 4000))
+def test_eviction_moves_in_blocks_and_keeps_within_rows_and_tokens(count: int, limit: int, tokens: int) -> None:
+    policy = ContextPolicy(history=limit, tokens=tokens)
+    trials = [trial(number) for number in range(count + 1)]
+    now, then = (context_of(trials[:n], policy) for n in (count, count + 1))
+    block = block_size(len(SPACE), policy.room(0).history)
+    assert now.omitted == count - len(now.history)
+    assert len(now.history) <= limit
+    assert sum(len(row.line) + 1 for row in now.history) <= policy.room(0).history
+    assert now.omitted % block == 0 or now.omitted == count
+    assert then.omitted >= now.omitted
+    if now.omitted:
+        width = max(len(row.line) + 1 for row in then.history) if then.history else 30
+        one_block_more = sum(len(row.line) + 1 for row in now.history) + block * width
+        assert len(now.history) + block > limit or one_block_more > policy.room(0).history
+
+
+def test_a_block_is_a_part_of_what_there_is_room_for() -> None:
+    assert block_size(4, 100_000) == BLOCK
+    assert 1 <= block_size(200, 1000) < BLOCK
+    assert block_size(10_000, 10) == 1
+
+
+def test_a_prompt_stops_growing_at_its_ceiling() -> None:
+    policy = ContextPolicy(tokens=1000)
+    lengths = []
+    for count in range(0, 300, 10):
+        running = tuple(trial(1000 + n, TrialState.RUNNING) for n in range(64))
+        snapshot = Snapshot(finished=tuple(trial(n) for n in range(count)), running=running)
+        head = render_head(SPACE_, Subject(task="A task."), MINIMIZE)
+        context = build_context(snapshot, *fresh(), policy, len(head))
+        messages = render(context, SPACE_, head)
+        lengths.append(len(messages[0]["content"]) / 2.5 + len(messages[1]["content"]) / 1.5)
+        assert "are not shown" in messages[1]["content"]
+    assert max(lengths) <= 1000
+    assert max(lengths[15:]) <= max(lengths[:15])
 
 
 states = st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
@@ -118,11 +190,10 @@ def test_a_grown_digest_gives_the_same_bytes_as_a_rebuild(drawn: list[Any], cuts
     policy = ContextPolicy(history=20)
     grown = Digest(tuple(SPACE), MINIMIZE)
     for cut in sorted(cuts):
-        build_context(Snapshot(finished=tuple(trials[:cut])), grown, Flight(SPACE), policy)
+        build_context(Snapshot(finished=tuple(trials[:cut])), grown, flight(), policy)
     whole = Snapshot(finished=tuple(trials))
-    space = make_space(SPACE)
     texts = [
-        render(build_context(whole, digest, Flight(SPACE), policy), space, space, Subject(task="t"))
+        render(build_context(whole, digest, flight(), policy), SPACE_, "head")
         for digest in (grown, Digest(tuple(SPACE), MINIMIZE))
     ]
     assert texts[0] == texts[1]
@@ -130,16 +201,14 @@ def test_a_grown_digest_gives_the_same_bytes_as_a_rebuild(drawn: list[Any], cuts
 
 def test_history_is_a_prefix_of_the_next_prompt() -> None:
     def history(count: int) -> str:
-        messages = render(
-            context_of([trial(n) for n in range(count)]), make_space(SPACE), make_space(SPACE), Subject(task="t")
-        )
+        messages = render(context_of([trial(n) for n in range(count)]), SPACE_, "head")
         return messages[1]["content"].split("\n\n# Best")[0]
 
     for count in range(1, 60):
         assert history(count + 1).startswith(history(count))
 
 
-@pytest.mark.parametrize("field", ["history", "best", "failures", "in_flight"])
+@pytest.mark.parametrize("field", ["tokens", "history", "best", "failures", "in_flight"])
 def test_a_policy_refuses_what_is_no_count(field: str) -> None:
     with pytest.raises(UsageError, match=field):
         ContextPolicy(**{field: -1})
@@ -155,7 +224,7 @@ flying = st.lists(
 @given(st.lists(flying, min_size=1, max_size=6), st.lists(st.integers(0, 3), max_size=6))
 def test_a_flight_that_changed_equals_a_fresh_one(moments: list[Any], reserved: list[int]) -> None:
     proposals = [Proposal(params={**PARAMS, "layers": 2 * n + 1}, distributions=SPACE) for n in range(4)]
-    grown = Flight(SPACE)
+    grown = flight()
     for moment, trials in enumerate(moments):
         running = []
         for number, count, _ in sorted(trials):
@@ -170,4 +239,4 @@ def test_a_flight_that_changed_equals_a_fresh_one(moments: list[Any], reserved: 
             reserved=tuple(proposals[n] for n in sorted(set(reserved[moment:]))),
             assigned={number: proposals[0] for number, _, assigned in trials if assigned},
         )
-        assert grown.update(snapshot) == Flight(SPACE).update(snapshot)
+        assert grown.update(snapshot) == flight().update(snapshot)
