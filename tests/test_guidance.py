@@ -11,7 +11,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from support import SPACE, SchemaModel, prompt, sampler
+from support import SPACE, SchemaModel, flight, prompt, sampler
 
 from optuna_llm import (
     ContextPolicy,
@@ -25,13 +25,13 @@ from optuna_llm import (
 from optuna_llm.engine.history import Snapshot
 from optuna_llm.samplers.digest import Digest
 from optuna_llm.samplers.duplicates import Index
-from optuna_llm.samplers.flight import Flight
 from optuna_llm.samplers.guidance import Situation, chosen
 from optuna_llm.samplers.guidance.axes import Axes, Axis, Choices, Interval
 from optuna_llm.samplers.guidance.effects import effects
 from optuna_llm.samplers.guidance.evidence import Evidence
 from optuna_llm.samplers.guidance.failures import risks
-from optuna_llm.samplers.guidance.regions import has_news
+from optuna_llm.samplers.guidance.regions import plan
+from optuna_llm.samplers.guidance.strategy import Open
 from optuna_llm.samplers.guidance.trust import SMALLEST, START, Trust
 from optuna_llm.samplers.prompt import Subject
 from optuna_llm.samplers.proposing import Memory, Question
@@ -60,9 +60,8 @@ def history(count: int, seed: int = 0) -> list[FrozenTrial]:
 def situation(trials: list[FrozenTrial], **more: Any) -> Situation:
     evidence = Evidence(Axes(COLUMNS), StudyDirection.MINIMIZE)
     evidence.update(trials)
-    return Situation(
-        space=COLUMNS, direction=StudyDirection.MINIMIZE, evidence=evidence, **{"ordinal": len(trials), **more}
-    )
+    known = {"ordinal": len(trials), "proposed": len(trials)}
+    return Situation(space=COLUMNS, direction=StudyDirection.MINIMIZE, evidence=evidence, **{**known, **more})
 
 
 @pytest.mark.parametrize("distribution", SPACE.values(), ids=SPACE)
@@ -162,7 +161,7 @@ def test_new_evidence_guides_as_one_that_grew(name: str, count: int) -> None:
     trials = history(count)
     grown = situation(trials[: count // 2])
     grown.evidence.update(trials)
-    again = Situation(space=COLUMNS, direction=grown.direction, evidence=grown.evidence, ordinal=count)
+    again = Situation(space=COLUMNS, direction=grown.direction, evidence=grown.evidence, ordinal=count, proposed=count)
     assert chosen(name).guide(again) == chosen(name).guide(situation(trials))
 
 
@@ -179,26 +178,26 @@ def test_a_menu_offers_values_of_the_space_inside_its_region(count: int) -> None
             assert axes.inside({name: guidance.region[name]}, {name: value}) == 1.0
 
 
-def test_choices_of_a_menu_stand_in_an_order_that_is_drawn_and_numbers_from_low_to_high() -> None:
-    menus = [chosen("menu").guide(situation(history(12), ordinal=12 + step)).menu for step in range(40)]
-    first = {menu["optimizer"][0] for menu in menus if len(menu.get("optimizer", ())) == 3}
-    assert first == {"adam", "sgd", None}
-    numbers = [list(menu[name]) for menu in menus for name in ("lr", "momentum", "layers") if name in menu]
-    assert numbers == [sorted(values) for values in numbers]
-
-
-def test_asks_that_are_open_together_get_different_regions() -> None:
-    trials, regions = history(12), []
+@pytest.mark.parametrize("count", [2, 12, 40])
+def test_asks_that_are_open_together_get_different_regions(count: int) -> None:
+    trials, asks = history(count), []
     for step in range(6):
-        now = situation(trials, open=tuple(regions), ordinal=len(trials) + step)
-        regions.append(chosen("guided").guide(now).region)
-    assert len({repr(region) for region in regions}) == 6
+        now = situation(trials, open=tuple(asks), ordinal=len(trials) + step)
+        region = chosen("guided").guide(now).region
+        asks.append(Open(region=region, places=now.evidence.axes.center(region)))
+    assert len({repr(ask.region) for ask in asks}) == 6
 
 
 def test_the_first_ask_of_all_is_a_first_guess_and_the_next_ones_explore() -> None:
     assert chosen("menu").guide(situation([])).role == "first guess"
-    assert chosen("menu").guide(situation([], ordinal=1)).role == "explore"
-    assert {chosen("menu").guide(situation(history(n))).role for n in range(6, 30)} == {"explore", "refine", "combine"}
+    assert [chosen("menu").guide(situation(history(n), proposed=n)).role for n in (1, 2, 3)] == ["explore"] * 3
+    assert {chosen("menu").guide(situation(history(n))).role for n in range(4, 30)} == {"explore", "refine", "combine"}
+
+
+def test_the_first_guess_comes_after_trials_of_others_unless_they_tell_enough() -> None:
+    assert chosen("menu").guide(situation(history(1), proposed=0)).role == "first guess"
+    assert chosen("menu").guide(situation(history(1), ordinal=2, proposed=1)).role == "explore"
+    assert chosen("menu").guide(situation(history(30), proposed=0)).role != "first guess"
 
 
 def test_obedience_is_the_share_of_the_region_that_was_kept() -> None:
@@ -230,8 +229,8 @@ async def test_role_strategy_and_region_stand_on_the_trials(strategy: str) -> No
 
 def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_that_is_open() -> None:
     evidence = Evidence(Axes(COLUMNS), StudyDirection.MINIMIZE)
-    flight, index, digest = Flight(SPACE), Index(SPACE), Digest(tuple(SPACE), StudyDirection.MINIMIZE)
-    memory = Memory(latest=Snapshot, digest=digest, flight=flight, index=index, evidence=evidence)
+    index, digest = Index(SPACE), Digest(tuple(SPACE), StudyDirection.MINIMIZE)
+    memory = Memory(latest=Snapshot, digest=digest, flight=flight(), index=index, evidence=evidence)
     question = Question(
         columns=COLUMNS,
         space=COLUMNS,
@@ -250,12 +249,12 @@ def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_tha
     assert not memory.open
 
 
-def test_a_menu_of_which_all_is_known_is_not_offered() -> None:
+def test_where_all_is_known_nothing_is_offered() -> None:
     space = make_space({"kind": CategoricalDistribution(("a", "b"))})
     evidence = Evidence(Axes(space), StudyDirection.MINIMIZE)
     evidence.update([create_trial(params={"kind": k}, distributions=space.distributions, value=0.0) for k in "aab"])
-    now = Situation(space=space, direction=StudyDirection.MINIMIZE, evidence=evidence, ordinal=3)
-    assert not has_news(now, {"kind": ["a", "b"]})
+    now = Situation(space=space, direction=StudyDirection.MINIMIZE, evidence=evidence, ordinal=3, proposed=3)
+    assert plan("explore", now, ()) is None
     guidance = chosen("menu").guide(now)
     assert (dict(guidance.menu), dict(guidance.region)) == ({}, {})
 

@@ -59,6 +59,7 @@ def configurations(model: SchemaModel) -> list[dict[str, Any]]:
     found = []
     for document in model.documents:
         values = {name: value for name, value in document.items() if name != "rationale"}
+        values["momentum"] = float(values["momentum"])
         values["optimizer"] = {"adam": "adam", "sgd": "sgd", "null": None}[values["optimizer"]]
         found.append(values)
     return found
@@ -172,7 +173,7 @@ async def test_conditional_parameters_are_proposed_as_a_union_and_written_as_sug
     assert len(model.requests) == sum(trial.user_attrs["llm"]["calls"] for trial in study.trials)
     for trial in study.trials:
         assert set(trial.params) == ({"kind", "lr"} if trial.params["kind"] == "adam" else {"kind", "depth"})
-        assert trial.user_attrs["llm"]["role"] == "propose"
+        assert trial.user_attrs["llm"]["role"] != "discovery"
 
 
 async def test_an_uncaught_error_ends_the_run_after_the_others_are_told() -> None:
@@ -480,7 +481,7 @@ async def test_every_trial_says_who_proposed_it_and_from_what() -> None:
     assert len(record["run"]) == 12
     assert set(record) == {
         *("schema_version", "model", "rationale", "role", "context", "staleness", "calls", "reasks", "repairs"),
-        *("duplicate_of", "usage", "latency", "run", "strategy", "form"),
+        *("duplicate_of", "usage", "latency", "run", "strategy", "form", "inside", "region"),
     }
 
 

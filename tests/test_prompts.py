@@ -17,14 +17,13 @@ from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from support import SPACE, SchemaModel, prompt, sampler
+from support import SPACE, SchemaModel, flight, prompt, sampler
 
 from optuna_llm import ContextPolicy, UsageError
 from optuna_llm.engine.history import History, Snapshot
 from optuna_llm.samplers.context import build_context
 from optuna_llm.samplers.digest import Digest
 from optuna_llm.samplers.duplicates import Index
-from optuna_llm.samplers.flight import Flight
 from optuna_llm.samplers.guidance import chosen
 from optuna_llm.samplers.guidance.axes import Axes
 from optuna_llm.samplers.guidance.evidence import Evidence
@@ -71,7 +70,7 @@ class Study:
         self._memory = Memory(
             latest=lambda: self._snapshot,
             digest=Digest(tuple(space), direction),
-            flight=Flight(space),
+            flight=flight(space),
             index=Index(space),
             evidence=Evidence(Axes(columns), direction),
         )
@@ -90,15 +89,9 @@ class Study:
         history.extend(trials)
         snapshot = self._snapshot = Snapshot(finished=history.finished, running=history.running, asking=asking)
         with self._memory.asking(question, snapshot) as guidance:
-            context = build_context(snapshot, self._memory.digest, self._memory.flight, question.policy)
-            messages = render(
-                context,
-                question.columns,
-                question.space,
-                question.subject,
-                summary=guidance.summary,
-                words=guidance.words,
-            )
+            head = question.head(question.space)
+            context = build_context(snapshot, self._memory.digest, self._memory.flight, question.policy, len(head))
+            messages = render(context, question.columns, head, summary=guidance.summary, words=guidance.words)
         return "\n\n".join(f"=== {message['role']} ===\n{message['content']}" for message in messages) + "\n"
 
 

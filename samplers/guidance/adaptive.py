@@ -1,48 +1,70 @@
-"""`"adaptive"`: menus or words, by what this model has shown in this study."""
+"""`"adaptive"`: the form and the mix of roles follow what has improved this study so far."""
 
-from typing import Final
+from typing import Final, Literal
 
 from .evidence import Score
-from .forms import Form, formed
+from .forms import formed
 from .planning import role_of
-from .roles import COMBINE, REFINE
+from .roles import EXPLORE, REFINE
 from .strategy import Guidance, Situation
 
-PROBE_EVERY = 5
-"""One refining ask in so many takes the form that is not preferred, so that both keep being measured."""
+PROBE_EVERY: Final = 5
+"""One ask in so many takes the form that is not preferred, so that both keep being measured."""
 
-ENOUGH = 3
-"""Asks of a form before it can be preferred."""
+RARELY: Final = 20
+"""The same for words that were not obeyed, or that led to repetitions."""
 
-OBEDIENT = 0.7
+ENOUGH: Final = 3
+"""Asks of a form before it is judged."""
+
+OBEDIENT: Final = 0.7
 """Share of a region's parameters that answers in words must stay in."""
+
+STUMBLING: Final = 0.4
+"""Share of answers in words that may need a second call: they repeat what is known, or are invalid."""
+
+PRIOR: Final = 4
+"""Asks that count as made without success before the first one of a kind."""
+
+NARROWEST: Final = 0.25
+"""Share of exploring and of refining asks that is kept, whatever has paid so far."""
 
 
 class Adaptive:
-    """Begins with menus, and goes over to words where they improve the best trial more often and are obeyed."""
+    """Begins with menus and as much exploring as refining; goes on with more of what has improved the best trial."""
 
     name: Final = "adaptive"
 
     def guide(self, situation: Situation) -> Guidance:
-        """A role by the study's progress, in the form that has paid."""
-        role = role_of(situation)
-        return formed(self.name, situation, role, form_of(situation, role))
+        """A role and a form by the study's own record."""
+        evidence = situation.evidence
+        role = role_of(situation, exploring(evidence.score(role=EXPLORE), evidence.score(role=REFINE)))
+        return formed(self.name, situation, role, form_of(situation))
 
 
-def form_of(situation: Situation, role: str) -> Form:
-    """The better form so far; in some refining asks the other one."""
-    probing = role in (REFINE, COMBINE) and situation.ordinal % PROBE_EVERY == PROBE_EVERY - 1
-    return "words" if prefers_words(situation.evidence.scores) != probing else "menu"
+def exploring(explored: Score, refined: Score) -> float:
+    """The share of exploring asks, in proportion to how often each of the two kinds has improved the best trial."""
+    one, other = rate(explored), rate(refined)
+    return min(1 - NARROWEST, max(NARROWEST, one / (one + other)))
 
 
-def prefers_words(scores: dict[str, Score]) -> bool:
-    """Whether words are obeyed, and improve the best trial more often than menus (Laplace's rule of succession)."""
-    words, menu = scores.get("words", Score()), scores.get("menu", Score())
-    if words.asks < ENOUGH or words.inside < OBEDIENT * words.asks:
-        return False
-    return rate(words) > rate(menu)
+def form_of(situation: Situation) -> Literal["words", "menu"]:
+    """The better form so far; in some asks the other one."""
+    words, menu = (situation.evidence.score(form=form) for form in ("words", "menu"))
+    able = follows(words)
+    every = PROBE_EVERY if able else RARELY
+    probing = situation.ordinal % every == every - 1
+    preferred = able and words.asks >= ENOUGH and rate(words) > rate(menu)
+    return "words" if preferred != probing else "menu"
+
+
+def follows(words: Score) -> bool:
+    """Whether the model stays in regions that it is given in words, and finds something new there; yes until seen."""
+    if words.asks < ENOUGH:
+        return True
+    return words.inside >= OBEDIENT * words.asks and words.stumbled <= STUMBLING * words.asks
 
 
 def rate(score: Score) -> float:
-    """The estimated chance that an ask of this form improves the best trial."""
-    return (score.improved + 1) / (score.asks + 2)
+    """The estimated chance that an ask of this kind improves the best trial."""
+    return (score.improved + 1) / (score.asks + PRIOR)

@@ -5,7 +5,6 @@ neighbours.
 """
 
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +72,7 @@ class Axis:
             return self.levels[round(min(1.0, max(0.0, place)) / self.step)]
         numeric = self._numeric
         number = fit(unscaled(min(1.0, max(0.0, place)), numeric), numeric).value
-        return json.loads(format_value(number, numeric))
+        return number if math.isfinite(self.count) else float(format_value(number, numeric))
 
     def interval(self, low: float, high: float) -> Interval:
         """The part of the range between two places."""

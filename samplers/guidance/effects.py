@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Array, ranks
 from .axes import Axis
-from .evidence import Array, Evidence
+from .evidence import Evidence, Newest
 
 FEWEST = 6
 """Complete trials below which a correlation is noise."""
@@ -30,12 +31,15 @@ class Effect:
 
 
 def effects(evidence: Evidence) -> tuple[Effect, ...]:
-    """The effects that stand out from chance, strongest first."""
-    losses, places = evidence.newest.losses, evidence.newest.places
+    """The effects that stand out from chance as of the last step, strongest first."""
+    return evidence.once(_effects)
+
+
+def _effects(evidence: Evidence, newest: Newest) -> tuple[Effect, ...]:
     found = [
         effect
         for column, axis in enumerate(evidence.axes.all)
-        if (effect := _effect(axis, places[:, column], losses)) is not None
+        if (effect := _effect(axis, newest.places[:, column], newest.losses)) is not None
     ]
     return tuple(sorted(found, key=lambda effect: -effect.strength))
 
@@ -81,10 +85,3 @@ def correlation(one: Array, other: Array) -> float:
     first, second = one - one.mean(), other - other.mean()
     scale = float(np.sqrt((first**2).sum() * (second**2).sum()))
     return float((first * second).sum()) / scale if scale else 0.0
-
-
-def ranks(values: Array) -> Array:
-    """Ranks from 0, those of ties averaged."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray(last - (counts + 1) / 2, dtype=float)[inverse]

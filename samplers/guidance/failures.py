@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from .coverage import counts
-from .evidence import Evidence
+from .axes import Axes
+from .coverage import counts, in_bin
+from .evidence import Evidence, Newest
 
 FEWEST = 2
 """Failures below which a part of an axis is not blamed."""
@@ -26,18 +25,28 @@ class Risk:
 
 
 def risks(evidence: Evidence) -> tuple[Risk, ...]:
-    """The bins in which at least `SHARE` of the trials failed, `EXCESS` times as many as in the others; worst first."""
-    failed, places = evidence.newest.failed, evidence.newest.places
+    """The bins in which at least `SHARE` of the trials failed, `EXCESS` times as many as in the others; worst first.
+
+    What one bin explains is not blamed on another: its trials are left out of the search for the next one.
+    """
+    newest, found = evidence.newest, []
+    while (worst := _worst(evidence.axes, newest)) is not None:
+        found.append(worst)
+        column, axis = next((i, a) for i, a in enumerate(evidence.axes.all) if a.name == worst.name)
+        newest = newest.only(~in_bin(axis, newest.places[:, column], worst.bin))
+    return tuple(found)
+
+
+def _worst(axes: Axes, newest: Newest) -> Risk | None:
+    failed, found = newest.failed, []
     if int(failed.sum()) < FEWEST:
-        return ()
-    found = []
-    for column, axis in enumerate(evidence.axes.all):
-        known = np.isfinite(places[:, column])
-        bad = counts(axis, places[failed, column])
-        tried = counts(axis, places[:, column])
+        return None
+    for column, axis in enumerate(axes.all):
+        places = newest.places[:, column]
+        bad, tried = counts(axis, places[failed]), counts(axis, places)
         for index, (failures, trials) in enumerate(zip(bad, tried, strict=True)):
-            others, elsewhere = int((failed & known).sum()) - failures, int(known.sum()) - trials
+            others, elsewhere = sum(bad) - failures, sum(tried) - trials
             usual = others / elsewhere if elsewhere else 1.0
             if failures >= FEWEST and failures >= SHARE * trials and failures / trials >= EXCESS * usual:
                 found.append(Risk(name=axis.name, bin=index, failed=failures, trials=trials))
-    return tuple(sorted(found, key=lambda risk: (-risk.failed / risk.trials, -risk.failed)))
+    return max(found, key=lambda risk: (risk.failed / risk.trials, risk.failed), default=None)

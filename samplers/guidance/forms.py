@@ -1,54 +1,54 @@
 """The two forms of guidance: a region in words, or a menu of values."""
 
-from collections.abc import Callable, Mapping
-from typing import Final, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Final, Literal
 
-from .findings import Findings, find
-from .regions import Plan, cross, empty_region, has_news, trust_region
+from .findings import find
+from .regions import Plan, plan
 from .roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
 from .strategy import Guidance, Situation
-from .words import kept_text, menu_text, region_text, summary
+from .words import candidates_text, kept_text, region_text, summary
 
-Form: TypeAlias = Literal["words", "menu"]
-
-PLANS: Final[Mapping[str, Callable[[Situation, Findings], Plan]]] = {
-    EXPLORE: empty_region,
-    REFINE: trust_region,
-    COMBINE: cross,
-}
-ROLES: Final = {
-    FIRST_GUESS: "Role: first guess. Nothing is known yet: give what you know to work best on such a task.",
-    EXPLORE: "Role: explore. Give the best configuration that you expect in this little tried part of the space.",
+ROLES: Final[Mapping[str, str]] = {
+    FIRST_GUESS: "Role: first guess. Little is known yet: give what you know to work best on such a task.",
+    EXPLORE: "Role: explore. Look over the whole space, where little is known or a good value may be.",
     REFINE: "Role: refine. Improve on trial {number}: change what promises most.",
     COMBINE: "Role: combine. Put together what the best trials do well into a configuration that none of them is.",
 }
 
 
-def formed(strategy: str, situation: Situation, role: str, form: Form) -> Guidance:
-    """The guidance of a role; without region and menu where those would hold nothing new."""
+def formed(strategy: str, situation: Situation, role: str, form: Literal["words", "menu"]) -> Guidance:
+    """The guidance of a role; it explores where the role has nothing new to offer.
+
+    A first guess is free, and so is an ask where nothing new is left at all.
+    """
     findings = find(situation.evidence)
-    lines = summary(findings, situation.evidence, situation.space)
-    plan = PLANS[role](situation, findings) if role in PLANS else None
-    if plan is None or not has_news(situation, plan.menu):
-        words = ROLES[role] if role == FIRST_GUESS else ""
-        return Guidance(strategy=strategy, role=role, form=form, words=words, summary=lines)
-    number = None if plan.base is None else plan.base.number
-    place = _region(plan, situation) if form == "words" else _menu(plan, situation)
+    made = None if role == FIRST_GUESS else plan(role, situation, findings.risks)
+    if made is None and role in (REFINE, COMBINE):
+        return formed(strategy, situation, EXPLORE, form)
+    lines = summary(findings, situation.evidence, situation.space, menu=made is not None and form == "menu")
+    if made is None:
+        return Guidance(strategy=strategy, role=role, words=ROLES[role] if role == FIRST_GUESS else "", summary=lines)
+    number = None if made.base is None else made.base.number
+    place = _region(made, situation) if form == "words" else _menu(made, situation)
+    kept = kept_text(made.kept, made.base, situation.space)
     return Guidance(
         strategy=strategy,
         role=role,
         form=form,
-        region=plan.region,
-        menu=plan.menu if form == "menu" else {},
-        words=f"{ROLES[role].format(number=number)} {place}",
+        region=made.region,
+        menu=made.menu if form == "menu" else {},
+        words=" ".join(part for part in (ROLES[role].format(number=number), kept, place) if part),
         summary=lines,
     )
 
 
-def _region(plan: Plan, situation: Situation) -> str:
-    return f"Stay inside this region: {region_text(plan.region, situation.space)}."
+def _region(made: Plan, situation: Situation) -> str:
+    varied = {name: part for name, part in made.region.items() if name not in made.kept}
+    return f"Stay inside this region: {region_text(varied, situation.space)}." if varied else ""
 
 
-def _menu(plan: Plan, situation: Situation) -> str:
-    choose = f"Choose the most promising of these values:\n{menu_text(plan.menu, situation.space)}"
-    return " ".join(part for part in (kept_text(plan.menu, situation.space), choose) if part)
+def _menu(made: Plan, situation: Situation) -> str:
+    varied = [name for name in made.region if name not in made.kept]
+    rows = candidates_text(made.candidates, varied, situation.space)
+    return f"Take one of these candidates, the likely best first:\n{rows}" if varied else ""

@@ -10,7 +10,13 @@ from ...engine.records import EMPTY, LLM_ATTRIBUTE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guided:
-    """How a trial was guided: by which strategy and form ("menu", "words"), in which role, and how well it obeyed."""
+    """How a trial was guided: by which strategy and form ("menu", "words"), in which role, and how well it obeyed.
+
+    `proposed`: it comes from the model. `stumbled`: that took more than one call, or it is a duplicate all the same.
+    """
+
+    proposed: bool = False
+    stumbled: bool = False
 
     strategy: str | None = None
     form: str | None = None
@@ -24,6 +30,8 @@ def read(trial: FrozenTrial) -> Guided:
     llm = llm if isinstance(llm, Mapping) else EMPTY
     inside = llm.get("inside")
     return Guided(
+        proposed=bool(llm.get("calls")),
+        stumbled=bool(llm.get("reasks")) or llm.get("duplicate_of") is not None,
         strategy=_text(llm.get("strategy")),
         form=_text(llm.get("form")),
         role=_text(llm.get("role")),

@@ -1,31 +1,28 @@
 """Which role an ask has: by how much is known, what is in flight, and how the study goes."""
 
+import math
+from typing import Final
+
 from .roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
 from .strategy import Situation
 
-DESIGN = 5
+DESIGN: Final = 4
 """Configurations, finished or on their way, before the first refining ask; fewer in small spaces."""
 
-CYCLE = 4
-LONG_CYCLE = 6
-"""Every so many asks one explores: fewer while refining pays, more when nothing does."""
+STAGNANT: Final = 6
+"""Complete trials without an improvement after which some asks combine the best trials."""
 
-STAGNANT = 6
+COMBINING: Final = 6
+"""One ask in so many, then."""
 
 
-def role_of(situation: Situation) -> str:
-    """The role of this ask, for strategies that give all of them."""
+def role_of(situation: Situation, exploring: float = 0.5) -> str:
+    """The role of this ask; `exploring` is the share of asks that look away from the best trials."""
     evidence, ordinal = situation.evidence, situation.ordinal
-    if ordinal == 0:
+    if not situation.proposed and evidence.complete < DESIGN:
         return FIRST_GUESS
     if not evidence.complete or ordinal < min(DESIGN, len(evidence.axes) + 1):
         return EXPLORE
-    cycle = LONG_CYCLE if evidence.since_improvement == 0 else CYCLE
-    if evidence.since_improvement >= STAGNANT:
-        cycle = CYCLE - 1
-    step = ordinal % cycle
-    if step == cycle - 1:
-        return EXPLORE
-    if step == 1 and evidence.complete >= DESIGN and not situation.open:  # it is the same for all that are open
+    if evidence.since_improvement >= STAGNANT and ordinal % COMBINING == 0:
         return COMBINE
-    return REFINE
+    return EXPLORE if math.floor((ordinal + 1) * exploring) > math.floor(ordinal * exploring) else REFINE

@@ -1,173 +1,165 @@
-"""From a role to a region, and the menu of values in it."""
+"""From a role to a few promising configurations, and the region that they lie in."""
 
-import itertools
 import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from ..duplicates import TOLERANCE
+from .arrays import Array
 from .axes import Axis, Choices, Interval, Region
-from .coverage import emptiest
-from .evidence import Array, Best
-from .findings import Findings
+from .evidence import Best
+from .failures import Risk
+from .planning import DESIGN
+from .pools import Rng, anywhere, around, crossed, on_grid, untried, without_idle
+from .promise import FEWEST, promise
+from .roles import COMBINE, REFINE
 from .strategy import Situation
 
-MENU = 5
-"""Values per parameter; more make a small model's choice no better."""
+OFFERED: Final = 5
+"""Candidates that the model is shown, if they are not too long."""
 
-REACH = 0.15
-"""Half the side of an empty region, as a share of each axis."""
+VALUES: Final = 60
+"""Values in all candidates of an ask, about."""
 
-VARIED = 3
-"""How many parameters a refining ask varies, about; the others keep the value of the best trial."""
+POOL: Final = range(96, 256)
+"""How many candidates are looked at: the more, the better the few that are offered; fewer where each costs more."""
 
-CENTERS = 3
+WORK: Final = 4_600
+"""Candidates times trials learned from, about."""
+
+FEW: Final = 6
+"""Candidates while nothing is known, the farthest from all others first: the first of many would all be corners."""
+
+VARIED: Final = 3
+"""How many parameters a refining ask varies, about; the others keep the value of the trial that it starts from."""
+
+CENTERS: Final = 3
 """Refining asks that are in flight together start from this many best trials, in turns."""
 
-FEW = 64
-"""Configurations of a menu that are looked up one by one."""
+PARENTS: Final = 4
+"""A combining ask crosses so many best trials."""
 
-PARENTS = 4
-"""A combining ask offers the values of so many best trials."""
+ALIKE: Final = 0.02
+"""Candidates of one ask differ by more than that share of some axis, or by a choice."""
+
+MARGIN: Final = 0.05
+"""How far a region reaches beyond its candidates, as a share of the axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A region, the values offered in it, and the trial that it is about."""
+    """Candidates for one ask, the most promising first, the region around them, and the trial that they start from."""
 
+    candidates: tuple[Mapping[str, Any], ...]
     region: Region
-    menu: Mapping[str, Sequence[Any]]
     base: Best | None = None
 
+    @property
+    def menu(self) -> dict[str, list[Any]]:
+        """The values of each parameter that the candidates say something about, in their order."""
+        return {name: unique([c[name] for c in self.candidates if name in c]) for name in self.region}
 
-def draw(situation: Situation) -> random.Random:
-    """The same numbers for the same situation."""
-    return random.Random(f"{situation.seed}/{situation.ordinal}")
-
-
-def empty_region(situation: Situation, findings: Findings) -> Plan:
-    """The emptiest region, given finished, in-flight and open asks; it keeps out of where trials fail."""
-    axes, rng = situation.evidence.axes, draw(situation)
-    avoided = [frozenset(risk.bin for risk in findings.risks if risk.name == axis.name) for axis in axes.all]
-    place = emptiest(axes, taken(situation), rng, avoided)
-    region, menu = {}, {}
-    for axis, center in zip(axes.all, place, strict=True):
-        if axis.name in situation.space.distributions:
-            region[axis.name], menu[axis.name] = _around(axis, center, REACH, rng)
-    return Plan(region=region, menu=menu)
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The parameters that have one value in all candidates."""
+        return {name: values[0] for name, values in self.menu.items() if len(values) == 1}
 
 
-def trust_region(situation: Situation, findings: Findings) -> Plan:
-    """A region around one of the best trials, in which a few parameters change, the more telling ones sooner."""
-    evidence, rng = situation.evidence, draw(situation)
-    base = evidence.best(CENTERS)[len(situation.open) % min(CENTERS, evidence.complete)]
-    length = evidence.trust.length
-    varied = _varied(situation, findings, base, rng)
-    region: dict[str, Interval | Choices] = {}
-    menu: dict[str, Sequence[Any]] = {}
-    for axis, place in zip(evidence.axes.all, base.places, strict=True):
-        if axis.name not in situation.space.distributions or math.isnan(place):
-            continue
-        if axis.name in varied:
-            region[axis.name], menu[axis.name] = _around(axis, place, length / 2, rng, own=axis.name != varied[0])
-        else:
-            region[axis.name], menu[axis.name] = _part(axis, [axis.value(place)]), [axis.value(place)]
-    return Plan(region=region, menu=menu, base=base)
-
-
-def cross(situation: Situation, findings: Findings) -> Plan:
-    """The values of the best trials, to be put together anew."""
-    evidence, rng = situation.evidence, draw(situation)
-    parents = evidence.best(PARENTS)
-    region: dict[str, Interval | Choices] = {}
-    menu: dict[str, Sequence[Any]] = {}
+def plan(role: str, situation: Situation, risks: Sequence[Risk]) -> Plan | None:
+    """The candidates of a role; None where there is nothing new to offer."""
+    evidence = situation.evidence
+    rng = np.random.default_rng([situation.seed, situation.ordinal])
+    base = _base(role, situation)
+    pool = _pool(role, situation, risks, base, rng)
     for column, axis in enumerate(evidence.axes.all):
-        places = [parent.places[column] for parent in parents if not math.isnan(parent.places[column])]
-        if axis.name not in situation.space.distributions or not places:
-            continue
-        values = _listed(axis, [axis.value(place) for place in places], rng)
-        menu[axis.name] = values
-        region[axis.name] = _part(axis, values)
-    varied = tuple(name for name, values in menu.items() if len(values) > 1)
-    if varied and not has_news(situation, menu):
-        pivot = evidence.axes.by_name[rng.choice(varied)]
-        center = pivot.place(parents[0].params[pivot.name]) if pivot.name in parents[0].params else 0.5
-        region[pivot.name], menu[pivot.name] = _around(pivot, center, REACH, rng, own=False)
-    return Plan(region=region, menu=menu, base=parents[0])
+        if axis.name in situation.fixed:
+            pool[:, column] = axis.place(situation.fixed[axis.name])
+    pool = without_idle(evidence.axes, on_grid(evidence.axes, pool), evidence.newest.places)
+    places = _offered(situation, pool[np.argsort(-promise(situation, pool), kind="stable")])
+    return _plan(situation, places, base) if len(places) else None
 
 
-def taken(situation: Situation) -> Array:
-    """Where finished, in-flight and open configurations stand; one row each."""
-    axes = situation.evidence.axes
-    rows = [axes.places(params) for params in situation.in_flight] + [axes.center(part) for part in situation.open]
-    return np.concatenate([situation.evidence.newest.places, np.array(rows, dtype=float).reshape(-1, len(axes))])
+def _plan(situation: Situation, places: Array, base: Best | None) -> Plan:
+    """The rows of places in words of the space; a parameter that all of them are without is left out."""
+    columns: dict[Axis, list[float]] = {}
+    values: dict[Axis, dict[float, Any]] = {}
+    for axis, column in zip(situation.evidence.axes.all, places.T.tolist(), strict=True):
+        known = {place: axis.value(place) for place in dict.fromkeys(column) if not math.isnan(place)}
+        if known and axis.name in situation.space.distributions:
+            columns[axis], values[axis] = column, known
+    candidates = (
+        {axis.name: values[axis][column[row]] for axis, column in columns.items() if column[row] in values[axis]}
+        for row in range(len(places))
+    )
+    return Plan(
+        candidates=tuple(candidates),
+        region={axis.name: _part(axis, known) for axis, known in values.items()},
+        base=base,
+    )
 
 
-def has_news(situation: Situation, menu: Mapping[str, Sequence[Any]]) -> bool:
-    """Whether a menu offers a configuration that is not known; a long one is taken to."""
-    offered = math.prod(len(values) for values in menu.values())
-    if offered > FEW:
-        return True
-    columns = [(i, axis) for i, axis in enumerate(situation.evidence.axes.all) if axis.name in menu]
-    points = np.array(list(itertools.product(*([axis.place(v) for v in menu[axis.name]] for _, axis in columns))))
-    known = taken(situation)[:, [i for i, _ in columns]]
-    same = np.abs(points[:, None, :] - known[None, :, :]) <= TOLERANCE
-    return not bool(np.all(np.any(np.all(same, axis=2), axis=1)))
+def unique(values: Sequence[Any]) -> list[Any]:
+    """Each value once, to the type, in their order."""
+    return list({(type(value), repr(value)): value for value in values}.values())
 
 
-def _varied(situation: Situation, findings: Findings, base: Best, rng: random.Random) -> tuple[str, ...]:
-    """Which parameters to change: drawn without replacement, with chances that grow with their effect."""
-    names = [
-        axis.name
-        for axis, place in zip(situation.evidence.axes.all, base.places, strict=True)
-        if axis.name in situation.space.distributions and not math.isnan(place)
+def _base(role: str, situation: Situation) -> Best | None:
+    if role not in (REFINE, COMBINE):
+        return None
+    best = situation.evidence.best(CENTERS if role == REFINE else 1)
+    return best[len(situation.open) % len(best)]
+
+
+def _pool(role: str, situation: Situation, risks: Sequence[Risk], base: Best | None, rng: Rng) -> Array:
+    evidence, axes = situation.evidence, situation.evidence.axes
+    count = min(POOL.stop, max(POOL.start, WORK // max(1, evidence.known)))
+    if role == COMBINE:
+        return crossed(np.array([best.places for best in evidence.best(PARENTS)]), rng, count)
+    if base is not None:
+        return around(axes, np.array(base.places), _varied(situation, base, rng), evidence.trust.length, rng, count)
+    if evidence.complete < FEWEST or situation.ordinal < DESIGN:
+        return untried(axes, situation.taken, risks, rng, FEW)
+    return anywhere(axes, rng, count)
+
+
+def _varied(situation: Situation, base: Best, rng: Rng) -> Sequence[int]:
+    """The columns of the parameters to change, drawn; all those that are asked for if they are few."""
+    names = situation.space.distributions
+    columns = [
+        i for i, a in enumerate(situation.evidence.axes.all) if a.name in names and not math.isnan(base.places[i])
     ]
-    strength = {effect.name: effect.strength for effect in findings.effects}
-    keys = {name: rng.random() ** (1 / (0.3 + strength.get(name, 0.0))) for name in names}
-    ordered = sorted(names, key=lambda name: -keys[name])
-    return tuple(ordered[: max(VARIED, len(names) // 3)])
+    count = min(len(columns), max(VARIED, len(columns) // 3))
+    return [columns[index] for index in rng.permutation(len(columns))[:count]]
 
 
-def _around(
-    axis: Axis, center: float, reach: float, rng: random.Random, *, own: bool = True
-) -> tuple[Interval | Choices, Sequence[Any]]:
-    """A part of an axis around a place, and values in it: the place's own, if wanted, and others on both sides."""
+def _offered(situation: Situation, ordered: Array) -> Array:
+    """The first candidates that are new, none twice."""
+    varied = int((ordered != ordered[0]).any(axis=0).sum())
+    count = max(2, min(OFFERED, VALUES // max(1, varied)))
+    taken = situation.taken
+    found: list[Array] = []
+    for candidate in ordered:
+        if len(found) == count:
+            break
+        if is_new(candidate, taken) and (not found or is_new(candidate, np.array(found), within=ALIKE)):
+            found.append(candidate)
+    return np.array(found)
+
+
+def is_new(candidate: Array, taken: Array, within: float = TOLERANCE) -> bool:
+    """Whether a configuration differs from each row of `taken` by more than `within`, on some axis that both have."""
+    same = ~(np.abs(taken - candidate) > within)
+    return not bool((same.all(axis=1) & ~np.isnan(taken).all(axis=1)).any())
+
+
+def _part(axis: Axis, values: Mapping[float, Any]) -> Interval | Choices:
+    """What the candidates span of an axis, and a little more; one value if they all have the same."""
     if axis.categorical:
-        others = [choice for index, choice in enumerate(axis.choices) if index != round(center)]
-        kept = [axis.choices[round(center)]] if own else []
-        wanted = len(others) if reach >= REACH else 2
-        values = kept + rng.sample(others, min(len(others), wanted, MENU - len(kept)))
-        return _part(axis, values), _listed(axis, values, rng)
-    reach = max(reach, 1.5 * axis.step)
-    low, high = max(0.0, center - reach), min(1.0, center + reach)
-    below, above = _split(center - low, high - center, MENU - 1)
-    places = [low + (center - low) * (i + rng.random()) / below for i in range(below)]
-    places += [center + (high - center) * (i + rng.random()) / above for i in range(above)]
-    here = axis.value(center)
-    values = [value for value in (axis.value(place) for place in places) if value != here]
-    if own or not values:
-        values.append(here)
-    return axis.interval(low, high), _listed(axis, values, rng)
-
-
-def _split(below: float, above: float, count: int) -> Sequence[int]:
-    """How many of `count` values go to each side, in proportion to the room there."""
-    share = round(count * below / (below + above)) if below + above else count // 2
-    return share, count - share
-
-
-def _part(axis: Axis, values: Sequence[Any]) -> Interval | Choices:
-    if axis.categorical:
-        return Choices(values=tuple(values))
-    return Interval(low=min(values), high=max(values))
-
-
-def _listed(axis: Axis, values: Sequence[Any], rng: random.Random) -> list[Any]:
-    """Each value once: numbers from low to high, choices in an order that is drawn, for models favour what is first."""
-    placed = {axis.place(value): value for value in values}
-    places = rng.sample(sorted(placed), len(placed)) if axis.categorical else sorted(placed)
-    return [placed[place] for place in places]
+        return Choices(values=tuple(unique(list(values.values()))))
+    low, high = min(values), max(values)
+    if low == high:
+        return Interval(low=values[low], high=values[low])
+    return axis.interval(max(0.0, low - MARGIN), min(1.0, high + MARGIN))

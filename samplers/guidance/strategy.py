@@ -2,35 +2,70 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 from optuna.study import StudyDirection
 
 from ...engine.records import Params
 from ..space import Space
+from .arrays import Array
 from .axes import Region
 from .evidence import Evidence
 from .roles import PROPOSE
 
+Form = Literal["plain", "words", "menu"]
+
+
+class Placed(Protocol):
+    """A configuration in flight: its parameters, and its place on each axis (NaN where it has none)."""
+
+    @property
+    def params(self) -> Params: ...
+
+    @property
+    def places(self) -> Sequence[float]: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """An ask that is being answered at this moment: its region, and the middle of it on each axis."""
+
+    region: Region
+    places: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Situation:
     """What a strategy sees of one ask.
 
     `space` is what is asked for, given the values that are `fixed`. `evidence` holds the finished trials, `in_flight`
-    the configurations that are running or reserved, `open` the regions of asks that are being answered at this moment.
-    `ordinal` counts all of these: no two asks that are open together have the same, and with `seed` it decides all that
-    is drawn.
+    the configurations that are running or reserved, `open` the asks that are being answered at this moment. `ordinal`
+    counts all of these: no two asks that are open together have the same, and with `seed` it decides all that is drawn.
+    `proposed` counts those that come from the model.
     """
 
     space: Space
     direction: StudyDirection
     evidence: Evidence
-    in_flight: Sequence[Params] = ()
-    open: Sequence[Region] = ()
+    in_flight: Sequence[Placed] = ()
+    open: Sequence[Open] = ()
     fixed: Params = field(default_factory=dict)
     ordinal: int = 0
+    proposed: int = 0
     seed: int = 0
+
+    @cached_property
+    def pending(self) -> Array:
+        """Where the configurations in flight and the open asks with a region stand, a row each."""
+        rows = [one.places for one in self.in_flight] + [ask.places for ask in self.open if ask.region]
+        return np.array(rows, dtype=float).reshape(-1, len(self.evidence.axes))
+
+    @cached_property
+    def taken(self) -> Array:
+        """Where the newest finished trials stand as well."""
+        return np.concatenate([self.evidence.newest.places, self.pending])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +78,7 @@ class Guidance:
 
     strategy: str
     role: str = PROPOSE
-    form: Literal["plain", "words", "menu"] = "plain"
+    form: Form = "plain"
     region: Region = field(default_factory=dict)
     words: str = ""
     menu: Mapping[str, Sequence[Any]] = field(default_factory=dict)

@@ -1,14 +1,16 @@
 """Guidance as the prompt says it: a summary of the study, a region, a menu."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ...engine.records import Params
+from ..digest import cells
 from ..notation import format_number, format_value, labels
 from ..space import Space
 from ..text import quoted
 from .axes import Axis, Choices, Interval, Region
 from .effects import Effect
-from .evidence import Evidence
+from .evidence import Best, Evidence
 from .findings import Findings
 
 STRONGEST = 3
@@ -18,12 +20,12 @@ STAGNATION = 5
 LISTED = 6
 
 
-def summary(findings: Findings, evidence: Evidence, space: Space) -> tuple[str, ...]:
-    """What the finished trials show, a line each; nothing that the rows themselves say better."""
+def summary(findings: Findings, evidence: Evidence, space: Space, *, menu: bool) -> tuple[str, ...]:
+    """What the finished trials show, a line each; nothing that the rows themselves say better, or that a menu heeds."""
     return (
         *_effects(findings, evidence, space),
         *_progress(evidence),
-        *_gaps(findings, evidence, space),
+        *(() if menu else _gaps(findings, evidence, space)),
         *_risks(findings, evidence, space),
     )
 
@@ -33,16 +35,19 @@ def region_text(region: Region, space: Space) -> str:
     return "; ".join(_part(space, name, region[name]) for name in region)
 
 
-def menu_text(menu: Mapping[str, Sequence[Any]], space: Space) -> str:
-    """A line for each parameter that has a choice, with the values to choose from."""
-    wide = {name: values for name, values in menu.items() if len(values) > 1}
-    return "\n".join(f"- {space.keys[name]}: {_values(space, name, values)}" for name, values in wide.items())
+def candidates_text(candidates: Sequence[Params], names: Sequence[str], space: Space) -> str:
+    """A table of candidates, of the parameters in which they differ."""
+    rows = [cells(candidate, space.distributions, names) for candidate in candidates]
+    return "\n".join(",".join(row) for row in [[space.keys[name] for name in names], *rows])
 
 
-def kept_text(menu: Mapping[str, Sequence[Any]], space: Space) -> str:
-    """The parameters that a menu leaves no choice."""
-    kept = [f"{space.keys[name]} = {_values(space, name, values)}" for name, values in menu.items() if len(values) == 1]
-    return f"Keep {', '.join(kept)}." if kept else ""
+def kept_text(kept: Params, base: Best | None, space: Space) -> str:
+    """The parameters that have no choice, one by one; if they are many, those of a trial by its number."""
+    if not kept:
+        return ""
+    if base is not None and len(kept) > LISTED and kept == {name: base.params.get(name) for name in kept}:
+        return f"Keep all other parameters as in trial {base.number}."
+    return f"Keep {', '.join(f'{space.keys[name]} = {_value(space, name, kept[name])}' for name in kept)}."
 
 
 def _effects(findings: Findings, evidence: Evidence, space: Space) -> Iterator[str]:
@@ -106,6 +111,9 @@ def _span(axis: Axis, part: Interval) -> str:
 
 
 def _values(space: Space, name: str, values: Sequence[Any], between: str = ", ") -> str:
-    distribution = space.distributions[name]
-    texts = [format_value(value, distribution) for value in values]
-    return between.join(quoted(text, 64) if name in space.labels else text for text in texts)
+    return between.join(_value(space, name, value) for value in values)
+
+
+def _value(space: Space, name: str, value: Any) -> str:
+    text = format_value(value, space.distributions[name])
+    return quoted(text, 64) if name in space.labels else text

@@ -1,0 +1,222 @@
+"""From a role to candidates: new ones, promising ones first, within what is fixed and what a branch has."""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from support import SPACE
+
+from optuna_llm.samplers.guidance.axes import Axes, Choices, Interval
+from optuna_llm.samplers.guidance.evidence import WINDOW, Evidence, step_of
+from optuna_llm.samplers.guidance.failures import Risk
+from optuna_llm.samplers.guidance.forms import formed
+from optuna_llm.samplers.guidance.promise import LEARNED, learnable, promise
+from optuna_llm.samplers.guidance.regions import OFFERED, Plan, is_new, plan
+from optuna_llm.samplers.guidance.strategy import Open, Situation
+from optuna_llm.samplers.space import make_space, narrow
+
+Space = Mapping[str, BaseDistribution]
+LINE: Space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+BRANCHES: Space = {
+    "model": CategoricalDistribution(("forest", "svm")),
+    "trees": IntDistribution(1, 100),
+    "C": FloatDistribution(0, 1),
+}
+ROLES = ("explore", "refine", "combine")
+
+
+def trial(params: Mapping[str, Any], space: Space, value: float | None) -> FrozenTrial:
+    state = TrialState.FAIL if value is None else TrialState.COMPLETE
+    kinds = {name: space[name] for name in params}
+    return create_trial(state=state, value=value, params=dict(params), distributions=kinds)
+
+
+def at(columns: Space, trials: list[FrozenTrial], **more: Any) -> Situation:
+    space = make_space(columns)
+    evidence = Evidence(Axes(space), StudyDirection.MINIMIZE)
+    evidence.update(trials)
+    known = {"ordinal": len(trials), "proposed": len(trials), "space": space, **more}
+    return Situation(direction=StudyDirection.MINIMIZE, evidence=evidence, **known)
+
+
+def valley(count: int, seed: int = 0) -> list[FrozenTrial]:
+    """Trials on the plane whose value is best at (0.3, 0.6)."""
+    rng = random.Random(seed)
+    places = [(rng.random(), rng.random()) for _ in range(count)]
+    return [trial({"x": x, "y": y}, LINE, (x - 0.3) ** 2 + (y - 0.6) ** 2) for x, y in places]
+
+
+class Flying:
+    """A configuration in flight."""
+
+    def __init__(self, axes: Axes, params: Mapping[str, Any]) -> None:
+        self.params = dict(params)
+        self.places = axes.places(params)
+
+
+def made(role: str, situation: Situation, risks: tuple[Risk, ...] = ()) -> Plan:
+    found = plan(role, situation, risks)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("count", [2, 5, 20, 60])
+def test_candidates_are_new_different_and_complete(role: str, count: int) -> None:
+    situation = at(LINE, valley(count))
+    found = made(role, situation)
+    axes = situation.evidence.axes
+    places = np.array([axes.places(candidate) for candidate in found.candidates])
+    assert 1 <= len(places) <= OFFERED
+    assert all(candidate.keys() == LINE.keys() for candidate in found.candidates)
+    assert all(is_new(place, situation.evidence.newest.places) for place in places)
+    assert all(is_new(place, np.delete(places, index, axis=0)) for index, place in enumerate(places))
+
+
+def test_the_first_candidate_is_near_what_is_best_and_not_where_it_is_known_to_be_bad() -> None:
+    first = made("explore", at(LINE, valley(30))).candidates[0]
+    assert (first["x"] - 0.3) ** 2 + (first["y"] - 0.6) ** 2 < 0.15**2
+
+
+def test_a_refining_ask_changes_some_parameters_of_a_good_trial() -> None:
+    space = {f"x{n}": FloatDistribution(0, 1) for n in range(12)}
+    rng = random.Random(1)
+    trials = [trial({name: rng.random() for name in space}, space, float(n)) for n in range(20)]
+    found = made("refine", at(space, trials))
+    assert found.base is not None
+    assert found.base.number == min(trials, key=lambda one: one.value or 0).number
+    assert len(found.kept) >= 8
+    assert all(found.kept[name] == pytest.approx(trials[0].params[name], rel=1e-3) for name in found.kept)
+
+
+def test_a_combining_ask_takes_each_value_from_a_good_trial() -> None:
+    trials = valley(30)
+    best = sorted(trials, key=lambda one: one.value or 0)[:4]
+    for candidate in made("combine", at(LINE, trials)).candidates:
+        for name, value in candidate.items():
+            assert any(value == pytest.approx(parent.params[name], rel=1e-3) for parent in best)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_region_holds_its_candidates(role: str) -> None:
+    space = {**SPACE, "batch": CategoricalDistribution((16, 32, 64))}
+    axes = Axes(make_space(space))
+    rng = np.random.default_rng(3)
+    trials = []
+    for number in range(15):
+        params = {a.name: a.value(rng.integers(len(a.choices)) if a.categorical else rng.random()) for a in axes.all}
+        trials.append(trial(params, space, float(number % 7)))
+    found = made(role, at(space, trials))
+    for candidate in found.candidates:
+        assert axes.inside(found.region, candidate) == 1.0
+    for name, part in found.region.items():
+        assert isinstance(part, Choices if axes.by_name[name].categorical else Interval)
+        assert len(found.menu[name]) == len({repr(value) for value in found.menu[name]})
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_is_fixed_is_heeded_and_not_asked_for(role: str) -> None:
+    situation = at(LINE, valley(20), fixed={"x": 0.9}, space=narrow(make_space(LINE), ["y"]))
+    found = made(role, situation)
+    assert found.region.keys() == {"y"}
+    if role != "combine":  # there are only four values to combine
+        free = made(role, at(LINE, valley(20)))
+        assert found.candidates != tuple({"y": candidate["y"]} for candidate in free.candidates)
+
+
+def test_asks_in_flight_and_open_asks_move_the_candidates_away() -> None:
+    trials = valley(12)
+    alone = made("explore", at(LINE, trials)).candidates[0]
+    axes = Axes(make_space(LINE))
+    for more in (
+        {"in_flight": [Flying(axes, alone)]},
+        {"open": [Open(region={"x": Interval(low=0, high=1)}, places=axes.places(alone))]},
+    ):
+        together = made("explore", at(LINE, trials, **more)).candidates
+        assert all(is_new(np.array(axes.places(other)), np.array([axes.places(alone)]), 0.01) for other in together)
+
+
+def branching(count: int) -> list[FrozenTrial]:
+    rng = random.Random(2)
+    trials = []
+    for number in range(count):
+        params = (
+            {"model": "forest", "trees": rng.randint(1, 100)} if number % 2 else {"model": "svm", "C": rng.random()}
+        )
+        trials.append(trial(params, BRANCHES, rng.random()))
+    return trials
+
+
+@pytest.mark.parametrize("role", ["explore", "refine"])
+@pytest.mark.parametrize("count", [6, 7, 20])
+def test_candidates_of_a_branch_have_the_parameters_of_that_branch(role: str, count: int) -> None:
+    for candidate in made(role, at(BRANCHES, branching(count))).candidates:
+        assert "trees" not in candidate or candidate["model"] == "forest"
+        assert "C" not in candidate or candidate["model"] == "svm"
+
+
+def test_nothing_is_offered_where_nothing_new_is_left() -> None:
+    space = {"kind": CategoricalDistribution(("a", "b", "c"))}
+    trials = [trial({"kind": kind}, space, 0.0) for kind in "abc"]
+    assert all(plan(role, at(space, trials), ()) is None for role in ROLES)
+    last = at(space, trials[:2])
+    assert made("explore", last).candidates == ({"kind": "c"},)
+
+
+def test_where_the_best_trials_cannot_be_combined_anew_the_ask_explores() -> None:
+    situation = at(BRANCHES, branching(20))
+    assert plan("combine", situation, ()) is None
+    guidance = formed("menu", situation, "combine", "menu")
+    assert guidance.role == "explore"
+    assert guidance.menu
+
+
+def test_a_trial_without_parameters_does_not_make_all_others_old() -> None:
+    assert plan("explore", at(LINE, [trial({}, LINE, None), *valley(3)]), ()) is not None
+
+
+def test_before_there_are_values_candidates_far_from_all_others_come_first() -> None:
+    situation = at(LINE, [trial({"x": 0.0, "y": 0.0}, LINE, None)])
+    found = promise(situation, np.array([[0.1, 0.1], [1.0, 1.0], [0.5, 0.5]]))
+    assert found.argsort().tolist() == [0, 2, 1]
+    assert promise(at(LINE, []), np.array([[0.1, 0.1], [1.0, 1.0]])).tolist() == [0.0, 0.0]
+
+
+def test_the_newest_trials_and_the_best_of_the_others_are_learned_from() -> None:
+    trials = [trial({"x": n / 200, "y": 0.5}, LINE, float(abs(n - 40))) for n in range(200)]
+    kept = learnable(at(LINE, trials).evidence.newest).places[:, 0] * 200
+    assert [round(place) for place in kept[LEARNED:]] == list(range(200 - LEARNED, 200))
+    assert [round(place) for place in kept[:LEARNED]] == list(range(40 - LEARNED // 2, 40 + LEARNED // 2))
+
+
+@pytest.mark.parametrize(("count", "step"), [(0, 0), (15, 15), (16, 16), (19, 16), (63, 60), (64, 64), (1000, 992)])
+def test_what_takes_time_is_computed_in_steps_of_the_study(count: int, step: int) -> None:
+    assert step_of(count) == step
+
+
+def test_what_is_computed_once_is_of_the_trials_of_its_step_and_kept_until_the_next() -> None:
+    trials = valley(90)
+    evidence = Evidence(Axes(make_space(LINE)), StudyDirection.MINIMIZE)
+    calls: list[int] = []
+
+    def compute(_: Evidence, newest: Any) -> list[float]:
+        calls.append(len(newest.losses))
+        return [float(loss) for loss in newest.losses]
+
+    for count in range(60, 91):
+        evidence.update(trials[:count])
+        assert evidence.once(compute) == [trial.value for trial in trials[: step_of(count)]]
+    assert calls == [60, 64, 80]
+
+
+def test_evidence_keeps_the_newest_trials_however_many_there_were() -> None:
+    trials = valley(5 * WINDOW)
+    evidence = Evidence(Axes(make_space(LINE)), StudyDirection.MINIMIZE)
+    for count in range(0, len(trials) + 1, 97):
+        evidence.update(trials[:count])
+        assert evidence.newest.losses.tolist() == [one.value for one in trials[max(0, count - WINDOW) : count]]
