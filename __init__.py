@@ -12,7 +12,7 @@ from optuna_llm.engine import (
     Workers,
     ask_async,
 )
-from optuna_llm.samplers import ContextPolicy, LLMGuidedSampler
+from optuna_llm.samplers import ContextPolicy, Guidance, LLMGuidedSampler, Situation, Strategy
 from optuna_llm.samplers.client import (
     AuthenticationError,
     Budget,
@@ -45,6 +45,7 @@ __all__ = [
     "CoroutineWorkers",
     "DeadlineExceededError",
     "FunctionClient",
+    "Guidance",
     "LLMGuidedSampler",
     "Limits",
     "LiteLLMClient",
@@ -59,6 +60,8 @@ __all__ = [
     "Reply",
     "Request",
     "RunReport",
+    "Situation",
+    "Strategy",
     "ThreadWorkers",
     "ThrottledError",
     "TransientError",

@@ -17,7 +17,8 @@ class RunReport:
     `stop_reason`: "n_trials", "total_trials", "timeout", "stop" (`study.stop()`), "budget", "exhausted" (a finite
     search space) or "max_failure_rate". `seconds` is the wall time; `utilization` the share of worker seconds that
     evaluated something, from the first launch to the last end (None if nothing ran); `throughput` is in trials per
-    second. `tokens` are prompt and completion tokens; `cost` is in US dollars, None as soon as one call's is unknown.
+    second. `tokens` are prompt and completion tokens, `cached_tokens` those of the prompts that the provider had in its
+    cache; `cost` is in US dollars, None as soon as one call's is unknown.
     `left_over` proposals were ready or being computed when the run stopped, and were not evaluated.
 
     Where the time went, in seconds summed over workers and asks: `llm_seconds` the model's own latency,
@@ -34,6 +35,7 @@ class RunReport:
     throughput: float
     llm_calls: int
     tokens: int
+    cached_tokens: int
     cost: float | None
     reasks: int
     repairs: int
@@ -51,8 +53,9 @@ class RunReport:
         return (
             f"{self.n_complete} complete, {self.n_pruned} pruned, {self.n_failed} failed in {self.seconds:.1f} s "
             f"(ended by {self.stop_reason}; workers {busy} busy, {self.throughput:.2f} trials/s); "
-            f"{self.llm_calls} LLM calls, {self.tokens} tokens, cost {cost}; {self.reasks} re-asks, "
-            f"{self.repairs} repairs, {self.duplicates} duplicates, {self.left_over} proposals left over"
+            f"{self.llm_calls} LLM calls, {self.tokens} tokens ({self.cached_tokens} cached), cost {cost}; "
+            f"{self.reasks} re-asks, {self.repairs} repairs, {self.duplicates} duplicates, "
+            f"{self.left_over} proposals left over"
         )
 
 
@@ -76,7 +79,7 @@ class Tally:
         self._first_launch: float | None = None
         self._last_end = started
         self._busy = self._stored = self._asked = self._llm = 0.0
-        self._calls = self._tokens = self._reasks = self._repairs = self._duplicates = 0
+        self._calls = self._tokens = self._cached = self._reasks = self._repairs = self._duplicates = 0
         self._cost: float | None = 0.0
 
     def launched(self, now: float) -> None:
@@ -110,6 +113,7 @@ class Tally:
         self._llm += provenance.get("latency", 0.0)
         self._calls += provenance.get("calls", 0)
         self._tokens += usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
+        self._cached += usage.get("cached_tokens", 0)
         self._reasks += provenance.get("reasks", 0)
         self._repairs += len(provenance.get("repairs", ()))
         self._duplicates += provenance.get("duplicate_of") is not None
@@ -130,6 +134,7 @@ class Tally:
             throughput=finished / seconds if seconds > 0 else 0.0,
             llm_calls=self._calls,
             tokens=self._tokens,
+            cached_tokens=self._cached,
             cost=self._cost,
             reasks=self._reasks,
             repairs=self._repairs,

@@ -122,9 +122,11 @@ class Memory:
     def asking(self, question: Question, snapshot: Snapshot) -> Iterator[Guidance]:
         """The guidance of one ask; its region is open, for other asks to stay out of, while this is entered."""
         situation = self.situation(question, snapshot)
+        axes = self.evidence.axes
         guidance = question.strategy.guide(situation)
-        places = self.evidence.axes.center(guidance.region)
-        self.open[situation.ordinal] = Open(region=guidance.region, places=places)
+        if guidance.menu and not guidance.region:
+            guidance = replace(guidance, region=axes.spanned(guidance.menu))
+        self.open[situation.ordinal] = Open(region=guidance.region, places=axes.center(guidance.region))
         try:
             yield guidance
         finally:

@@ -16,16 +16,18 @@ from support import SPACE, SchemaModel, flight, prompt, sampler
 from optuna_llm import (
     ContextPolicy,
     FunctionClient,
+    Guidance,
     LLMGuidedSampler,
     RecordingClient,
     ReplayClient,
+    Situation,
     UsageError,
     optimize_async,
 )
 from optuna_llm.engine.history import Snapshot
 from optuna_llm.samplers.digest import Digest
 from optuna_llm.samplers.duplicates import Index
-from optuna_llm.samplers.guidance import Situation, chosen
+from optuna_llm.samplers.guidance import chosen
 from optuna_llm.samplers.guidance.axes import Axes, Axis, Choices, Interval
 from optuna_llm.samplers.guidance.effects import effects
 from optuna_llm.samplers.guidance.evidence import Evidence
@@ -210,6 +212,53 @@ def test_obedience_is_the_share_of_the_region_that_was_kept() -> None:
 def test_an_unknown_strategy_is_refused_by_name(wrong: Any) -> None:
     with pytest.raises(UsageError, match="'adaptive', 'guided', 'menu', 'plain'"):
         sampler(strategy=wrong)
+
+
+class Own:
+    """A user's strategy."""
+
+    name = "own"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.seen: list[Situation] = []
+
+    def guide(self, situation: Situation) -> Any:
+        self.seen.append(situation)
+        return self.answer
+
+
+@pytest.mark.asyncio
+async def test_a_strategy_of_ones_own_sees_the_study_and_decides_what_is_offered() -> None:
+    own = Own(Guidance(strategy="own", role="my role", form="menu", words="Be bold.", menu={"layers": [3, 7]}))
+    model = SchemaModel()
+    study = optuna.create_study(sampler=sampler(model, strategy=own))
+    await optimize_async(study, lambda trial: trial.params["lr"], n_trials=4, search_space=SPACE)
+    assert {trial.params["layers"] for trial in study.trials} <= {3, 7}
+    assert all("Be bold." in prompt(request) for request in model.requests)
+    record = study.trials[0].user_attrs["llm"]
+    assert (record["strategy"], record["role"], record["inside"]) == ("own", "my role", 1.0)
+    assert record["region"] == {"layers": {"from": 3, "to": 7}}
+    best = own.seen[-1].evidence.best(1)[0]
+    assert best.value == min(trial.value or 0 for trial in study.trials[:3])
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("refine", r"guide\(\) must return a Guidance, not 'refine'"),
+        (Guidance(strategy="own", menu={"rate": [1]}), "its menu names 'rate', but asked for are 'lr', 'momentum'"),
+        (Guidance(strategy="own", menu={"layers": [3, 4]}), "its menu offers 4 for 'layers', which is not in"),
+        (Guidance(strategy="own", menu={"optimizer": ["adam", "lion"]}), "its menu offers 'lion' for 'optimizer'"),
+        (Guidance(strategy="own", menu={"lr": []}), "its menu offers nothing for 'lr'"),
+    ],
+)
+async def test_what_no_ask_could_be_told_is_an_error_that_names_the_strategy(answer: Any, message: str) -> None:
+    study = optuna.create_study(sampler=sampler(SchemaModel(), strategy=Own(answer)))
+    with pytest.raises(UsageError, match=f"strategy 'own': {message}"):
+        await optimize_async(study, lambda trial: 0.0, n_trials=2, search_space=SPACE)
+    assert study.trials == []
 
 
 @pytest.mark.asyncio

@@ -74,6 +74,10 @@ class Axis:
         number = fit(unscaled(min(1.0, max(0.0, place)), numeric), numeric).value
         return number if math.isfinite(self.count) else float(format_value(number, numeric))
 
+    def part(self, values: Sequence[Any]) -> "Interval | Choices":
+        """The part that some of its values span."""
+        return Choices(values=tuple(values)) if self.choices else Interval(low=min(values), high=max(values))
+
     def interval(self, low: float, high: float) -> Interval:
         """The part of the range between two places."""
         return Interval(low=self.value(low), high=self.value(high))
@@ -132,6 +136,10 @@ class Axes:
     def places(self, params: Params) -> list[float]:
         """One place per axis; `ABSENT` for a parameter that is not given."""
         return [axis.place(params[axis.name]) if axis.name in params else ABSENT for axis in self.all]
+
+    def spanned(self, menu: Mapping[str, Sequence[Any]]) -> Region:
+        """The part of the space that the values of a menu span."""
+        return {name: self.by_name[name].part(values) for name, values in menu.items() if name in self.by_name}
 
     def center(self, region: Region) -> list[float]:
         """The middle of a region, of the first choice where it names some; `ABSENT` where it is free."""

@@ -4,6 +4,7 @@ import importlib
 from typing import Final
 
 from ...engine.errors import UsageError
+from .checked import Checked
 from .strategy import Strategy
 
 STRATEGIES: Final = {"adaptive": "Adaptive", "guided": "Guided", "menu": "Menu", "plain": "Plain"}
@@ -11,11 +12,11 @@ STRATEGIES: Final = {"adaptive": "Adaptive", "guided": "Guided", "menu": "Menu",
 
 
 def chosen(strategy: str | Strategy) -> Strategy:
-    """The strategy of that name, or the object itself. Raises `UsageError` for what is neither."""
+    """The strategy of that name, or the user's own, checked. Raises `UsageError` for what is neither."""
     if isinstance(strategy, str) and strategy in STRATEGIES:
         made: Strategy = getattr(importlib.import_module(f".{strategy}", __package__), STRATEGIES[strategy])()
         return made
     if isinstance(strategy, str | type) or not isinstance(strategy, Strategy):
         names = ", ".join(map(repr, STRATEGIES))
         raise UsageError(f"strategy must be one of {names}, or an object with `name` and `guide`, not {strategy!r}")
-    return strategy
+    return Checked(strategy)

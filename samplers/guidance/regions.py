@@ -157,9 +157,7 @@ def is_new(candidate: Array, taken: Array, within: float = TOLERANCE) -> bool:
 
 def _part(axis: Axis, values: Mapping[float, Any]) -> Interval | Choices:
     """What the candidates span of an axis, and a little more; one value if they all have the same."""
-    if axis.categorical:
-        return Choices(values=tuple(unique(list(values.values()))))
     low, high = min(values), max(values)
-    if low == high:
-        return Interval(low=values[low], high=values[low])
+    if axis.categorical or low == high:
+        return axis.part(list(values.values()))
     return axis.interval(max(0.0, low - MARGIN), min(1.0, high + MARGIN))
