@@ -48,10 +48,18 @@ def completion_order(trial: FrozenTrial) -> tuple[datetime.datetime, int]:
     return trial.datetime_complete or datetime.datetime.max, trial.number  # noqa: DTZ901 (Optuna's times are naive)
 
 
+def failure_type(trial: FrozenTrial) -> str | None:
+    """What a failed trial has on record as the type of its failure; None for others."""
+    failure = trial.user_attrs.get(FAILURE_ATTRIBUTE)
+    if trial.state is not TrialState.FAIL or not isinstance(failure, Mapping):
+        return None
+    kind = failure.get("type")
+    return kind if isinstance(kind, str) else None
+
+
 def is_surplus(trial: FrozenTrial) -> bool:
     """Whether a trial was failed because its study's total was reached before it could run."""
-    failure = trial.user_attrs.get(FAILURE_ATTRIBUTE)
-    return trial.state is TrialState.FAIL and isinstance(failure, Mapping) and failure.get("type") == SURPLUS
+    return failure_type(trial) == SURPLUS
 
 
 class History:

@@ -7,7 +7,7 @@ from typing import Any
 from optuna.exceptions import TrialPruned
 from optuna.trial import TrialState
 
-from .records import SURPLUS, Failure, Outcome
+from .records import INTERRUPTED, RUN_DIED, SURPLUS, Failure, Outcome
 from .scrub import scrub
 
 MAX_MESSAGE = 500
@@ -48,7 +48,7 @@ def timed_out(limit: float | None) -> Outcome:
 def interrupted() -> Outcome:
     """A signal ended the run, and the objective did not finish within its grace."""
     message = "the run was ended by a signal before the objective finished"
-    return Outcome(state=TrialState.FAIL, failure=Failure(type="Interrupted", message=message))
+    return Outcome(state=TrialState.FAIL, failure=Failure(type=INTERRUPTED, message=message))
 
 
 def surplus(total: int) -> Outcome:
@@ -60,7 +60,7 @@ def surplus(total: int) -> Outcome:
 def run_died() -> Outcome:
     """The process that ran the trial died before it was told."""
     message = "the run that evaluated this trial died, or lost its storage, before it was told"
-    return Outcome(state=TrialState.FAIL, failure=Failure(type="RunDied", message=message))
+    return Outcome(state=TrialState.FAIL, failure=Failure(type=RUN_DIED, message=message))
 
 
 def late(number: int, outcome: Outcome) -> Outcome:

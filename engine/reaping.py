@@ -8,9 +8,10 @@ from optuna import Trial
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from .history import failure_type
 from .leases import RUN_ATTRIBUTE, run_of
 from .outcome import late, run_died
-from .records import FAILURE_ATTRIBUTE, LLM_ATTRIBUTE, Outcome
+from .records import FAILURE_ATTRIBUTE, LLM_ATTRIBUTE, RUN_DIED, Outcome
 from .study import NOTHING_SPENT, StudyDoor
 from .totals import has_place
 
@@ -39,10 +40,7 @@ def reap(door: StudyDoor, trial: FrozenTrial, retries: int) -> bool:
 
 def is_reaped(trial: FrozenTrial) -> bool:
     """Whether a trial was ended because its run was thought dead."""
-    failure = trial.user_attrs.get(FAILURE_ATTRIBUTE)
-    died = run_died().failure
-    assert died is not None
-    return trial.state is TrialState.FAIL and isinstance(failure, dict) and failure.get("type") == died.type
+    return failure_type(trial) == RUN_DIED
 
 
 def add_late(door: StudyDoor, reaped: FrozenTrial, outcome: Outcome, run: str, total: int | None) -> FrozenTrial:

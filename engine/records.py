@@ -24,6 +24,12 @@ FAILURE_ATTRIBUTE = "failure"
 SURPLUS = "Surplus"
 """The type of failure of a trial that its study's total has no place for."""
 
+INTERRUPTED = "Interrupted"
+"""That of a trial which a signal ended."""
+
+RUN_DIED = "RunDied"
+"""That of a trial whose process died."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Proposal:

@@ -13,6 +13,8 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from ..engine.history import failure_type
+from ..engine.records import INTERRUPTED
 from .notation import format_number, format_value
 
 MISSING = "-"
@@ -87,7 +89,7 @@ class Digest:
         self.counts[trial.state] += 1
         if trial.state is TrialState.COMPLETE and trial.value is not None:
             bisect.insort(self._ranking, (self._sign * trial.value, trial.number, self.known))
-        elif trial.state is TrialState.FAIL:
+        elif trial.state is TrialState.FAIL and failure_type(trial) != INTERRUPTED:
             self.failed.append(trial)
         self._trials.append(trial)
 
@@ -129,4 +131,6 @@ def _result(trial: FrozenTrial) -> str:
     points = curve(trial.intermediate_values)
     if trial.state is TrialState.COMPLETE and trial.value is not None:
         return f"{format_number(trial.value)}{points}"
-    return f"{'pruned' if trial.state is TrialState.PRUNED else 'failed'}{points}"
+    if trial.state is TrialState.PRUNED:
+        return f"pruned{points}"
+    return f"{'interrupted' if failure_type(trial) == INTERRUPTED else 'failed'}{points}"

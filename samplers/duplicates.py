@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
-from ..engine.records import Params, SearchSpace
+from ..engine.history import failure_type
+from ..engine.records import INTERRUPTED, Params, SearchSpace
 from . import scale
 
 TOLERANCE = 1e-3
@@ -68,7 +69,7 @@ class Index:
             self._seen, self._groups, self.shapes = 0, {}, set()
         for trial in finished[self._seen :]:
             made = point(trial.params, self.space)
-            if made.discrete:
+            if made.discrete and failure_type(trial) != INTERRUPTED:  # it may be proposed again
                 self.shapes.add(tuple(name for name, _ in made.discrete))
                 group = self._groups.setdefault(made.discrete, [])
                 bisect.insort(group, (made.scaled[0] if made.scaled else 0.0, trial.number, made))

@@ -96,6 +96,12 @@ def test_foreign_failures_without_a_record_are_shown_as_such() -> None:
     assert context_of([trial(0, TrialState.FAIL)]).failures == (("0", "no reason recorded"),)
 
 
+def test_an_interrupted_trial_is_no_failure_of_its_configuration() -> None:
+    context = context_of([trial(0, TrialState.FAIL, failure={"type": "Interrupted", "message": "by a signal"})])
+    assert [row.result for row in context.history] == ["interrupted"]
+    assert context.failures == ()
+
+
 def test_running_trials_and_reservations_are_in_flight() -> None:
     proposal = Proposal(params=PARAMS, distributions=SPACE)
     snapshot = Snapshot(running=(trial(4, TrialState.RUNNING),), reserved=(proposal,))

@@ -91,6 +91,15 @@ def test_the_index_finds_what_a_full_search_finds(known: list[Any], wanted: Any,
     assert (found in expected) if expected else (found is None)
 
 
+def test_what_a_signal_interrupted_may_be_proposed_again_and_what_failed_may_not() -> None:
+    interrupted, failed = (create_trial(state=TrialState.FAIL, params=BASE, distributions=SPACE) for _ in range(2))
+    for made, kind in ((interrupted, "Interrupted"), (failed, "MemoryError")):
+        made.user_attrs = {"failure": {"type": kind, "message": ""}}
+        index = Index(SPACE)
+        index.update([made])
+        assert (index.find(point(BASE, SPACE)) is None) == (kind == "Interrupted")
+
+
 ONE = {"x": FloatDistribution(0, 1)}
 
 

@@ -180,6 +180,17 @@ def test_a_trial_without_parameters_does_not_make_all_others_old() -> None:
     assert plan("explore", at(LINE, [trial({}, LINE, None), *valley(3)]), ()) is not None
 
 
+@pytest.mark.parametrize("kind", ["Interrupted", "RunDied"])
+def test_a_trial_that_was_cut_short_says_nothing_about_its_configuration(kind: str) -> None:
+    cut, failed = (trial({"x": 0.3, "y": 0.6}, LINE, None) for _ in range(2))
+    cut.user_attrs = {"failure": {"type": kind, "message": ""}}
+    trials = valley(12)
+    same, other = (made("explore", at(LINE, [*trials, last])).candidates[0] for last in (cut, failed))
+    assert same == made("explore", at(LINE, trials, ordinal=13, proposed=13)).candidates[0]
+    assert other != same
+    assert not at(LINE, [*trials, cut]).evidence.newest.failed.any()
+
+
 def test_before_there_are_values_candidates_far_from_all_others_come_first() -> None:
     situation = at(LINE, [trial({"x": 0.0, "y": 0.0}, LINE, None)])
     found = promise(situation, np.array([[0.1, 0.1], [1.0, 1.0], [0.5, 0.5]]))

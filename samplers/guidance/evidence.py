@@ -14,9 +14,10 @@ import numpy.typing as npt
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ...engine.records import Params
+from ...engine.history import failure_type
+from ...engine.records import INTERRUPTED, RUN_DIED, Params
 from .arrays import Array
-from .axes import Axes
+from .axes import ABSENT, Axes
 from .embedding import Embedding
 from .past import Guided, read
 from .roles import COMBINE, REFINE
@@ -31,6 +32,9 @@ KEPT = 4 * WINDOW
 
 FADING = 0.97
 """What a trial's share of a score is multiplied by at each later one: half of it is left after 23."""
+
+SILENT = (INTERRUPTED, RUN_DIED)
+"""Failures that say nothing about a configuration: such a trial has no place."""
 
 EARLY = 4
 """Complete trials that say nothing about an ask: among the first ones every other improves on the best."""
@@ -53,8 +57,8 @@ class Best:
 class Newest:
     """The newest finished trials, a row each.
 
-    `places`: one column an axis, NaN where a trial has no value. `losses`: values turned so that lower is better, NaN
-    where a trial gave none. `failed`: which of them failed.
+    `places`: one column an axis, NaN where a trial has no value, or says nothing about its configuration. `losses`:
+    values turned so that lower is better, NaN where a trial gave none. `failed`: which of them failed.
     """
 
     places: Array
@@ -182,7 +186,9 @@ class Evidence:
             bisect.insort(self._ranking, (loss, trial.number, trial), key=lambda entry: entry[:2])
             self.complete += 1
             self.since_improvement = 0 if improved else self.since_improvement + 1
-        self._append(self.axes.places(trial.params), loss, trial.state is TrialState.FAIL)
+        silent = failure_type(trial) in SILENT
+        places = [ABSENT] * len(self.axes) if silent else self.axes.places(trial.params)
+        self._append(places, loss, trial.state is TrialState.FAIL and not silent)
         if guided.role in (REFINE, COMBINE):
             self.trust = self.trust.after(improved=improved)
         if guided.inside is not None and self.complete > EARLY:

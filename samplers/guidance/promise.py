@@ -39,7 +39,8 @@ def promise(situation: Situation, candidates: Array) -> Array:
 
 
 def learnable(newest: Newest) -> Newest:
-    """The newest trials, and the best of those before."""
+    """The newest trials, and the best of those before; none that has no place."""
+    newest = newest.only(np.flatnonzero(~np.isnan(newest.places).all(axis=1)))
     count = len(newest.losses)
     if count <= 2 * LEARNED:
         return newest
