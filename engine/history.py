@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from .records import EMPTY, FAILURE_ATTRIBUTE, SURPLUS, Charge, Proposal
+from .records import ALONE, EMPTY, FAILURE_ATTRIBUTE, SURPLUS, Charge, Proposal, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,8 @@ class Snapshot:
     whose values it has not all suggested yet; `asking` counts the proposals being computed. `space` is the union of
     the distributions of all trials, the newest of each name, in the order in which the study first met the names.
     `charges` maps who asked to what they spent that no trial has on record, where that is wanted. `surplus` trials
-    were created after the study's total was reached, and not evaluated; they are in nothing else.
+    were created after the study's total was reached, and not evaluated; they are in nothing else. `share` is this
+    process's place among those that ask for the study.
     """
 
     finished: tuple[FrozenTrial, ...] = ()
@@ -32,6 +33,7 @@ class Snapshot:
     asking: int = 0
     charges: Mapping[str, Charge] = field(default_factory=dict)
     surplus: tuple[FrozenTrial, ...] = ()
+    share: Share = ALONE
 
 
 @dataclass(slots=True)

@@ -10,8 +10,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from .host import this_process
-from .leases import REFRESH, Lease, Watch, leases_in, orphans, sharers
+from .leases import REFRESH, Lease, Watch, leases_in, orphans, share_of
 from .reaping import reap
+from .records import ALONE
 from .study import StudyDoor
 
 CONFLICT_SECONDS: Final = 5.0
@@ -56,7 +57,7 @@ class Keeper:
     def stop(self) -> None:
         """Take leave; where that cannot be written, the lease expires, or ends with its process."""
         self._over.set()
-        self.door.ledger.share(1)
+        self.door.ledger.share(ALONE)
         try:
             with self._lock:
                 self._put(Lease(run=self.run, process=this_process(), at=0.0, ended=True))
@@ -75,12 +76,12 @@ class Keeper:
         return sum(reap(self.door, trial, self._retries) for trial in found)
 
     def _judged(self, attributes: Mapping[str, Any]) -> tuple[list[Lease], dict[str, bool]]:
-        """The leases and who of them lives; tells the ledger how many share our rates."""
+        """The leases and who of them lives; tells the ledger with how many we share the study."""
         leases = list(leases_in(attributes))
         living = self._watch.living(leases, now=time.time(), ticks=time.monotonic())
         living[self.run] = True
         self.living = {run for run, lives in living.items() if lives}
-        self.door.ledger.share(sharers(self._model, leases, living))
+        self.door.ledger.share(share_of(this_process(), self._model, leases, living))
         return leases, living
 
     def heard(self, attributes: Mapping[str, Any]) -> None:

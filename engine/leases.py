@@ -11,7 +11,7 @@ from typing import Any, Final
 from optuna.trial import FrozenTrial
 
 from .host import Process
-from .records import LLM_ATTRIBUTE
+from .records import LLM_ATTRIBUTE, Share
 
 LEASE_ATTRIBUTE: Final = "llm_run"
 RUN_ATTRIBUTE: Final = "optuna_llm:run"
@@ -130,6 +130,8 @@ def _is_orphan(trial: FrozenTrial, dead: set[str], taken: set[int]) -> bool:
     return run in dead
 
 
-def sharers(model: str | None, leases: Iterable[Lease], living: Mapping[str, bool]) -> int:
-    """How many living processes ask one model, at least 1."""
-    return max(1, len({lease.process for lease in leases if living[lease.run] and lease.model == model}))
+def share_of(process: Process, model: str | None, leases: Iterable[Lease], living: Mapping[str, bool]) -> Share:
+    """The process's place among the living ones that ask one model."""
+    asking = {lease.process for lease in leases if living[lease.run] and lease.model == model}
+    ordered = sorted(asking | {process}, key=lambda one: (one.host, one.pid, one.started))
+    return Share(place=ordered.index(process), processes=len(ordered))

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from .history import History, Snapshot
-from .records import EMPTY, Charge, Proposal, charge_of
+from .records import ALONE, EMPTY, Charge, Proposal, Share, charge_of
 
 A_NANODOLLAR = 1e-9
 
@@ -38,6 +38,7 @@ class Ledger:
         self._asking = 0
         self._charges: Mapping[str, Charge] = EMPTY
         self._owed = self._written = Charge()
+        self._share = ALONE
 
     def extend(self, trials: Sequence[FrozenTrial], charges: Mapping[str, Charge] = EMPTY) -> Snapshot:
         """Take in a reading of all trials, and of what was spent without any."""
@@ -58,10 +59,12 @@ class Ledger:
             for listener in tuple(self.on_attributes):
                 listener(attributes)
 
-    def share(self, processes: int) -> None:
-        """So many processes ask the same model for this study."""
+    def share(self, share: Share) -> None:
+        """Who asks the same model for this study has changed, maybe."""
+        with self._lock:
+            self._share = share
         if self.on_share is not None:
-            self.on_share(processes)
+            self.on_share(share.processes)
 
     @property
     def age(self) -> float:
@@ -85,6 +88,7 @@ class Ledger:
             asking=self._asking,
             charges=self._charges,
             surplus=history.surplus,
+            share=self._share,
         )
 
     @contextmanager

@@ -48,6 +48,17 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """This process is number `place`, from 0, of the `processes` that ask the same model for one study."""
+
+    place: int = 0
+    processes: int = 1
+
+
+ALONE = Share()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
     """What asking took: requests, tokens (prompt and completion) and US dollars."""
 

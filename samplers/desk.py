@@ -5,7 +5,6 @@ from optuna import Study
 from ..engine.journal import guard_journal
 from ..engine.ledger import Ledger
 from .client.budget import Account
-from .client.limiter import UNLIMITED
 from .client.line import Line
 from .digest import Digest
 from .discovery import Discovery
@@ -30,7 +29,7 @@ class Desk:
         self.ledger = Ledger(account.runs)
         key, limiter = (id(self.storage), study._study_id), line.limiter
         guard_journal(self.storage)
-        self.ledger.reads_attributes = account.capped or line.limiter.limits != UNLIMITED
+        self.ledger.reads_attributes = True  # they say who else works on the study, and what was spent
         self.ledger.on_share = lambda processes: limiter.share(key, processes)
         if account.capped:
             elsewhere, ledger = Elsewhere(account.token, account.runs), self.ledger

@@ -42,7 +42,10 @@ from .space import conform, make_space, narrow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What is asked for: `wanted` of the `columns`, which are what the prompt shows of every trial."""
+    """What is asked for: `wanted` of the `columns`, which are what the prompt shows of every trial.
+
+    `number` is the trial's, if there is one already.
+    """
 
     columns: SearchSpace
     wanted: Sequence[str]
@@ -50,6 +53,7 @@ class Ask:
     discovery: bool = False
     union: bool = False
     to_the_end: bool = False
+    number: int | None = None
 
 
 class LLMGuidedSampler(BaseSampler):
@@ -262,7 +266,9 @@ class LLMGuidedSampler(BaseSampler):
         door = self.door(study)
         door.refresh()
         columns = {**(self._search_space or {}), **search_space}
-        proposal = self._ask(study, trial, Ask(columns=columns, wanted=wanted, fixed=fixed, union=True))
+        proposal = self._ask(
+            study, trial, Ask(columns=columns, wanted=wanted, fixed=fixed, union=True, number=trial.number)
+        )
         door.ledger.assign(proposal, trial.number)
         return dict(proposal.params)
 
@@ -351,6 +357,7 @@ class LLMGuidedSampler(BaseSampler):
             fixed=ask.fixed,
             seed=self._seed,
             max_reasks=self._max_reasks,
+            number=ask.number,
             earlier=earlier,
             union=ask.union,
             to_the_end=ask.to_the_end,
@@ -359,7 +366,7 @@ class LLMGuidedSampler(BaseSampler):
         conversation = desk.line.conversation()
         carried = charge_of(earlier or {})
         try:
-            proposal = await propose(question, conversation, desk.memory(columns), name)
+            proposal = await propose(question, conversation, desk.memory(columns), name, door.refresh)
             door.ledger.reserve(proposal)
             carried = charge_of(proposal.provenance) - carried
         except BaseException:

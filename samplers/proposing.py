@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,9 +45,9 @@ SLICE = 25  # finished trials taken in and formatted at once: 2 ms at 10 paramet
 class Question:
     """What one ask is about. `space` is what the model chooses, `fixed` what it is told, `columns` what it is shown.
 
-    `union`: a trial suggests only some of the parameters. `to_the_end`: a finite space of which nothing is left is
-    `SpaceExhausted`; otherwise its duplicates are proposed. `menus`: the client takes a new schema with every
-    ask.
+    `number` is the trial's, if there is one already. `union`: a trial suggests only some of the parameters.
+    `to_the_end`: a finite space of which nothing is left is `SpaceExhausted`; otherwise its duplicates are proposed.
+    `menus`: the client takes a new schema with every ask.
     """
 
     columns: Space
@@ -58,6 +59,7 @@ class Question:
     fixed: Params = field(default_factory=dict)
     seed: int | None = None
     max_reasks: int = 2
+    number: int | None = None
     earlier: Mapping[str, Any] | None = None
     union: bool = False
     to_the_end: bool = False
@@ -106,6 +108,7 @@ class Memory:
         self.evidence.update(snapshot.finished)
         flying = self.flight.update(snapshot)
         known = len(snapshot.finished) + len(flying) + len(self.open)
+        first = known if question.number is None else question.number
         return Situation(
             space=question.space,
             direction=question.direction,
@@ -113,7 +116,8 @@ class Memory:
             in_flight=flying,
             open=tuple(self.open.values()),
             fixed=question.fixed,
-            ordinal=max([known, *(ordinal + 1 for ordinal in self.open)]),  # asks that failed leave gaps
+            ordinal=next(ordinal for ordinal in itertools.count(first) if ordinal not in self.open),
+            share=snapshot.share,
             proposed=self.evidence.proposed + sum(other.proposed for other in flying) + len(self.open),
             seed=question.seed or 0,
         )
@@ -148,11 +152,14 @@ class Verdict:
     model: str | None = None
 
 
-async def propose(question: Question, conversation: Conversation, memory: Memory, name: str) -> Proposal:
+async def propose(
+    question: Question, conversation: Conversation, memory: Memory, name: str, look: Callable[[], object]
+) -> Proposal:
     """Ask until the reply is a valid configuration that is not in the study yet.
 
     After `max_reasks` re-asks a valid duplicate is taken, and recorded as one; without any, `ProposalError` is raised.
-    `name` is the model's, for provenance and errors. Nothing is asked if there is nothing to choose. A prompt that is
+    `name` is the model's, for provenance and errors. `look` blocks, and reads the study: before a reply is accepted,
+    where other processes work on it. Nothing is asked if there is nothing to choose. A prompt that is
     too long for the model is written anew, once, with half the history.
     """
     if question.space.fixed.keys() == question.space.distributions.keys():
@@ -161,15 +168,17 @@ async def propose(question: Question, conversation: Conversation, memory: Memory
         exchange = _Exchange(question=question, context=context, seen=len(snapshot.finished), name=name)
         return exchange.proposal(Verdict(conformed=conform({}, question.space)))
     try:
-        return await _ask(question, conversation, memory, name)
+        return await _ask(question, conversation, memory, name, look)
     except ClientError as error:
         if error.code != TOO_LONG or not question.policy.history:
             raise
         logger.warning("%s: the prompt is too long for it; asking with half the history", name)
-    return await _ask(replace(question, policy=question.policy.halved()), conversation, memory, name)
+    return await _ask(replace(question, policy=question.policy.halved()), conversation, memory, name, look)
 
 
-async def _ask(question: Question, conversation: Conversation, memory: Memory, name: str) -> Proposal:
+async def _ask(
+    question: Question, conversation: Conversation, memory: Memory, name: str, look: Callable[[], object]
+) -> Proposal:
     """Wait for the turn, write the prompt, and talk until there is a verdict."""
     async with conversation.turn():
         snapshot = await memory.catch_up(question.policy.history)
@@ -187,7 +196,17 @@ async def _ask(question: Question, conversation: Conversation, memory: Memory, n
                 context, question.columns, head, question.fixed, summary=guidance.summary, words=guidance.words
             )
             first = _request(question, messages, guidance)
-            return await exchange.settle(first, conversation, memory, anew=anew)
+            return await exchange.settle(first, conversation, memory, look if anew else None)
+
+
+async def _looked(look: Callable[[], object]) -> None:
+    """Another process may have proposed the same while the model was thinking: the fewer of its trials are unknown,
+    the better. A storage that fails is not this moment's concern: the engine writes the trial next.
+    """
+    try:
+        await asyncio.to_thread(look)
+    except Exception:
+        logger.warning("The study could not be read again before a proposal was accepted", exc_info=True)
 
 
 def _compared(verdict: Verdict, memory: Memory, union: bool) -> Verdict:
@@ -242,8 +261,10 @@ class _Exchange:
     spent: Spent = field(default_factory=Spent)
     guidance: Guidance = field(default_factory=lambda: Guidance(strategy=Plain.name))
 
-    async def settle(self, first: Request, conversation: Conversation, memory: Memory, *, anew: bool) -> Proposal:
-        """Ask, and re-ask what was wrong. `anew`: there are configurations that the study does not have."""
+    async def settle(
+        self, first: Request, conversation: Conversation, memory: Memory, look: Callable[[], object] | None
+    ) -> Proposal:
+        """Ask, and re-ask what was wrong; `look` is None if the study has every configuration already."""
         request = first
         repeated: Verdict | None = None
         while True:
@@ -251,7 +272,9 @@ class _Exchange:
             reply = await conversation.complete(request)
             self.spent.add(reply, time.monotonic() - began)
             verdict = read(reply, self.question.space)
-            if anew and verdict.conformed is not None and verdict.conformed.params is not None:
+            if look is not None and verdict.conformed is not None and verdict.conformed.params is not None:
+                if memory.latest().share.processes > 1:
+                    await _looked(look)
                 verdict = _compared(verdict, memory, self.question.union)
                 repeated = verdict if verdict.clash else repeated
             if not verdict.violations:

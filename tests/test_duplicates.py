@@ -13,7 +13,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SchemaModel, Script, prompt, sampler
 
-from optuna_llm import AsyncTrial, optimize_async
+from optuna_llm import AsyncTrial, Request, optimize_async
+from optuna_llm.engine.records import Share
 from optuna_llm.samplers.duplicates import TOLERANCE, Index, point, size
 
 SPACE = {
@@ -209,3 +210,42 @@ def test_the_model_of_the_tests_repeats_nothing_in_a_wide_space() -> None:
     space = {f"x{n}": FloatDistribution(0, 1) for n in range(4)}
     report = anyio.run(lambda: optimize_async(study, constant, n_trials=30, n_workers=8, search_space=space))
     assert (report.reasks, report.duplicates) == (0, 0)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_another_process_proposed_meanwhile_is_seen_before_a_reply_is_accepted(processes: int) -> None:
+    study = optuna.create_study()
+    asked: list[str] = []
+
+    def model(request: Request) -> dict[str, float]:
+        asked.append(prompt(request))
+        if len(asked) == 1:  # while the model thinks
+            study.add_trial(create_trial(state=TrialState.RUNNING, params={"x": 0.5}, distributions=ONE))
+        return {"x": 0.5 if len(asked) == 1 else 0.7}
+
+    study.sampler = sampler(model, search_space=ONE)
+    study.sampler.door(study).ledger.share(Share(place=0, processes=processes))
+    (proposal,) = anyio.run(study.sampler.propose, study)
+    if processes == 1:
+        assert proposal.params == {"x": 0.5}
+    else:
+        assert proposal.params == {"x": 0.7}
+        assert "the same as that of trial 0, which is running" in asked[1]
+
+
+def test_a_storage_that_fails_at_that_moment_fails_no_proposal(caplog: pytest.LogCaptureFixture) -> None:
+    study = optuna.create_study(sampler=sampler(Script({"x": 0.5}), search_space=ONE))
+    door = study.sampler.door(study)
+    door.ledger.share(Share(place=0, processes=2))
+    readings = [study.get_trials(deepcopy=False)]
+
+    def read(*_: object, **__: object) -> object:
+        if not readings:
+            raise RuntimeError("the disk is gone")
+        return readings.pop()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(study._storage, "get_all_trials", read)
+        (proposal,) = anyio.run(study.sampler.propose, study)
+    assert proposal.params == {"x": 0.5}
+    assert "could not be read again" in caplog.text

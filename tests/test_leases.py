@@ -16,7 +16,8 @@ from support import SPACE, SchemaModel, sampler
 from optuna_llm import AsyncTrial, UsageError, ask_async, optimize_async
 from optuna_llm.engine.host import Process, this_process
 from optuna_llm.engine.keeper import Keeper
-from optuna_llm.engine.leases import Lease, Watch, leases_in, orphans, run_of, sharers
+from optuna_llm.engine.leases import Lease, Watch, leases_in, orphans, run_of, share_of
+from optuna_llm.engine.records import Share
 from optuna_llm.engine.study import StudyDoor
 
 HERE = this_process()
@@ -103,8 +104,10 @@ def test_rates_are_divided_by_processes_that_ask_the_same_model() -> None:
         ]
     ]
     living = {"1": True, "2": True, "3": True, "4": True, "5": False}
-    assert sharers("m", leases, living) == 2
-    assert sharers("nobody's", leases, living) == 1
+    assert share_of(HERE, "nobody's", leases, living) == Share(place=0, processes=1)
+    both = {process: share_of(process, "m", leases, living) for process in (HERE, other)}
+    assert {share.processes for share in both.values()} == {2}
+    assert {share.place for share in both.values()} == {0, 1}
 
 
 def dead_run(study: optuna.Study, run: str = "dead") -> None:

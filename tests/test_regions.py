@@ -11,6 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE
 
+from optuna_llm.engine.records import Share
 from optuna_llm.samplers.guidance.axes import Axes, Choices, Interval
 from optuna_llm.samplers.guidance.evidence import WINDOW, Evidence, step_of
 from optuna_llm.samplers.guidance.failures import Risk
@@ -139,6 +140,22 @@ def test_asks_in_flight_and_open_asks_move_the_candidates_away() -> None:
     ):
         together = made("explore", at(LINE, trials, **more)).candidates
         assert all(is_new(np.array(axes.places(other)), np.array([axes.places(alone)]), 0.01) for other in together)
+
+
+@pytest.mark.parametrize(("role", "count"), [("explore", 0), ("explore", 12), ("refine", 12)])
+def test_processes_in_the_same_situation_offer_different_candidates(role: str, count: int) -> None:
+    shares = [Share(place=place, processes=3) for place in range(3)]
+    offered = [made(role, at(LINE, valley(count), share=share)).candidates for share in shares]
+    texts = [str(candidate) for candidates in offered for candidate in candidates]
+    assert len(texts) == len(set(texts))
+
+
+def test_a_process_that_would_get_none_of_the_last_candidates_offers_them_all_the_same() -> None:
+    space = {"kind": CategoricalDistribution(("a", "b"))}
+    trials = [trial({"kind": "a"}, space, 0.0)] * 4
+    for place in range(3):
+        last = at(space, trials, share=Share(place=place, processes=3))
+        assert made("explore", last).candidates == ({"kind": "b"},)
 
 
 def branching(count: int) -> list[FrozenTrial]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...engine.records import Share
 from ..duplicates import TOLERANCE
 from .arrays import Array
 from .axes import Axis, Choices, Interval, Region
@@ -78,8 +79,20 @@ def plan(role: str, situation: Situation, risks: Sequence[Risk]) -> Plan | None:
         if axis.name in situation.fixed:
             pool[:, column] = axis.place(situation.fixed[axis.name])
     pool = without_idle(evidence.axes, on_grid(evidence.axes, pool), evidence.newest.places)
-    places = _offered(situation, pool[np.argsort(-promise(situation, pool), kind="stable")])
-    return _plan(situation, places, base) if len(places) else None
+    ordered = pool[np.argsort(-promise(situation, pool), kind="stable")]
+    for part in (_own(ordered, situation.share), ordered):
+        places = _offered(situation, part)
+        if len(places):
+            return _plan(situation, places, base)
+    return None
+
+
+def _own(candidates: Array, share: Share) -> Array:
+    """Those that are ours where several processes draw the same ones, each in the very same situation."""
+    if share.processes == 1:
+        return candidates
+    distinct = list({candidate.tobytes(): candidate for candidate in candidates}.values())
+    return np.array(distinct[share.place :: share.processes]).reshape(-1, candidates.shape[1])
 
 
 def _plan(situation: Situation, places: Array, base: Best | None) -> Plan:
@@ -121,7 +134,7 @@ def _pool(role: str, situation: Situation, risks: Sequence[Risk], base: Best | N
     if base is not None:
         return around(axes, np.array(base.places), _varied(situation, base, rng), evidence.trust.length, rng, count)
     if evidence.complete < FEWEST or situation.ordinal < DESIGN:
-        return untried(axes, situation.taken, risks, rng, FEW)
+        return untried(axes, situation.taken, risks, rng, FEW * situation.share.processes)
     return anywhere(axes, rng, count)
 
 
@@ -137,7 +150,7 @@ def _varied(situation: Situation, base: Best, rng: Rng) -> Sequence[int]:
 
 def _offered(situation: Situation, ordered: Array) -> Array:
     """The first candidates that are new, none twice."""
-    varied = int((ordered != ordered[0]).any(axis=0).sum())
+    varied = int((ordered != ordered[:1]).any(axis=0).sum())
     count = max(2, min(OFFERED, VALUES // max(1, varied)))
     taken = situation.taken
     found: list[Array] = []

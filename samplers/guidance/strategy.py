@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from optuna.study import StudyDirection
 
-from ...engine.records import Params
+from ...engine.records import ALONE, Params, Share
 from ..space import Space
 from .arrays import Array
 from .axes import Region
@@ -43,7 +43,8 @@ class Situation:
     `space` is what is asked for, given the values that are `fixed`. `evidence` holds the finished trials, `in_flight`
     the configurations that are running or reserved, `open` the asks that are being answered at this moment. `ordinal`
     counts all of these: no two asks that are open together have the same, and with `seed` it decides all that is drawn.
-    `proposed` counts those that come from the model.
+    `proposed` counts those that come from the model. `share` is this process's place among those that ask for the
+    study: at one moment each of them may be in the very same situation but for that.
     """
 
     space: Space
@@ -55,6 +56,7 @@ class Situation:
     ordinal: int = 0
     proposed: int = 0
     seed: int = 0
+    share: Share = ALONE
 
     @cached_property
     def pending(self) -> Array:
