@@ -8,8 +8,12 @@ MARK: Final = "[removed]"
 SHORTEST_SECRET: Final = 6
 """Local servers are given keys such as "none"; removing those would only garble the text."""
 
+_PREFIX: Final = r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|pplx|r8|tgp)"
 _KEY_LIKE: Final = (
-    re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|pplx|r8|tgp|AIza|AKIA)[-_A-Za-z0-9*]{8,}"),
+    # Not `skip_connect` or `hf_model_name`: keys have digits (or stars, where masked), or are one long word.
+    re.compile(_PREFIX + r"-(?:(?=[-_A-Za-z]*[0-9*])[-_A-Za-z0-9*]{8,}|[A-Za-z]{16,})"),
+    re.compile(_PREFIX + r"_(?:(?=[-_A-Za-z]*[0-9*])[-_A-Za-z0-9*]{16,}|[A-Za-z]{20,})"),
+    re.compile(r"\b(?:AIza|AKIA)[-_A-Za-z0-9*]{8,}"),
     re.compile(r"(?i)(?<=\bbearer )\S+"),
     re.compile(r"(?i)(?<=[?&]key=)[^&\s'\"]+"),
     re.compile(r"(?i)(?<=api[-_]key=)[^&\s'\"]+"),

@@ -276,14 +276,24 @@ def test_errors_hold_no_key_anywhere():
 
 @pytest.mark.parametrize(
     "secret",
-    ["sk-proj-1234567890abc", "AIzaSyA1234567890", "https://u:p4ss@host/", "x?key=abc123&y", "Bearer abc.def"],
+    [
+        *("sk-proj-1234567890abc", "sk-abcdefghijklmnopqrstuv", "sk-abc123***xyz", "AIzaSyA1234567890"),
+        *("hf_abcdefghijklmnop1234", "ghp_ABCDEFGHIJKLMNOPQRSTU", "sk_live_abcdefgh1234567890"),
+        *("https://u:p4ss@host/", "x?key=abc123&y", "Bearer abc.def"),
+    ],
 )
 def test_what_looks_like_a_key_is_scrubbed(secret: str):
     assert "[removed]" in scrub(f"before {secret} after")
     assert scrub(f"before {secret} after").startswith("before ")
 
 
-@pytest.mark.parametrize("text", ["gpt-4o-mini-2024-07-18", "claude-3-5-sonnet-20241022", "learning_rate=0.001"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("gpt-4o-mini-2024-07-18", "claude-3-5-sonnet-20241022", "learning_rate=0.001"),
+        *("skip_connect", "skewness_threshold", "hf_model_name", "sk-learn-pipeline", "pk_column"),
+    ],
+)
 def test_ordinary_names_are_left_alone(text: str):
     assert scrub(text) == text
 
