@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from .guidance.evidence import Evidence
 from .guidance.plain import Plain
 from .guidance.record import written
 from .guidance.strategy import Guidance, Open, Situation, Strategy
+from .notation import format_value
 from .policy import ContextPolicy
 from .prompt import Message, Subject, render, render_head, render_reask
 from .provenance import Spent, provenance
@@ -209,15 +211,27 @@ async def _looked(look: Callable[[], object]) -> None:
         logger.warning("The study could not be read again before a proposal was accepted", exc_info=True)
 
 
-def _compared(verdict: Verdict, memory: Memory, union: bool) -> Verdict:
+def _compared(verdict: Verdict, memory: Memory, union: bool, advice: str) -> Verdict:
     """A configuration that the study has already is a violation, until there are no re-asks left."""
     assert verdict.conformed is not None
     assert verdict.conformed.params is not None
     clash = memory.clash(verdict.conformed.params, union=union)
     if clash is None:
         return verdict
-    advice = "give a different one: change a choice, or a number by more than a thousandth of its range"
     return replace(verdict, clash=clash, violations=(f"{clash}; {advice}",))
+
+
+def _advice(guidance: Guidance, space: Space) -> str:
+    """What to do about a repetition: with a menu, to take the first of its candidates as it stands."""
+    if guidance.menu.keys() < space.distributions.keys() - space.fixed.keys():
+        return "give a different one: change a choice, or a number by more than a thousandth of its range"
+    first = {space.keys[name]: _written(name, values[0], space) for name, values in guidance.menu.items()}
+    return f"take one of the candidates as it stands, such as {json.dumps(first, ensure_ascii=False)}"
+
+
+def _written(name: str, value: Any, space: Space) -> Any:
+    text = format_value(value, space.distributions[name])
+    return text if name in space.labels else json.loads(text)
 
 
 def read(reply: Reply, space: Space) -> Verdict:
@@ -275,7 +289,7 @@ class _Exchange:
             if look is not None and verdict.conformed is not None and verdict.conformed.params is not None:
                 if memory.latest().share.processes > 1:
                     await _looked(look)
-                verdict = _compared(verdict, memory, self.question.union)
+                verdict = _compared(verdict, memory, self.question.union, _advice(self.guidance, self.question.space))
                 repeated = verdict if verdict.clash else repeated
             if not verdict.violations:
                 return self.proposal(verdict)

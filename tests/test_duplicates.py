@@ -1,5 +1,6 @@
 """What counts as the same configuration, and what happens to one that comes again."""
 
+import json
 import math
 from typing import Any
 
@@ -116,6 +117,19 @@ def test_a_duplicate_of_a_finished_trial_is_asked_anew_naming_it() -> None:
     assert "the same as that of trial 0, which has finished" in script.requests[-1].messages[-1]["content"]
     assert study.trials[1].user_attrs["llm"]["reasks"] == 1
     assert study.trials[1].user_attrs["llm"]["duplicate_of"] is None
+
+
+def test_a_repetition_in_spite_of_a_menu_is_answered_with_its_first_candidate() -> None:
+    space = {"x": FloatDistribution(0, 1), "c": CategoricalDistribution(("a", "b"))}
+    script = Script({"x": 0.5, "c": "a"})
+    study = optuna.create_study(sampler=sampler(script, strategy="menu", max_reasks=1))
+    anyio.run(lambda: optimize_async(study, score, n_trials=2, search_space=space))
+    said = script.requests[-1].messages[-1]["content"]
+    advised = json.loads(said[said.index("{") : said.index("}") + 1])
+    table = script.requests[-1].messages[1]["content"].split("the likely best first:\n")[1].splitlines()
+    first = dict(zip(table[0].split(","), table[1].split(","), strict=True))  # the parameters that the candidates vary
+    assert advised.keys() == space.keys()
+    assert {name: str(advised[name]) for name in first} == first
 
 
 def test_a_duplicate_after_the_reasks_is_evaluated_and_recorded() -> None:
