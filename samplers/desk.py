@@ -13,7 +13,7 @@ from .elsewhere import Elsewhere
 from .flight import Flight
 from .guidance.axes import Axes
 from .guidance.evidence import Evidence
-from .proposing import Memory
+from .memory import Memory
 from .space import Space
 
 MEMORIES = 8  # sets of columns that are remembered; more than a study has, unless its space changes

@@ -4,7 +4,6 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -36,24 +35,9 @@ from .guidance.plain import Plain
 from .guidance.roles import DISCOVERY
 from .policy import ContextPolicy
 from .prompt import Subject
-from .proposing import Question, propose
+from .proposing import propose
+from .question import Ask, Question
 from .space import conform, make_space, narrow
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """What is asked for: `wanted` of the `columns`, which are what the prompt shows of every trial.
-
-    `number` is the trial's, if there is one already.
-    """
-
-    columns: SearchSpace
-    wanted: Sequence[str]
-    fixed: Params
-    discovery: bool = False
-    union: bool = False
-    to_the_end: bool = False
-    number: int | None = None
 
 
 class LLMGuidedSampler(BaseSampler):

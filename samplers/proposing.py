@@ -1,36 +1,29 @@
 """One ask, from a snapshot to a reserved proposal: render, complete, parse, conform, and re-ask what was wrong."""
 
 import asyncio
-import contextlib
-import itertools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from optuna.study import StudyDirection
-
 from ..engine.errors import ProposalError, SpaceExhausted
-from ..engine.history import Snapshot
-from ..engine.records import Params, Proposal
+from ..engine.records import Proposal
 from .client.errors import TOO_LONG, ClientError
 from .client.line import Conversation
 from .client.protocol import Reply, Request
 from .context import Context, build_context
-from .digest import Digest
-from .duplicates import Clash, Index, exhausted, find_clash
-from .flight import Flight
+from .duplicates import Clash
 from .guidance.axes import Axes
-from .guidance.evidence import Evidence
 from .guidance.plain import Plain
 from .guidance.record import written
-from .guidance.strategy import Guidance, Open, Situation, Strategy
+from .guidance.strategy import Guidance
+from .memory import Memory
 from .notation import format_value
-from .policy import ContextPolicy
-from .prompt import Message, Subject, render, render_head, render_reask
+from .prompt import Message, render, render_reask
 from .provenance import Spent, provenance
+from .question import Question
 from .reply import parse
 from .schema import json_schema
 from .space import Conformed, Space, conform
@@ -40,107 +33,6 @@ logger = logging.getLogger("optuna_llm.samplers")
 TOKENS_BASE = 256
 TOKENS_PER_PARAMETER = 32
 LENGTH_FACTOR = 4  # times the tokens that were too few
-SLICE = 25  # finished trials taken in and formatted at once: 2 ms at 10 parameters
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What one ask is about. `space` is what the model chooses, `fixed` what it is told, `columns` what it is shown.
-
-    `number` is the trial's, if there is one already. `union`: a trial suggests only some of the parameters.
-    `to_the_end`: a finite space of which nothing is left is `SpaceExhausted`; otherwise its duplicates are proposed.
-    `menus`: the client takes a new schema with every ask.
-    """
-
-    columns: Space
-    space: Space
-    direction: StudyDirection
-    subject: Subject
-    policy: ContextPolicy
-    strategy: Strategy = field(default_factory=Plain)
-    fixed: Params = field(default_factory=dict)
-    seed: int | None = None
-    max_reasks: int = 2
-    number: int | None = None
-    earlier: Mapping[str, Any] | None = None
-    union: bool = False
-    to_the_end: bool = False
-    menus: bool = True
-
-    def head(self, space: Space) -> str:
-        """The part of the prompt that never changes, for this part of the columns."""
-        return render_head(space, self.subject, self.direction, rationale=self.policy.rationale)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """What is known of the study: a view that is always current, and caches that follow from it."""
-
-    latest: Callable[[], Snapshot]
-    digest: Digest
-    flight: Flight
-    index: Index
-    evidence: Evidence
-    open: dict[int, Open] = field(default_factory=dict)
-
-    async def catch_up(self, shown: int) -> Snapshot:
-        """The latest snapshot, of whose history the last `shown` rows will be formatted.
-
-        What is new of it is taken in and formatted by slices: a long history must not hold the loop.
-        """
-        snapshot = self.latest()
-        while self.digest.known + SLICE < len(snapshot.finished):
-            part = snapshot.finished[: self.digest.known + SLICE]
-            self.digest.update(part)
-            self.index.update(part)
-            self.evidence.update(part)
-            if len(snapshot.finished) - self.digest.known < shown:
-                self.digest.rows(self.digest.known - SLICE)
-            await asyncio.sleep(0)
-            snapshot = self.latest()
-        return snapshot
-
-    def clash(self, params: Params, *, union: bool) -> Clash | None:
-        """What `params` repeat, at this moment."""
-        snapshot = self.latest()
-        return find_clash(params, self.flight.update(snapshot), snapshot.finished, self.index, union=union)
-
-    def situation(self, question: Question, snapshot: Snapshot) -> Situation:
-        """What a strategy sees of one ask at this moment."""
-        self.evidence.update(snapshot.finished)
-        flying = self.flight.update(snapshot)
-        known = len(snapshot.finished) + len(flying) + len(self.open)
-        first = known if question.number is None else question.number
-        return Situation(
-            space=question.space,
-            direction=question.direction,
-            evidence=self.evidence,
-            in_flight=flying,
-            open=tuple(self.open.values()),
-            fixed=question.fixed,
-            ordinal=next(ordinal for ordinal in itertools.count(first) if ordinal not in self.open),
-            share=snapshot.share,
-            proposed=self.evidence.proposed + sum(other.proposed for other in flying) + len(self.open),
-            seed=question.seed or 0,
-        )
-
-    @contextlib.contextmanager
-    def asking(self, question: Question, snapshot: Snapshot) -> Iterator[Guidance]:
-        """The guidance of one ask; its region is open, for other asks to stay out of, while this is entered."""
-        situation = self.situation(question, snapshot)
-        axes = self.evidence.axes
-        guidance = question.strategy.guide(situation)
-        if guidance.menu and not guidance.region:
-            guidance = replace(guidance, region=axes.spanned(guidance.menu))
-        self.open[situation.ordinal] = Open(region=guidance.region, places=axes.center(guidance.region))
-        try:
-            yield guidance
-        finally:
-            del self.open[situation.ordinal]
-
-    def exhausted(self, snapshot: Snapshot) -> bool:
-        """Whether a finite space holds nothing new."""
-        return exhausted(self.flight.update(snapshot), snapshot.finished, self.index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

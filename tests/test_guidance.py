@@ -35,8 +35,9 @@ from optuna_llm.samplers.guidance.failures import risks
 from optuna_llm.samplers.guidance.regions import plan
 from optuna_llm.samplers.guidance.strategy import Open
 from optuna_llm.samplers.guidance.trust import SMALLEST, START, Trust
+from optuna_llm.samplers.memory import Memory
 from optuna_llm.samplers.prompt import Subject
-from optuna_llm.samplers.proposing import Memory, Question
+from optuna_llm.samplers.question import Question
 from optuna_llm.samplers.space import conform, make_space
 
 COLUMNS = make_space(SPACE)

@@ -27,8 +27,9 @@ from optuna_llm.samplers.duplicates import Index
 from optuna_llm.samplers.guidance import chosen
 from optuna_llm.samplers.guidance.axes import Axes
 from optuna_llm.samplers.guidance.evidence import Evidence
+from optuna_llm.samplers.memory import Memory
 from optuna_llm.samplers.prompt import Subject, render
-from optuna_llm.samplers.proposing import Memory, Question
+from optuna_llm.samplers.question import Question
 from optuna_llm.samplers.space import make_space
 
 GOLDEN = Path(__file__).parent / "golden"

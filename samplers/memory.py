@@ -1,0 +1,89 @@
+"""What is remembered of a study between asks: caches that all follow from it, and the asks that are open."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from ..engine.history import Snapshot
+from ..engine.records import Params
+from .digest import Digest
+from .duplicates import Clash, Index, exhausted, find_clash
+from .flight import Flight
+from .guidance.evidence import Evidence
+from .guidance.strategy import Guidance, Open, Situation
+from .question import Question
+
+SLICE = 25  # finished trials taken in and formatted at once: 2 ms at 10 parameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is known of the study: a view that is always current, and caches that follow from it."""
+
+    latest: Callable[[], Snapshot]
+    digest: Digest
+    flight: Flight
+    index: Index
+    evidence: Evidence
+    open: dict[int, Open] = field(default_factory=dict)
+
+    async def catch_up(self, shown: int) -> Snapshot:
+        """The latest snapshot, of whose history the last `shown` rows will be formatted.
+
+        What is new of it is taken in and formatted by slices: a long history must not hold the loop.
+        """
+        snapshot = self.latest()
+        while self.digest.known + SLICE < len(snapshot.finished):
+            part = snapshot.finished[: self.digest.known + SLICE]
+            self.digest.update(part)
+            self.index.update(part)
+            self.evidence.update(part)
+            if len(snapshot.finished) - self.digest.known < shown:
+                self.digest.rows(self.digest.known - SLICE)
+            await asyncio.sleep(0)
+            snapshot = self.latest()
+        return snapshot
+
+    def clash(self, params: Params, *, union: bool) -> Clash | None:
+        """What `params` repeat, at this moment."""
+        snapshot = self.latest()
+        return find_clash(params, self.flight.update(snapshot), snapshot.finished, self.index, union=union)
+
+    def situation(self, question: Question, snapshot: Snapshot) -> Situation:
+        """What a strategy sees of one ask at this moment."""
+        self.evidence.update(snapshot.finished)
+        flying = self.flight.update(snapshot)
+        known = len(snapshot.finished) + len(flying) + len(self.open)
+        first = known if question.number is None else question.number
+        return Situation(
+            space=question.space,
+            direction=question.direction,
+            evidence=self.evidence,
+            in_flight=flying,
+            open=tuple(self.open.values()),
+            fixed=question.fixed,
+            ordinal=next(ordinal for ordinal in itertools.count(first) if ordinal not in self.open),
+            share=snapshot.share,
+            proposed=self.evidence.proposed + sum(other.proposed for other in flying) + len(self.open),
+            seed=question.seed or 0,
+        )
+
+    @contextlib.contextmanager
+    def asking(self, question: Question, snapshot: Snapshot) -> Iterator[Guidance]:
+        """The guidance of one ask; its region is open, for other asks to stay out of, while this is entered."""
+        situation = self.situation(question, snapshot)
+        axes = self.evidence.axes
+        guidance = question.strategy.guide(situation)
+        if guidance.menu and not guidance.region:
+            guidance = replace(guidance, region=axes.spanned(guidance.menu))
+        self.open[situation.ordinal] = Open(region=guidance.region, places=axes.center(guidance.region))
+        try:
+            yield guidance
+        finally:
+            del self.open[situation.ordinal]
+
+    def exhausted(self, snapshot: Snapshot) -> bool:
+        """Whether a finite space holds nothing new."""
+        return exhausted(self.flight.update(snapshot), snapshot.finished, self.index)
