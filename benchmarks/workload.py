@@ -138,13 +138,14 @@ class SleepingModel:
 
     def __init__(self, seconds: Iterable[float], probe: LagProbe | HoldProbe | None = None, seed: int = 0) -> None:
         self._seconds = iter(seconds)
+        self._last = 0.0
         self._probe = probe
         self._rng = random.Random(seed)
 
     async def __call__(self, request: Request) -> dict[str, Any]:
         if self._probe is not None:
             self._probe.start()
-        seconds = next(self._seconds)
+        seconds = self._last = next(self._seconds, self._last)  # a re-ask takes as long as the last one
         if seconds:
             await asyncio.sleep(seconds)
         return answer(request.schema, self._rng)

@@ -4,6 +4,7 @@ from optuna import Study
 
 from ..engine.journal import guard_journal
 from ..engine.ledger import Ledger
+from ..engine.records import SearchSpace
 from .client.budget import Account
 from .client.line import Line
 from .digest import Digest
@@ -14,7 +15,7 @@ from .flight import Flight
 from .guidance.axes import Axes
 from .guidance.evidence import Evidence
 from .memory import Memory
-from .space import Space
+from .space import Space, make_space
 
 MEMORIES = 8  # sets of columns that are remembered; more than a study has, unless its space changes
 
@@ -37,7 +38,14 @@ class Desk:
             account.watch(key, lambda: elsewhere.update(ledger.snapshot()))
         self.discovery = Discovery()
         self._direction = study.direction
+        self._columns: tuple[SearchSpace, Space] | None = None
         self._memories: dict[Space, Memory] = {}
+
+    def space(self, columns: SearchSpace) -> Space:
+        """The columns of an ask, checked once as long as they are the same object."""
+        if self._columns is None or self._columns[0] is not columns:
+            self._columns = (columns, make_space(columns))
+        return self._columns[1]
 
     def memory(self, columns: Space) -> Memory:
         """The memory for one set of columns; only used on the LLM loop."""

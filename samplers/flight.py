@@ -51,15 +51,19 @@ class Flight:
         self._locate = locate
         self._names = tuple(space)
         self._known: dict[int, tuple[_Source, InFlight]] = {}
+        self._last: tuple[Snapshot, tuple[InFlight, ...]] = (Snapshot(), ())
 
     def update(self, snapshot: Snapshot) -> tuple[InFlight, ...]:
         """Running trials that have parameters, by number, then reservations in their order."""
+        if snapshot is self._last[0]:  # one ask looks several times
+            return self._last[1]
         known: dict[int, tuple[_Source, InFlight]] = {}
         for key, source in self._sources(snapshot):
             before = self._known.get(key)
             known[key] = before if before is not None and before[0].same(source) else (source, self._entry(source))
         self._known = known
-        return tuple(entry for _, entry in known.values())
+        self._last = (snapshot, tuple(entry for _, entry in known.values()))
+        return self._last[1]
 
     def _sources(self, snapshot: Snapshot) -> Iterator[tuple[int, _Source]]:
         for trial in snapshot.running:

@@ -329,7 +329,7 @@ class LLMGuidedSampler(BaseSampler):
     async def _propose(self, door: StudyDoor, ask: Ask, earlier: Mapping[str, Any] | None = None) -> Proposal:
         """Runs on the LLM loop: ask, and reserve what comes of it."""
         desk = self._desk(door.study)
-        columns = make_space(ask.columns)
+        columns = desk.space(ask.columns)
         question = Question(
             columns=columns,
             space=narrow(columns, ask.wanted),

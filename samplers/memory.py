@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+
+from optuna.trial import FrozenTrial
 
 from ..engine.history import Snapshot
 from ..engine.records import Params
@@ -36,15 +38,21 @@ class Memory:
         """
         snapshot = self.latest()
         while self.digest.known + SLICE < len(snapshot.finished):
-            part = snapshot.finished[: self.digest.known + SLICE]
-            self.digest.update(part)
-            self.index.update(part)
-            self.evidence.update(part)
-            if len(snapshot.finished) - self.digest.known < shown:
-                self.digest.rows(self.digest.known - SLICE)
+            self._take_in(snapshot.finished[: self.digest.known + SLICE], len(snapshot.finished), shown)
             await asyncio.sleep(0)
             snapshot = self.latest()
-        return snapshot
+        if len(snapshot.finished) - self.digest.known > 1:  # what one ask usually finds leaves time for its guidance
+            self._take_in(snapshot.finished, len(snapshot.finished), shown)
+            await asyncio.sleep(0)
+        return self.latest()
+
+    def _take_in(self, part: Sequence[FrozenTrial], known: int, shown: int) -> None:
+        first = self.digest.known
+        self.digest.update(part)
+        self.index.update(part)
+        self.evidence.update(part)
+        if known - len(part) < shown:
+            self.digest.rows(min(first, len(part)))
 
     def clash(self, params: Params, *, union: bool) -> Clash | None:
         """What `params` repeat, at this moment."""

@@ -28,6 +28,8 @@ def format_value(value: Any, distribution: BaseDistribution) -> str:
         return _format_choice(value, distribution.choices)
     if type(value) is float and isinstance(distribution, FloatDistribution):  # most values are: no slow checks
         return _format_float(value, distribution.low, distribution.high, distribution.log, distribution.step)
+    if type(value) is int and isinstance(distribution, IntDistribution):
+        return show(value)
     if isinstance(value, bool) or not isinstance(value, Real):
         return show(value)
     if isinstance(value, Integral) and (isinstance(distribution, IntDistribution) or abs(int(value)) > 2**53):

@@ -49,12 +49,16 @@ def _property(name: str, distribution: BaseDistribution, space: Space, offered: 
         schema = {"type": "string", "enum": texts or list(space.labels[name])}
         return schema if space.keys[name] == name else schema | {"description": _title(name)}
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    numbers = _unique([_parsed(format_value(value, distribution)) for value in offered])
-    words = describe(distribution)
+    kind = "integer" if isinstance(distribution, IntDistribution) else "number"
+    title = "" if space.keys[name] == name else _title(name)
+    if offered:
+        numbers = _unique([_parsed(format_value(value, distribution)) for value in offered])
+        return {"type": kind, "enum": numbers} | ({"description": title} if title else {})
     return {
-        "type": "integer" if isinstance(distribution, IntDistribution) else "number",
-        **({"enum": numbers} if numbers else {"minimum": distribution.low, "maximum": distribution.high}),
-        "description": words if space.keys[name] == name else f"{_title(name)}: {words}",
+        "type": kind,
+        "minimum": distribution.low,
+        "maximum": distribution.high,
+        "description": ": ".join(part for part in (title, describe(distribution)) if part),
     }
 
 

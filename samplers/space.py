@@ -61,8 +61,11 @@ def make_space(distributions: Mapping[str, BaseDistribution]) -> Space:
 
 
 def narrow(space: Space, names: Iterable[str]) -> Space:
-    """The part of a space with these names, under the same keys."""
-    kept = [name for name in space.distributions if name in set(names)]
+    """The part of a space with these names, under the same keys; the space itself if that is all of it."""
+    wanted = set(names)
+    kept = [name for name in space.distributions if name in wanted]
+    if len(kept) == len(space.distributions):
+        return space
     return Space(
         distributions={name: space.distributions[name] for name in kept},
         keys={name: space.keys[name] for name in kept},

@@ -91,8 +91,8 @@ def test_a_refining_ask_changes_some_parameters_of_a_good_trial() -> None:
     found = made("refine", at(space, trials))
     assert found.base is not None
     assert found.base.number == min(trials, key=lambda one: one.value or 0).number
-    assert len(found.kept) >= 8
-    assert all(found.kept[name] == pytest.approx(trials[0].params[name], rel=1e-3) for name in found.kept)
+    same = [name for name in found.kept if found.kept[name] == pytest.approx(trials[0].params[name], rel=1e-3)]
+    assert len(same) == 8
 
 
 def test_a_combining_ask_takes_each_value_from_a_good_trial() -> None:
@@ -202,8 +202,8 @@ def test_a_trial_that_was_cut_short_says_nothing_about_its_configuration(kind: s
     cut, failed = (trial({"x": 0.3, "y": 0.6}, LINE, None) for _ in range(2))
     cut.user_attrs = {"failure": {"type": kind, "message": ""}}
     trials = valley(12)
-    same, other = (made("explore", at(LINE, [*trials, last])).candidates[0] for last in (cut, failed))
-    assert same == made("explore", at(LINE, trials, ordinal=13, proposed=13)).candidates[0]
+    same, other = (made("explore", at(LINE, [*trials, last])).candidates for last in (cut, failed))
+    assert same == made("explore", at(LINE, trials, ordinal=13, proposed=13)).candidates
     assert other != same
     assert not at(LINE, [*trials, cut]).evidence.newest.failed.any()
 

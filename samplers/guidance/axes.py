@@ -71,8 +71,10 @@ class Axis:
         if self.levels:
             return self.levels[round(min(1.0, max(0.0, place)) / self.step)]
         numeric = self._numeric
-        number = fit(unscaled(min(1.0, max(0.0, place)), numeric), numeric).value
-        return number if math.isfinite(self.count) else float(format_value(number, numeric))
+        number = unscaled(min(1.0, max(0.0, place)), numeric)
+        if math.isfinite(self.count):
+            return fit(number, numeric).value
+        return float(format_value(min(numeric.high, max(numeric.low, number)), numeric))
 
     def part(self, values: Sequence[Any]) -> "Interval | Choices":
         """The part that some of its values span."""

@@ -122,7 +122,7 @@ class Evidence:
         self._losses = np.empty(KEPT)
         self._failed = np.empty(KEPT, dtype=bool)
         self._rows = 0
-        self._ranking: list[tuple[float, int, FrozenTrial]] = []
+        self._ranking: list[tuple[float, int, Best]] = []
         self._step = 0
         self._computed: dict[Any, Any] = {}
 
@@ -137,15 +137,7 @@ class Evidence:
 
     def best(self, count: int) -> list[Best]:
         """The `count` best complete trials, best first; the earlier trial wins a tie."""
-        return [
-            Best(
-                number=number,
-                value=self._sign * loss,
-                params=trial.params,
-                places=tuple(self.axes.places(trial.params)),
-            )
-            for loss, number, trial in self._ranking[:count]
-        ]
+        return [best for _, _, best in self._ranking[:count]]
 
     def score(self, *, role: str | None = None, form: str | None = None) -> Score:
         """What asks with regions have shown, of all roles and forms or of those named."""
@@ -178,16 +170,17 @@ class Evidence:
     def _add(self, trial: FrozenTrial) -> None:
         guided = read(trial)
         self.proposed += guided.proposed
+        silent = failure_type(trial) in SILENT
+        places = [ABSENT] * len(self.axes) if silent else self.axes.places(trial.params)
         loss = math.nan
         improved = False
         if trial.state is TrialState.COMPLETE and trial.value is not None:
             loss = self._sign * trial.value
             improved = not self._ranking or loss < self._ranking[0][0]
-            bisect.insort(self._ranking, (loss, trial.number, trial), key=lambda entry: entry[:2])
+            best = Best(number=trial.number, value=trial.value, params=trial.params, places=tuple(places))
+            bisect.insort(self._ranking, (loss, trial.number, best), key=lambda entry: entry[:2])
             self.complete += 1
             self.since_improvement = 0 if improved else self.since_improvement + 1
-        silent = failure_type(trial) in SILENT
-        places = [ABSENT] * len(self.axes) if silent else self.axes.places(trial.params)
         self._append(places, loss, trial.state is TrialState.FAIL and not silent)
         if guided.role in (REFINE, COMBINE):
             self.trust = self.trust.after(improved=improved)

@@ -13,7 +13,7 @@ from .surrogate import Scales, Surrogate, likely_scales
 FEWEST: Final = 2
 """Complete trials from which anything is expected."""
 
-LEARNED: Final = 24
+LEARNED: Final = 20
 """The surrogate learns from so many of the best trials, and from as many of the newest."""
 
 BELIEVED: Final = 32

@@ -1,7 +1,7 @@
 """From a role to a few promising configurations, and the region that they lie in."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import numpy as np
 from ...engine.records import Share
 from ..duplicates import TOLERANCE
 from .arrays import Array
-from .axes import Axis, Choices, Interval, Region
+from .axes import Axis, Region
 from .evidence import Best
 from .failures import Risk
 from .planning import DESIGN
@@ -46,22 +46,18 @@ PARENTS: Final = 4
 ALIKE: Final = 0.02
 """Candidates of one ask differ by more than that share of some axis, or by a choice."""
 
-MARGIN: Final = 0.05
-"""How far a region reaches beyond its candidates, as a share of the axis."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Candidates for one ask, the most promising first, the region around them, and the trial that they start from."""
+    """Candidates for one ask, the most promising first, and the trial that they start from.
+
+    `menu` holds the values of each parameter that the candidates say something about, in their order.
+    """
 
     candidates: tuple[Mapping[str, Any], ...]
+    menu: Mapping[str, Sequence[Any]]
     region: Region
     base: Best | None = None
-
-    @property
-    def menu(self) -> dict[str, list[Any]]:
-        """The values of each parameter that the candidates say something about, in their order."""
-        return {name: unique([c[name] for c in self.candidates if name in c]) for name in self.region}
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -107,15 +103,13 @@ def _plan(situation: Situation, places: Array, base: Best | None) -> Plan:
         {axis.name: values[axis][column[row]] for axis, column in columns.items() if column[row] in values[axis]}
         for row in range(len(places))
     )
-    return Plan(
-        candidates=tuple(candidates),
-        region={axis.name: _part(axis, known) for axis, known in values.items()},
-        base=base,
-    )
+    menu = {axis.name: _unique(known.values()) for axis, known in values.items()}
+    region = {axis.name: axis.part(menu[axis.name]) for axis in values}
+    return Plan(candidates=tuple(candidates), menu=menu, region=region, base=base)
 
 
-def unique(values: Sequence[Any]) -> list[Any]:
-    """Each value once, to the type, in their order."""
+def _unique(values: Iterable[Any]) -> list[Any]:
+    """Each value once, to the type: two places may be written alike."""
     return list({(type(value), repr(value)): value for value in values}.values())
 
 
@@ -166,11 +160,3 @@ def is_new(candidate: Array, taken: Array, within: float = TOLERANCE) -> bool:
     """Whether a configuration differs from each row of `taken` by more than `within`, on some axis that both have."""
     same = ~(np.abs(taken - candidate) > within)
     return not bool((same.all(axis=1) & ~np.isnan(taken).all(axis=1)).any())
-
-
-def _part(axis: Axis, values: Mapping[float, Any]) -> Interval | Choices:
-    """What the candidates span of an axis, and a little more; one value if they all have the same."""
-    low, high = min(values), max(values)
-    if axis.categorical or low == high:
-        return axis.part(list(values.values()))
-    return axis.interval(max(0.0, low - MARGIN), min(1.0, high + MARGIN))

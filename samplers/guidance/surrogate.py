@@ -1,11 +1,11 @@
 """A Gaussian process over configurations: where it expects better values than the best one so far.
 
 The regression is that of Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1, with
-the Matern 5/2 kernel and a length scale for each parameter. Instead of being optimized, the scales are drawn from a
-prior that grows with the number of parameters (Hvarfner et al., 2024), and those under which the trials are likeliest
-are averaged by their likelihood: that is robust with few trials, takes no library, and little time. What a
-configuration is worth is its expected improvement (Jones et al., 1998); configurations in flight are believed to give
-what the process expects of them (Ginsbourger et al., 2010), so that asks that are open together look elsewhere.
+the Matern 5/2 kernel and a length scale for each parameter. Scales are drawn from a prior that grows with the number of
+parameters (Hvarfner et al., 2024), and those under which the trials are likeliest are taken: as good here as an
+average of several, and in need of no library. What a configuration is worth is its expected improvement (Jones et al.,
+1998); configurations in flight are believed to give what the process expects of them (Ginsbourger et al., 2010), so
+that asks that are open together look elsewhere.
 """
 
 import math
@@ -28,7 +28,8 @@ NOISES: Final = (0.001, 0.01, 0.1)
 """Variances of the noise, as shares of the signal's, that draws take in turn."""
 
 DRAWS: Final = 32
-WORK: Final = 32_768
+FEWEST: Final = 4
+WORK: Final = 20_000
 """Entries of all kernel matrices of a fit, about: with many trials fewer scales are drawn."""
 
 SERIAL: Final = 200_000
@@ -36,7 +37,6 @@ SERIAL: Final = 200_000
 than the work, and on busy cores tens of milliseconds.
 """
 
-KEPT: Final = 2
 NORMAL: Final = NormalDist()
 VARIANCES: Final = (0.3, 3.0)
 """Bounds of the signal's variance, where responses have about 1."""
@@ -50,11 +50,10 @@ CLIPPED: Final = 0.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scales:
-    """Some likely kernels: a row of `weights` on the squared distances along the axes, `noises` and `shares` each."""
+    """A kernel: the `weights` of squared distances along the coordinates, and the variance of the noise."""
 
     weights: Array
-    noises: Array
-    shares: Array
+    noise: float
 
 
 def responses(losses: Array) -> Array:
@@ -76,17 +75,15 @@ def likely_scales(points: Array, losses: Array, owners: Array, rng: np.random.Ge
     `owners` says of which parameter each coordinate of `points` is.
     """
     parameters = int(owners.max()) + 1
-    count = max(2 * KEPT, min(DRAWS, WORK // max(1, len(points) ** 2)))
+    count = max(FEWEST, min(DRAWS, WORK // max(1, len(points) ** 2)))
     typical = TYPICAL_SCALE * math.sqrt(parameters)
     drawn = typical * np.exp(SPREAD * rng.standard_normal((count, parameters)))
     drawn[0] = typical
     weights = drawn[:, owners] ** -2
     noises = np.resize(NOISES, count)
-    covariances = _covariances(points * np.sqrt(weights)[:, None, :], noises)
-    likelihoods = _log_likelihoods(covariances, responses(losses))
-    kept = np.argsort(-likelihoods, kind="stable")[:KEPT]
-    shares = np.exp(likelihoods[kept] - likelihoods[kept[0]])
-    return Scales(weights=weights[kept], noises=noises[kept], shares=shares / shares.sum())
+    covariances = _covariances(points * np.sqrt(weights)[:, None, :], noises[:, None])
+    best = int(_log_likelihoods(covariances, responses(losses)).argmax())
+    return Scales(weights=weights[best], noise=float(noises[best]))
 
 
 class Surrogate:
@@ -98,50 +95,47 @@ class Surrogate:
 
     def __init__(self, points: Array, losses: Array, scales: Scales, pending: Array) -> None:
         values = responses(losses)
-        self._scales = scales
-        self._roots = np.sqrt(scales.weights)[:, None, :]
+        self._roots = np.sqrt(scales.weights)
         self._points = points * self._roots
-        self._precisions = np.linalg.inv(_covariances(self._points, scales.noises))
-        self._solved = self._precisions @ values
-        self._variances = np.clip(self._solved @ values / len(points), *VARIANCES)
+        self._precision = np.linalg.inv(_covariances(self._points, scales.noise))
+        self._solved = self._precision @ values
+        self._variance = min(VARIANCES[1], max(VARIANCES[0], float(self._solved @ values) / len(points)))
         self._pending = pending * self._roots
         self._known = _matern(squared_distances(self._pending, self._points))
-        explained = self._known @ self._precisions @ np.swapaxes(self._known, 1, 2)
-        self._pending_precisions = np.linalg.inv(_covariances(self._pending, scales.noises) - explained)
-        believed = (self._known @ self._solved[..., None])[..., 0]
-        self._best = np.minimum(values.min(), believed.min(axis=1, initial=np.inf))
+        explained = self._known @ self._precision @ self._known.T
+        self._pending_precision = np.linalg.inv(_covariances(self._pending, scales.noise) - explained)
+        self._best = min(values.min(), (self._known @ self._solved).min(initial=np.inf))
 
     def improvements(self, candidates: Array) -> Array:
         """The expected improvement of each candidate on the best trial, in standard deviations of the responses."""
         means, deviations = self.predict(candidates)
-        gains = (self._best[:, None] - means) / deviations
-        expected = deviations * (gains * _normal_cdf(gains) + np.exp(-0.5 * gains**2) / math.sqrt(2 * math.pi))
-        return np.asarray(self._scales.shares @ expected)
+        gains = (self._best - means) / deviations
+        densities = np.exp(-0.5 * gains**2) / math.sqrt(2 * math.pi)
+        return np.asarray(deviations * (gains * _normal_cdf(gains) + densities))
 
     def predict(self, candidates: Array) -> tuple[Array, Array]:
-        """Means and standard deviations of the responses, a row for each kernel."""
-        count = max(1, SERIAL // (self._points.shape[1] * max(self._points.shape)))
+        """Means and standard deviations of the responses."""
+        count = max(1, SERIAL // (len(self._points) * max(self._points.shape)))
         parts = [self._predict(candidates[i : i + count]) for i in range(0, len(candidates), count)]
-        means, deviations = (np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
+        means, deviations = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return means, deviations
 
     def _predict(self, candidates: Array) -> tuple[Array, Array]:
         scaled = candidates * self._roots
         covariances = _matern(squared_distances(self._points, scaled))
-        reduced = self._precisions @ covariances
-        means = (self._solved[..., None] * covariances).sum(axis=1)
-        left = 1.0 - (covariances * reduced).sum(axis=1)
-        if self._pending.shape[1]:
+        reduced = self._precision @ covariances
+        left = 1.0 - (covariances * reduced).sum(axis=0)
+        if len(self._pending):
             shared = _matern(squared_distances(self._pending, scaled)) - self._known @ reduced
-            left -= (shared * (self._pending_precisions @ shared)).sum(axis=1)
-        return means, np.sqrt(self._variances[:, None] * np.maximum(1e-9, left))
+            left -= (shared * (self._pending_precision @ shared)).sum(axis=0)
+        return self._solved @ covariances, np.sqrt(self._variance * np.maximum(1e-9, left))
 
 
-def _covariances(points: Array, noises: Array) -> Array:
-    """One matrix for each kernel, between points in its scale, with its noise on the diagonal."""
+def _covariances(points: Array, noises: Array | float) -> Array:
+    """Between points in the kernel's scale, with the noise on the diagonal; one matrix for each leading index."""
     found = _matern(squared_distances(points, points))
-    diagonal = np.arange(points.shape[1])
-    found[:, diagonal, diagonal] = 1.0 + noises[:, None]
+    diagonal = np.arange(points.shape[-2])
+    found[..., diagonal, diagonal] = 1.0 + noises
     return found
 
 

@@ -9,6 +9,7 @@ from ..notation import format_number, format_value, labels
 from ..space import Space
 from ..text import quoted
 from .axes import Axis, Choices, Interval, Region
+from .coverage import gaps
 from .effects import Effect
 from .evidence import Best, Evidence
 from .findings import Findings
@@ -25,7 +26,7 @@ def summary(findings: Findings, evidence: Evidence, space: Space, *, menu: bool)
     return (
         *_effects(findings, evidence, space),
         *_progress(evidence),
-        *(() if menu else _gaps(findings, evidence, space)),
+        *(() if menu else _gaps(evidence, space)),
         *_risks(findings, evidence, space),
     )
 
@@ -47,7 +48,7 @@ def kept_text(kept: Params, base: Best | None, space: Space) -> str:
         return ""
     if base is not None and len(kept) > LISTED and kept == {name: base.params.get(name) for name in kept}:
         return f"Keep all other parameters as in trial {base.number}."
-    return f"Keep {', '.join(f'{space.keys[name]} = {_value(space, name, kept[name])}' for name in kept)}."
+    return f"Set {', '.join(f'{space.keys[name]} = {_value(space, name, kept[name])}' for name in kept)}."
 
 
 def _effects(findings: Findings, evidence: Evidence, space: Space) -> Iterator[str]:
@@ -71,8 +72,8 @@ def _progress(evidence: Evidence) -> Iterator[str]:
         yield f"The best value, {value} of trial {best[0].number}, has stood for {evidence.since_improvement} trials."
 
 
-def _gaps(findings: Findings, evidence: Evidence, space: Space) -> Iterator[str]:
-    found = [gap for gap in findings.gaps if gap.name in space.keys][:LISTED]
+def _gaps(evidence: Evidence, space: Space) -> Iterator[str]:
+    found = [gap for gap in gaps(evidence) if gap.name in space.keys][:LISTED]
     if found:
         listed = "; ".join(_bins(evidence.axes.by_name[gap.name], space, gap.bins) for gap in found)
         yield f"Not tried yet: {listed}."
