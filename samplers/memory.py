@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 from optuna.trial import FrozenTrial
 
@@ -30,6 +31,17 @@ class Memory:
     index: Index
     evidence: Evidence
     open: dict[int, Open] = field(default_factory=dict)
+    _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(default_factory=WeakKeyDictionary)
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Only one at a time gets here, and in a turn of the loop of its own.
+
+        A wave of asks, or of replies, would hold up timers and connections until the last of them is dealt with.
+        """
+        async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            await asyncio.sleep(0)  # those that come meanwhile wait, and do not follow in the same turn
+            yield
 
     async def catch_up(self, shown: int) -> Snapshot:
         """The latest snapshot, of whose history the last `shown` rows will be formatted.

@@ -1,10 +1,11 @@
 """One ask, from a snapshot to a reserved proposal: render, complete, parse, conform, and re-ask what was wrong."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -74,23 +75,37 @@ async def _ask(
     question: Question, conversation: Conversation, memory: Memory, name: str, look: Callable[[], object]
 ) -> Proposal:
     """Wait for the turn, write the prompt, and talk until there is a verdict."""
-    async with conversation.turn():
-        snapshot = await memory.catch_up(question.policy.history)
-        head = question.head(question.space)
-        size = len(question.head(question.columns))
-        context = build_context(snapshot, memory.digest, memory.flight, question.policy, size)
-        exchange = _Exchange(question=question, context=context, seen=len(snapshot.finished), name=name)
-        complete = question.space.distributions.keys() == question.columns.distributions.keys()
-        anew = complete and not memory.exhausted(snapshot)
-        if question.to_the_end and complete and not anew:
-            raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
-        with memory.asking(question, snapshot) as guidance:
-            exchange = replace(exchange, guidance=guidance)
+    async with conversation.turn(), _opened(question, memory, name) as exchange:
+        return await exchange.settle(conversation, memory, look)
+
+
+@contextlib.asynccontextmanager
+async def _opened(question: Question, memory: Memory, name: str) -> AsyncIterator["_Exchange"]:
+    """An ask whose first request is written; its region is open while this is entered."""
+    with contextlib.ExitStack() as asking:
+        async with memory.alone():
+            snapshot = await memory.catch_up(question.policy.history)
+            head = question.head(question.space)
+            size = len(question.head(question.columns))
+            context = build_context(snapshot, memory.digest, memory.flight, question.policy, size)
+            complete = question.space.distributions.keys() == question.columns.distributions.keys()
+            anew = complete and not memory.exhausted(snapshot)
+            if question.to_the_end and complete and not anew:
+                raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
+            guidance = asking.enter_context(memory.asking(question, snapshot))
             messages = render(
                 context, question.columns, head, question.fixed, summary=guidance.summary, words=guidance.words
             )
-            first = _request(question, messages, guidance)
-            return await exchange.settle(first, conversation, memory, look if anew else None)
+            exchange = _Exchange(
+                question=question,
+                context=context,
+                seen=len(snapshot.finished),
+                name=name,
+                guidance=guidance,
+                first=_request(question, messages, guidance),
+                anew=anew,
+            )
+        yield exchange
 
 
 async def _looked(look: Callable[[], object]) -> None:
@@ -158,7 +173,10 @@ def _again(first: Request, before: Request, reply: Reply, verdict: Verdict) -> R
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Exchange:
-    """One ask with all its calls, and what comes of it."""
+    """One ask with all its calls, and what comes of it. `anew`: there are configurations that the study does not have.
+
+    Without a `first` request nothing is asked: there is nothing to choose.
+    """
 
     question: Question
     context: Context
@@ -166,23 +184,24 @@ class _Exchange:
     name: str
     spent: Spent = field(default_factory=Spent)
     guidance: Guidance = field(default_factory=lambda: Guidance(strategy=Plain.name))
+    first: Request | None = None
+    anew: bool = False
 
-    async def settle(
-        self, first: Request, conversation: Conversation, memory: Memory, look: Callable[[], object] | None
-    ) -> Proposal:
-        """Ask, and re-ask what was wrong; `look` is None if the study has every configuration already."""
-        request = first
+    async def settle(self, conversation: Conversation, memory: Memory, look: Callable[[], object]) -> Proposal:
+        """Ask, and re-ask what was wrong."""
+        first = request = self.first
+        assert first is not None
+        assert request is not None
         repeated: Verdict | None = None
         while True:
             began = time.monotonic()
             reply = await conversation.complete(request)
             self.spent.add(reply, time.monotonic() - began)
-            verdict = read(reply, self.question.space)
-            if look is not None and verdict.conformed is not None and verdict.conformed.params is not None:
-                if memory.latest().share.processes > 1:
-                    await _looked(look)
-                verdict = _compared(verdict, memory, self.question.union, _advice(self.guidance, self.question.space))
-                repeated = verdict if verdict.clash else repeated
+            if self.anew and memory.latest().share.processes > 1:
+                await _looked(look)
+            async with memory.alone():
+                verdict = self._judged(reply, memory)
+            repeated = verdict if verdict.clash else repeated
             if not verdict.violations:
                 return self.proposal(verdict)
             logger.debug("Reply %d of %s refused: %s", self.spent.calls, self.name, "; ".join(verdict.violations))
@@ -191,6 +210,12 @@ class _Exchange:
                     return self.proposal(repeated)
                 raise self.failure(verdict)
             request = _again(first, request, reply, verdict)
+
+    def _judged(self, reply: Reply, memory: Memory) -> Verdict:
+        verdict = read(reply, self.question.space)
+        if not self.anew or verdict.conformed is None or verdict.conformed.params is None:
+            return verdict
+        return _compared(verdict, memory, self.question.union, _advice(self.guidance, self.question.space))
 
     def proposal(self, verdict: Verdict) -> Proposal:
         assert verdict.conformed is not None

@@ -326,3 +326,27 @@ async def test_a_recording_says_whether_menus_were_in_the_schema(tmp_path: Path)
         await recorder.aclose()
         assert (len({repr(request.schema) for request in model.requests}) > 1) == compiles
         assert await run(await asyncio.to_thread(ReplayClient, path)) == made
+
+
+@pytest.mark.asyncio
+async def test_of_a_wave_of_asks_one_is_written_in_a_turn_of_the_loop() -> None:
+    turns, written = 0, []
+
+    def tick() -> None:
+        nonlocal turns
+        turns += 1
+        if len(written) < 32:
+            asyncio.get_running_loop().call_soon(tick)
+
+    class Watching:
+        name = "watching"
+
+        def guide(self, _: Situation) -> Guidance:
+            if not written:
+                tick()
+            written.append(turns)
+            return Guidance(strategy=self.name)
+
+    study = optuna.create_study(sampler=sampler(SchemaModel(), strategy=Watching()))
+    await optimize_async(study, lambda trial: trial.params["lr"], n_trials=32, n_workers=32, search_space=SPACE)
+    assert len(written) == len(set(written)) == 32
