@@ -44,6 +44,12 @@ def study(asks: list[tuple[str, str, bool]], **more: Any) -> Situation:
     )
 
 
+def plain(ordinal: int) -> Situation:
+    """A study without any record of how it was asked for, so many trials later."""
+    base = study([])
+    return Situation(space=COLUMNS, direction=base.direction, evidence=base.evidence, ordinal=ordinal, proposed=ordinal)
+
+
 def forms(situation: Situation, asks: int = 40) -> list[str]:
     """The forms of the asks at this state of the study."""
     base = {name: getattr(situation, name) for name in ("space", "direction", "evidence", "proposed")}
@@ -66,6 +72,20 @@ def test_it_goes_over_to_words_that_improve_the_study_more_often() -> None:
     asks = [("refine", "menu", False)] * 8 + [("refine", "words", True)] * 6
     found = forms(study(asks))
     assert found.count("words") == 32
+
+
+def test_words_do_not_become_the_rule_because_menus_failed_more_often() -> None:
+    asks = [("refine", "menu", False)] * 20 + [("refine", "words", False)] * 5
+    assert forms(study(asks)).count("words") == 8
+
+
+def test_roles_of_asks_in_a_row_are_mixed_whatever_their_shares() -> None:
+    assert [role_of(plain(ordinal), 0.5) for ordinal in range(4, 10)] == ["refine", "explore"] * 3
+    for share, most in ((0.25, 3), (0.75, 3), (0.6, 3), (0.4, 3)):
+        text = "".join(role_of(plain(ordinal), share)[0] for ordinal in range(8, 136))
+        assert text.count("e") == pytest.approx(128 * share, abs=2)
+        assert "e" * (most + 1) not in text
+        assert "r" * (most + 1) not in text
 
 
 @pytest.mark.parametrize("fault", [{"inside": 0.3}, {"reasks": 1}, {"duplicate_of": 4}])

@@ -17,6 +17,9 @@ RARELY: Final = 20
 ENOUGH: Final = 3
 """Asks of a form before it is judged."""
 
+SOME: Final = 0.5
+"""Improvements without which words do not become the rule: menus that failed more often were tried more often."""
+
 OBEDIENT: Final = 0.7
 """Share of a region's parameters that answers in words must stay in."""
 
@@ -54,7 +57,7 @@ def form_of(situation: Situation) -> Literal["words", "menu"]:
     able = follows(words)
     every = PROBE_EVERY if able else RARELY
     probing = situation.ordinal % every == every - 1
-    preferred = able and words.asks >= ENOUGH and rate(words) > rate(menu)
+    preferred = able and words.asks >= ENOUGH and words.improved >= SOME and rate(words) > rate(menu)
     return "words" if preferred != probing else "menu"
 
 

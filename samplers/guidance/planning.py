@@ -1,6 +1,5 @@
 """Which role an ask has: by how much is known, what is in flight, and how the study goes."""
 
-import math
 from typing import Final
 
 from .roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
@@ -25,4 +24,10 @@ def role_of(situation: Situation, exploring: float = 0.5) -> str:
         return EXPLORE
     if evidence.since_improvement >= STAGNANT and ordinal % COMBINING == 0:
         return COMBINE
-    return EXPLORE if math.floor((ordinal + 1) * exploring) > math.floor(ordinal * exploring) else REFINE
+    return EXPLORE if spread(ordinal) >= 1 - exploring else REFINE
+
+
+def spread(ordinal: int) -> float:
+    """A number in [0, 1) for each ordinal, those of any few in a row far apart (van der Corput, 1935)."""
+    bits = f"{ordinal:b}"[::-1]
+    return int(bits, 2) / 2 ** len(bits)
