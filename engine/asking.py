@@ -8,7 +8,7 @@ from optuna import Trial
 from optuna.trial import FrozenTrial
 
 from .errors import NoRoom
-from .history import Snapshot
+from .history import Snapshot, same_as
 from .insisting import insist
 from .keeper import Keeper
 from .lanes import Lanes
@@ -158,7 +158,8 @@ class Asker:
     # -- creating: what follows runs on the lanes, but for the first
 
     async def create(self, candidate: Candidate) -> Trial | None:
-        """Make the candidate a RUNNING trial; None if somebody else took the enqueued one, or the last place.
+        """Make the candidate a RUNNING trial; None if somebody else took the enqueued one, the configuration, or the
+        last place.
 
         A storage that fails is tried again, for as long as no trial was made. Raises `OptunaLLMError` if it goes on
         failing, and what a sampler raises.
@@ -192,9 +193,14 @@ class Asker:
                 return False
 
     def _create(self, candidate: Candidate) -> Trial | None:
-        if self.total is None:
+        if self.total is None and not self.ledger.shared:
             return self._created(candidate)
         snapshot = self.door.refresh()
+        if isinstance(candidate, Proposal) and candidate.new and any(same_as(candidate.params, snapshot)):
+            self.ledger.give_up(candidate)  # another process has made it a trial since
+            return None
+        if self.total is None:
+            return self._created(candidate)
         if not isinstance(candidate, Enqueued) and not self._takeable(snapshot) and room(snapshot, self.total).free < 1:
             if isinstance(candidate, Proposal):
                 self.ledger.give_up(candidate)

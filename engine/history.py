@@ -2,13 +2,13 @@
 
 import bisect
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from .records import ALONE, EMPTY, FAILURE_ATTRIBUTE, SURPLUS, Charge, Proposal, Share
+from .records import ALONE, EMPTY, FAILURE_ATTRIBUTE, INTERRUPTED, SURPLUS, Charge, Params, Proposal, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,14 @@ def failure_type(trial: FrozenTrial) -> str | None:
         return None
     kind = failure.get("type")
     return kind if isinstance(kind, str) else None
+
+
+def same_as(params: Params, snapshot: Snapshot) -> Iterator[FrozenTrial]:
+    """The trials that have exactly these parameters, but for those that were cut short."""
+    if params:
+        for trial in (*snapshot.running, *snapshot.finished):
+            if trial.params == params and failure_type(trial) != INTERRUPTED:
+                yield trial
 
 
 def is_surplus(trial: FrozenTrial) -> bool:

@@ -25,6 +25,7 @@ class Ledger:
         self.runs = runs if runs is not None else set()  # who asks here, as the trials' records name it
         self.active: set[str] = set()  # runs of this process that go on
         self.reads_attributes = False
+        self.shared = False  # whether other processes have worked on the study since we began; they may be gone again
         self.on_share: Callable[[int], None] | None = None  # told how many processes share what we may ask
         self.on_attributes: list[Callable[[Mapping[str, Any]], None]] = []
         self.reading = threading.Lock()  # one reading at a time, so that readings arrive in order
@@ -63,6 +64,7 @@ class Ledger:
         """Who asks the same model for this study has changed, maybe."""
         with self._lock:
             self._share = share
+            self.shared |= share.processes > 1
         if self.on_share is not None:
             self.on_share(share.processes)
 

@@ -11,11 +11,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from .history import failure_type
 from .leases import RUN_ATTRIBUTE, run_of
 from .outcome import late, run_died
-from .records import FAILURE_ATTRIBUTE, LLM_ATTRIBUTE, RUN_DIED, Outcome
+from .records import FAILURE_ATTRIBUTE, LATE_ATTRIBUTE, LLM_ATTRIBUTE, RUN_DIED, Outcome
 from .study import NOTHING_SPENT, StudyDoor
 from .totals import has_place
 
-LATE_ATTRIBUTE: Final = "late_result_of"
 VALUE_ATTRIBUTE: Final = "late_value"
 
 logger = logging.getLogger("optuna_llm.engine")

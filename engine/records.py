@@ -30,6 +30,9 @@ INTERRUPTED = "Interrupted"
 RUN_DIED = "RunDied"
 """That of a trial whose process died."""
 
+LATE_ATTRIBUTE = "late_result_of"
+"""User attribute of a trial that holds the result of one whose process was thought dead."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Proposal:
@@ -37,7 +40,7 @@ class Proposal:
 
     `params` are values that Optuna accepts as they are, for every name in `distributions`; `repairs` says what had to
     be changed in the model's reply to make them so; `provenance` is the JSON object that the trial keeps as its user
-    attribute `llm`.
+    attribute `llm`. `new`: when it was accepted, the study had no such configuration.
     """
 
     params: Params
@@ -45,6 +48,7 @@ class Proposal:
     repairs: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     seen: int = 0
+    new: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

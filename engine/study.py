@@ -17,10 +17,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from .errors import OptunaLLMError, SetUpError
-from .history import Snapshot
+from .history import Snapshot, same_as
 from .leases import RUN_ATTRIBUTE
 from .ledger import Ledger
-from .records import EMPTY, FAILURE_ATTRIBUTE, LLM_ATTRIBUTE, Charge, Outcome, Proposal, SearchSpace
+from .records import EMPTY, FAILURE_ATTRIBUTE, LATE_ATTRIBUTE, LLM_ATTRIBUTE, Charge, Outcome, Proposal, SearchSpace
 
 _claiming = threading.Lock()  # one claim at a time in a process: SQLite would give one WAITING trial to two
 
@@ -167,16 +167,35 @@ class StudyDoor:
     def settle(self, trial_id: int, number: int) -> None:
         """A trial is about to be told: write the repairs that were made while it ran, and forget its assignment."""
         repairs = self.ledger.close(number)
-        llm = self.study._storage.get_trial(trial_id).user_attrs.get(LLM_ATTRIBUTE) if repairs else None
+        llm = self.stored(trial_id).user_attrs.get(LLM_ATTRIBUTE) if repairs else None
         if llm is not None:
             known = [*llm.get("repairs", ()), *repairs]
             self.study._storage.set_trial_user_attr(trial_id, LLM_ATTRIBUTE, {**llm, "repairs": known[:MAX_REPAIRS]})
+
+    def _own_up(self, trial: FrozenTrial) -> None:
+        """Write which trial this one repeats, if another process proposed the same at the same moment.
+
+        Of two that run it is the one with the higher number, of others the one that is told last: it sees all
+        parameters of both.
+        """
+        llm = trial.user_attrs.get(LLM_ATTRIBUTE)
+        if llm is None or llm.get("duplicate_of") is not None or _is_meant_to_repeat(trial):
+            return
+        for other in same_as(trial.params, self.refresh()):
+            first = other.number < trial.number
+            owned = other.user_attrs.get(LLM_ATTRIBUTE, {}).get("duplicate_of") == trial.number
+            if first or (other.state.is_finished() and other.number > trial.number and not owned):
+                repeated = {**llm, "duplicate_of": other.number}
+                self.study._storage.set_trial_user_attr(trial._trial_id, LLM_ATTRIBUTE, repeated)
+                return
 
     def tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
         """Store an outcome, its failure first, and return the finished trial, as it is if it was finished already."""
         complete = outcome.state is TrialState.COMPLETE
         try:
             self.settle(trial._trial_id, trial.number)
+            if self.ledger.shared:
+                self._own_up(self.stored(trial._trial_id))
             if outcome.failure is not None:
                 self.study._storage.set_trial_user_attr(trial._trial_id, FAILURE_ATTRIBUTE, asdict(outcome.failure))
             value = outcome.value if complete else None
@@ -292,6 +311,11 @@ class StudyDoor:
             return {}
         staleness = len(self.ledger.snapshot().finished) - proposal.seen
         return {**proposal.provenance, "staleness": max(0, staleness), "run": run}
+
+
+def _is_meant_to_repeat(trial: FrozenTrial) -> bool:
+    """Whether a trial has the parameters of an earlier one because that one came to nothing."""
+    return "retry_history" in trial.system_attrs or LATE_ATTRIBUTE in trial.user_attrs
 
 
 def fixed_params(trial: FrozenTrial) -> Mapping[str, Any]:

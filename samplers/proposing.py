@@ -226,6 +226,7 @@ class _Exchange:
             repairs=verdict.conformed.repairs,
             seen=self.seen,
             provenance=self.provenance(verdict),
+            new=self.anew and verdict.clash is None,
         )
 
     def failure(self, verdict: Verdict) -> ProposalError:

@@ -14,8 +14,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SchemaModel, Script, prompt, sampler
 
-from optuna_llm import AsyncTrial, Request, optimize_async
-from optuna_llm.engine.records import Share
+from optuna_llm import AsyncTrial, Request, ask_async, optimize_async
+from optuna_llm.engine.records import Proposal, Share
 from optuna_llm.samplers.duplicates import TOLERANCE, Index, point, size
 
 SPACE = {
@@ -263,3 +263,35 @@ def test_a_storage_that_fails_at_that_moment_fails_no_proposal(caplog: pytest.Lo
         (proposal,) = anyio.run(study.sampler.propose, study)
     assert proposal.params == {"x": 0.5}
     assert "could not be read again" in caplog.text
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_another_process_made_a_trial_since_is_proposed_anew(
+    processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(sampler=sampler(Script({"x": 0.5}, {"x": 0.7}), search_space=ONE))
+    ledger = study.sampler.door(study).ledger
+    ledger.share(Share(place=0, processes=processes))
+    reserve = ledger.reserve
+
+    def overtaken(proposal: Proposal) -> None:
+        reserve(proposal)
+        if proposal.params == {"x": 0.5}:
+            study.add_trial(create_trial(state=TrialState.RUNNING, params={"x": 0.5}, distributions=ONE))
+
+    monkeypatch.setattr(ledger, "reserve", overtaken)
+    (trial,) = anyio.run(lambda: ask_async(study, search_space=ONE))
+    assert trial.params == {"x": 0.5 if processes == 1 else 0.7}
+    assert ledger.snapshot().reserved == ()
+    spent = ledger.due()
+    assert (spent is None) == (processes == 1)  # what was given up is paid for all the same
+
+
+def test_a_space_that_holds_nothing_new_is_repeated_in_several_processes_too() -> None:
+    only = {"kind": CategoricalDistribution(("a", "b"))}
+    study = optuna.create_study(sampler=sampler(SchemaModel(), search_space=only))
+    for kind in ("a", "b"):
+        study.add_trial(create_trial(value=1.0, params={"kind": kind}, distributions=only))
+    study.sampler.door(study).ledger.share(Share(place=0, processes=2))
+    (trial,) = anyio.run(lambda: ask_async(study, search_space=only))
+    assert trial.params["kind"] in ("a", "b")

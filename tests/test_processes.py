@@ -61,7 +61,8 @@ def check(study: optuna.Study, folder: Path, total: int) -> None:
     seen: set[str] = set()
     for trial in trials.values():
         recorded = trial.user_attrs.get("llm", {}).get("duplicate_of") is not None
-        if trial.params and not recorded and "retry_history" not in trial.system_attrs:
+        surplus = trial.user_attrs.get("failure", {}).get("type") == "Surplus"
+        if trial.params and not recorded and not surplus and "retry_history" not in trial.system_attrs:
             assert str(trial.params) not in seen, "a duplicate that is not on record"
             seen.add(str(trial.params))
     began = Counter(int(entry[1]) for entry in diary(folder) if entry[0] == "began")

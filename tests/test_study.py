@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_llm.engine.errors import SetUpError
 from optuna_llm.engine.leases import RUN_ATTRIBUTE
 from optuna_llm.engine.outcome import completed, failed, pruned
-from optuna_llm.engine.records import Proposal
+from optuna_llm.engine.records import ALONE, Proposal, Share
 from optuna_llm.engine.study import StudyDoor, clear_stop, fixed_params, stop_requested, stoppable
 
 SPACE: dict[str, BaseDistribution] = {
@@ -240,6 +240,57 @@ def test_repairs_made_while_a_trial_ran_are_written_when_it_is_told(study: optun
     door.ledger.note(trial.number, "b")
     door.tell(trial, completed(1.0))
     assert study.trials[0].user_attrs["llm"]["repairs"] == ["a", "b"]
+
+
+def told_twice(study: optuna.Study, processes: int, order: tuple[int, int] = (0, 1), **more: Any) -> list[Any]:
+    """What two trials of one configuration, made at the same moment and told in this order, say that they repeat."""
+    door = StudyDoor(study)
+    door.ledger.share(Share(place=0, processes=processes))
+    provenance = {"role": "refine", "duplicate_of": None, **more}
+    trials = [door.create(proposal(provenance=provenance), written=True, run="r") for _ in range(2)]
+    for number in order:
+        door.ledger.share(ALONE)  # the other process takes its leave
+        door.tell(trials[number], completed(1.0))
+    return [trial.user_attrs["llm"]["duplicate_of"] for trial in study.trials]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_two_processes_proposed_at_the_same_moment_is_on_record(
+    study: optuna.Study, order: tuple[int, int]
+) -> None:
+    assert told_twice(study, 2, order) == [None, 0]
+
+
+def test_a_repetition_that_is_told_before_the_first_one_has_its_values_is_on_record(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    door.ledger.share(Share(place=0, processes=2))
+    slow, fast = (
+        door.create(proposal(provenance={"duplicate_of": None}), written=written, run="r") for written in (False, True)
+    )
+    door.tell(fast, completed(1.0))
+    for name, distribution in SPACE.items():
+        slow._suggest(name, distribution)
+    door.tell(slow, completed(1.0))
+    assert [trial.user_attrs["llm"]["duplicate_of"] for trial in study.trials] == [1, None]
+
+
+def test_alone_a_study_is_not_read_again_for_that(study: optuna.Study) -> None:
+    assert told_twice(study, 1) == [None, None]
+
+
+def test_a_record_of_a_repetition_stays_as_it_is(study: optuna.Study) -> None:
+    assert told_twice(study, 2, duplicate_of="in flight") == ["in flight"] * 2
+
+
+def test_a_retry_repeats_on_purpose(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    door.ledger.share(Share(place=0, processes=2))
+    first = door.create(proposal(provenance={"duplicate_of": None}), written=True, run="r")
+    assert door.retry(door.tell(first, failed(ValueError("no"))), retries=1)
+    (waiting,) = door.refresh().waiting
+    again = door.take(waiting, Proposal(params={}, distributions={}), SPACE, "r")
+    assert again is not None
+    assert door.tell(again, completed(1.0)).user_attrs["llm"]["duplicate_of"] is None
 
 
 def test_a_sampler_that_raises_leaves_no_running_trial(study: optuna.Study) -> None:

@@ -30,4 +30,4 @@ def role_of(situation: Situation, exploring: float = 0.5) -> str:
 def spread(ordinal: int) -> float:
     """A number in [0, 1) for each ordinal, those of any few in a row far apart (van der Corput, 1935)."""
     bits = f"{ordinal:b}"[::-1]
-    return int(bits, 2) / 2 ** len(bits)
+    return int(bits, 2) / (1 << len(bits))
