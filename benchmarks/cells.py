@@ -18,7 +18,7 @@ from methods import METHODS, Asked, Method
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
-from replies import Counted, recordings, replay_client, totals
+from replies import Counted, Replayed, recordings, totals
 from simulated import Simulation, Times
 from tasks import Task
 
@@ -117,7 +117,7 @@ def _client(method: Method, cell: Cell, folder: Path, setup: Setup) -> Counted |
     base = method.client(cell.seed) if method.client else setup.client if method.model else None
     old = recordings(folder)
     if method.model and setup.replay:
-        return Counted(replay_client(old))
+        return Counted(Replayed(old))
     return None if base is None else Counted(RecordingClient(base, folder / f"recording-{len(old) + 1}.jsonl"))
 
 

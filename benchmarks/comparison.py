@@ -44,10 +44,6 @@ def methods_of(regrets: Regrets) -> list[str]:
     return list(dict.fromkeys(method for _, method, _ in regrets))
 
 
-def tasks_of(regrets: Regrets) -> list[str]:
-    return list(dict.fromkeys(task for task, _, _ in regrets))
-
-
 def task_means(regrets: Regrets) -> dict[str, dict[str, float]]:
     """Mean over seeds, by task and method."""
     found: dict[str, dict[str, list[float]]] = {}

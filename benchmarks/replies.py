@@ -83,11 +83,6 @@ class Replayed:
         """Nothing is held."""
 
 
-def replay_client(paths: Sequence[Path]) -> Client:
-    """The client that replays a cell's recordings."""
-    return Replayed(paths)
-
-
 def recordings(folder: Path) -> list[Path]:
     """A cell's recordings in the order in which they were made."""
     return sorted(folder.glob("recording-*.jsonl"), key=lambda path: int(path.stem.split("-")[1]))
