@@ -6,6 +6,7 @@ the measures of the finished cell. Running it again runs only the trials that ar
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from measures import Measured, measure
 from methods import METHODS, Asked, Method
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from replies import Counted, Replayed, recordings, totals
 from simulated import Simulation, Times
 from tasks import Task
@@ -50,13 +51,14 @@ class Cell:
 class Setup:
     """What all cells of an experiment share.
 
-    `replay`: replies come from the recordings of an earlier run. `rationale`: the model is to say why.
+    `client` makes the model of a cell from its seed. `replay`: replies come from the recordings of an earlier run.
+    `rationale`: the model is to say why.
     """
 
     out: Path
     trials: int
     workers: int
-    client: Client | None = None
+    client: Callable[[int], Client] | None = None
     replay: bool = False
     rationale: bool = True
 
@@ -64,6 +66,11 @@ class Setup:
 def first_configuration(task: Task, seed: int) -> dict[str, Any]:
     """The configuration of the original task that every method's study begins with."""
     return next(draws(task.space, zlib.crc32(f"{task.name} {seed}".encode())))
+
+
+def continued(seed: int, drawn: int) -> int:
+    """The seed of a study that holds `drawn` trials: not the one that these were drawn from, which repeats them."""
+    return zlib.crc32(f"{seed} after {drawn}".encode()) if drawn else seed
 
 
 def known(cell: Cell, setup: Setup) -> Measured | None:
@@ -81,14 +88,17 @@ def run(cell: Cell, task: Task, setup: Setup) -> Measured:
     folder = setup.out / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
     view = method.view(task)
-    client = _client(method, cell, folder, setup)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder / "study.journal"))),
         study_name="cell",
         direction=view.direction,
-        sampler=method.sampler(view, cell.seed, Asked(client=client, rationale=setup.rationale)),
         load_if_exists=True,
     )
+    drawn = sum(trial.state is not TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+    seed = continued(cell.seed, drawn)
+    client = _client(method, seed, folder, setup)
+    asked = Asked(client=client, rationale=setup.rationale)
+    study.sampler = method.sampler(view, cell.seed if method.follows else seed, asked)
     if cell.first and not study.get_trials(deepcopy=False):
         study.enqueue_trial(view.encode(first_configuration(task, cell.seed)))
     missing = setup.trials - len(evaluated(study))
@@ -113,12 +123,12 @@ def evaluated(study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state.is_finished() and TIMES in trial.user_attrs]
 
 
-def _client(method: Method, cell: Cell, folder: Path, setup: Setup) -> Counted | None:
-    base = method.client(cell.seed) if method.client else setup.client if method.model else None
+def _client(method: Method, seed: int, folder: Path, setup: Setup) -> Counted | None:
+    make = method.client or (setup.client if method.model else None)
     old = recordings(folder)
     if method.model and setup.replay:
         return Counted(Replayed(old))
-    return None if base is None else Counted(RecordingClient(base, folder / f"recording-{len(old) + 1}.jsonl"))
+    return None if make is None else Counted(RecordingClient(make(seed), folder / f"recording-{len(old) + 1}.jsonl"))
 
 
 async def _optimize(study: optuna.Study, task: Task, missing: int, workers: int, client: Counted | None) -> None:

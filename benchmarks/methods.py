@@ -36,13 +36,15 @@ class Method:
     """How a study is sampled. `sampler` is given the task (as `view` shows it), a seed, and what it asks.
 
     `client` is a method's own model; `model` says that it uses the one that is measured, whose replies cost something,
-    so that it runs with few seeds. `needs`: modules that must be installed.
+    so that it runs with few seeds. `follows`: what is drawn next follows from seed and trials, so that a study goes
+    on with its own seed; another sampler would draw the same again. `needs`: modules that must be installed.
     """
 
     sampler: Callable[[Task, int, Asked], BaseSampler]
     view: Callable[[Task], Task] = lambda task: task
     client: Callable[[int], Client] | None = None
     model: bool = False
+    follows: bool = False
     needs: tuple[str, ...] = ()
 
     def lacks(self) -> str | None:
@@ -71,7 +73,7 @@ def _llm(strategy: str, *, ablation: str | None = None, **policy: int) -> Any:
 
 
 def _guided(strategy: str, **options: Any) -> Method:
-    return Method(sampler=_llm(strategy, **options), model=True)
+    return Method(sampler=_llm(strategy, **options), model=True, follows=True)
 
 
 def _optuna(kind: Callable[..., BaseSampler], **options: Any) -> Callable[[Task, int, Asked], BaseSampler]:
@@ -108,14 +110,14 @@ class Drawing:
 
 METHODS: Final[Mapping[str, Method]] = {
     "random": Method(sampler=_optuna(RandomSampler)),
-    "qmc": Method(sampler=_optuna(QMCSampler, scramble=True), needs=("scipy",)),
+    "qmc": Method(sampler=_optuna(QMCSampler, scramble=True), follows=True, needs=("scipy",)),
     "tpe": Method(sampler=_optuna(TPESampler)),
     "gp": Method(sampler=_optuna(GPSampler), needs=("torch", "scipy")),
     "cma": Method(sampler=_optuna(CmaEsSampler, warn_independent_sampling=False), needs=("cmaes",)),
     "tpe-index": Method(sampler=_optuna(TPESampler), view=indexed),
     "gp-index": Method(sampler=_optuna(GPSampler), view=indexed, needs=("torch", "scipy")),
     "cma-index": Method(sampler=_optuna(CmaEsSampler, warn_independent_sampling=False), view=indexed, needs=("cmaes",)),
-    "menu-no-model": Method(sampler=_llm("menu"), client=drawing_client),
+    "menu-no-model": Method(sampler=_llm("menu"), client=drawing_client, follows=True),
     "plain": _guided("plain"),
     "guided": _guided("guided"),
     "menu": _guided("menu"),
@@ -123,5 +125,5 @@ METHODS: Final[Mapping[str, Method]] = {
     "adaptive-no-in-flight": _guided("adaptive", ablation="no-in-flight", in_flight=0),
     "adaptive-no-summary": _guided("adaptive", ablation="no-summary"),
     "adaptive-no-regions": _guided("adaptive", ablation="no-regions"),
-    "adaptive-anonymised": Method(sampler=_llm("adaptive"), view=anonymised, model=True),
+    "adaptive-anonymised": Method(sampler=_llm("adaptive"), view=anonymised, model=True, follows=True),
 }

@@ -82,7 +82,7 @@ def experiment(options: argparse.Namespace) -> Outcome:
         out=options.out,
         trials=options.trials,
         workers=options.workers,
-        client=None if options.client is None or options.replay else client_of(options.client),
+        client=None if options.client is None or options.replay else clients_of(options.client),
         replay=options.replay,
         rationale=options.rationale,
     )
@@ -128,9 +128,12 @@ def baseline(methods: Sequence[str]) -> str | None:
     return next((method for method in methods if METHODS[method].model), next(iter(methods), None))
 
 
-def client_of(name: str) -> Client:
-    """The model of the methods that use one; "fake" draws from the request's schema, for trying things out."""
-    return drawing_client(0) if name == FAKE else resolve(name)
+def clients_of(name: str) -> Callable[[int], Client]:
+    """The model of the methods that use one, for each seed; "fake" draws from the schema, for trying things out."""
+    if name == FAKE:
+        return drawing_client
+    client = resolve(name)
+    return lambda seed: client
 
 
 def shown(client: str | None) -> str | None:

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))  
 import learners
 import synthetic
 import tables
-from cells import Cell, first_configuration
+from cells import Cell, continued, first_configuration
 from comparison import (
     Regrets,
     bootstrap,
@@ -581,6 +581,38 @@ def test_a_run_measures_every_cell_and_goes_on_where_it_stopped(
     assert "## plain against the others, after 5 trials" in text
     lines = (tmp_path / "results-first.jsonl").read_text(encoding="utf-8").splitlines()
     assert [Measured.of(json.loads(line)) for line in lines] == list(longer.measured)
+
+
+DRAWING = ["--methods", "random,qmc,cma,menu-no-model,plain", "--tasks", "synthetic/branin", "--no-first"]
+
+
+def test_a_continued_cell_draws_anew(tmp_path: Path) -> None:
+    pytest.importorskip("cmaes")
+    first = run(tmp_path, *DRAWING)
+    longer = run(tmp_path, *DRAWING, "--trials", "6")
+    assert dict(longer.failures) == {}
+    assert all(values(longer)[key][:3] == found for key, found in values(first).items())
+    assert all(len(set(found)) == 6 for found in values(longer).values())
+
+
+def test_a_sequence_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    sequence = ["--methods", "qmc", "--tasks", "synthetic/mixed"]
+    run(tmp_path, *sequence)
+    longer = run(tmp_path, *sequence, "--trials", "6")
+    assert values(longer) == values(run(tmp_path / "unbroken", *sequence, "--trials", "6"))
+
+
+def test_only_a_study_that_goes_on_gets_another_seed() -> None:
+    assert continued(7, 0) == 7
+    assert len({continued(seed, drawn) for seed in range(20) for drawn in range(20)}) == 400
+
+
+def test_the_stand_in_for_a_model_draws_by_cell(tmp_path: Path) -> None:
+    seeds = ["--methods", "plain", "--seeds", "2", "--no-first"]
+    whole = run(tmp_path / "whole", *seeds)
+    alone = run(tmp_path / "alone", *seeds, "--tasks", "synthetic/mixed")
+    assert list(alone.measured) == [cell for cell in whole.measured if cell.task == "synthetic/mixed"]
+    assert alone.measured[0].values != alone.measured[1].values
 
 
 def test_a_deleted_study_is_replayed_from_its_recording(tmp_path: Path) -> None:
