@@ -23,7 +23,7 @@ from replies import Counted, Replayed, recordings, totals
 from simulated import Simulation, Times
 from tasks import Task
 
-from optuna_llm import AsyncTrial, Client, RecordingClient, optimize_async
+from optuna_llm import AsyncTrial, Client, RecordingClient, UsageError, optimize_async
 
 TIMES: Final = "simulated_seconds"
 FAILED_PROPOSALS: Final = 10  # in a row: a weak model is to be measured, not given up
@@ -73,17 +73,14 @@ def continued(seed: int, drawn: int) -> int:
     return zlib.crc32(f"{seed} after {drawn}".encode()) if drawn else seed
 
 
-def known(cell: Cell, setup: Setup) -> Measured | None:
-    """The measures of a cell that is finished, without opening its study."""
-    path = setup.out / cell.folder / "measured.json"
-    if not path.exists():
-        return None
-    found = Measured.of(json.loads(path.read_text(encoding="utf-8")))
-    return found if len(found.values) == setup.trials else None
+def known(cell: Cell, out: Path) -> Measured | None:
+    """The measures of a cell as it was when it last ended, without opening its study."""
+    path = out / cell.folder / "measured.json"
+    return Measured.of(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
 def run(cell: Cell, task: Task, setup: Setup) -> Measured:
-    """Run the missing trials of a cell and measure it."""
+    """Run the missing trials of a cell and measure it; a study that holds more of them is a `UsageError`."""
     method = METHODS[cell.method]
     folder = setup.out / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,13 +99,15 @@ def run(cell: Cell, task: Task, setup: Setup) -> Measured:
     if cell.first and not study.get_trials(deepcopy=False):
         study.enqueue_trial(view.encode(first_configuration(task, cell.seed)))
     missing = setup.trials - len(evaluated(study))
+    if missing < 0:  # what its replies took is not known by trial
+        raise UsageError(f"its study holds {len(evaluated(study))} trials: choose another --out for {setup.trials}")
     if missing > 0:
         anyio.run(_optimize, study, view, missing, setup.workers, client)
     measured = measure(
         cell.task,
         cell.method,
         cell.seed,
-        evaluated(study)[: setup.trials],
+        evaluated(study),
         view,
         totals=totals(recordings(folder)),
         first=cell.first,

@@ -86,22 +86,16 @@ def experiment(options: argparse.Namespace) -> Outcome:
         replay=options.replay,
         rationale=options.rationale,
     )
-    methods, failures = runnable(options.methods, model=options.client is not None or options.replay)
-    wanted = [
-        Cell(task=task, method=method, seed=seed, first=options.first)
-        for task in options.tasks
-        for method in methods
-        for seed in range(options.seeds if METHODS[method].model else options.classical_seeds)
-    ]
+    failures = unable(options.methods, model=options.client is not None or options.replay)
     measured: list[Measured] = []
     evaluated = 0
     task: Task | None = None
-    with tqdm(wanted, file=sys.stderr, disable=None, unit="cell") as bar:
+    with tqdm(wanted(options), file=sys.stderr, disable=None, unit="cell") as bar:
         for cell in bar:
             bar.set_description(str(cell))
             try:
-                found = cells.known(cell, setup)
-                if found is None:
+                found = cells.known(cell, options.out)
+                if found is None or len(found.values) != options.trials:
                     if task is None or task.name != cell.task:
                         task = BUILDERS[cell.task]()
                     found = cells.run(cell, task, setup)
@@ -114,11 +108,23 @@ def experiment(options: argparse.Namespace) -> Outcome:
     return Outcome(measured=measured, failures=failures, evaluated=evaluated)
 
 
-def runnable(names: Sequence[str], *, model: bool) -> tuple[list[str], dict[str, str]]:
-    """The methods that can run here, and why the others cannot."""
+def wanted(options: argparse.Namespace) -> list[Cell]:
+    """The cells of the methods that can run here."""
+    lacking = unable(options.methods, model=options.client is not None or options.replay)
+    return [
+        Cell(task=task, method=method, seed=seed, first=options.first)
+        for task in options.tasks
+        for method in options.methods
+        if method not in lacking
+        for seed in range(options.seeds if METHODS[method].model else options.classical_seeds)
+    ]
+
+
+def unable(names: Sequence[str], *, model: bool) -> dict[str, str]:
+    """The methods that cannot run here, and why."""
     lacks = {name: METHODS[name].lacks() for name in names}
     lacks |= {name: "it needs a model: --client" for name in names if METHODS[name].model and not model}
-    return [name for name in names if not lacks[name]], {name: why for name, why in lacks.items() if why}
+    return {name: why for name, why in lacks.items() if why}
 
 
 def baseline(methods: Sequence[str]) -> str | None:
@@ -153,6 +159,10 @@ def clash(options: argparse.Namespace) -> str | None:
         before = found.get(name)
         if value is not None and before is not None and value != before:
             return f"{options.out} holds cells with {name} {before}: choose another --out for {name} {value}"
+    finished = [measured for cell in wanted(options) if (measured := cells.known(cell, options.out))]
+    longest = max((len(measured.values) for measured in finished), default=0)
+    if longest > options.trials:
+        return f"{options.out} holds cells of {longest} trials: choose another --out for --trials {options.trials}"
     options.out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found | {k: v for k, v in asked.items() if v is not None}) + "\n", encoding="utf-8")
     return None

@@ -43,7 +43,7 @@ from comparison import (
 from draws import draws
 from measures import Measured, best_so_far, duplicates, measure, near, near_in_flight
 from methods import METHODS, Drawing, drawing_client
-from quality import BUILDERS, Outcome, baseline, main, runnable, selected, shown
+from quality import BUILDERS, Outcome, baseline, main, selected, shown, unable
 from quality_plot import curves, suites
 from quality_report import checkpoints_of, report
 from replies import Counted, Totals, totals
@@ -455,8 +455,8 @@ def test_every_method_that_is_said_to_exist_does() -> None:
 
 
 def test_what_cannot_run_here_says_what_it_needs() -> None:
-    can, cannot = runnable(["random", "plain"], model=False)
-    assert (can, list(cannot)) == (["random"], ["plain"])
+    cannot = unable(["random", "plain"], model=False)
+    assert list(cannot) == ["plain"]
     assert "--client" in cannot["plain"]
 
 
@@ -643,6 +643,25 @@ def test_cells_of_another_model_or_number_of_workers_belong_elsewhere(
             run(tmp_path, *other)
         assert "another --out" in capsys.readouterr().err
     assert run(tmp_path).evaluated == 0
+
+
+def test_a_longer_cell_is_not_measured_as_a_shorter_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path)
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--trials", "2")
+    assert "holds cells of 3 trials: choose another --out for --trials 2" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+    assert run(tmp_path, "--tasks", "synthetic/valley", "--trials", "2").failures == {}
+
+
+def test_a_longer_study_is_not_measured_as_a_shorter_one(tmp_path: Path) -> None:
+    run(tmp_path)
+    for path in tmp_path.rglob("measured.json"):
+        path.unlink()
+    outcome = run(tmp_path, "--trials", "2")
+    assert all("holds 3 trials" in why for why in outcome.failures.values())
+    assert (len(outcome.failures), list(tmp_path.rglob("measured.json"))) == (4, [])
 
 
 def test_a_cell_that_stops_early_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
