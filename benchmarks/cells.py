@@ -1,7 +1,8 @@
 """One cell of the experiment: a task, a method and a seed, as one Optuna study in a folder of its own.
 
 A folder holds the study's journal file, one recording of the model's replies for each time that the cell was run, and
-the measures of the finished cell. Running it again runs only the trials that are missing.
+the measures of the finished cell. Running it again runs only the trials that are missing. The recordings of a deleted
+study are moved to a folder of their own, unless it is replayed from them.
 """
 
 import json
@@ -19,12 +20,13 @@ from methods import METHODS, Asked, Method
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
-from replies import Counted, Replayed, recordings, totals
+from replies import Counted, Replayed, recordings, set_aside, totals
 from simulated import Simulation, Times
 from tasks import Task
 
 from optuna_llm import AsyncTrial, Client, RecordingClient, UsageError, optimize_async
 
+JOURNAL: Final = "study.journal"
 TIMES: Final = "simulated_seconds"
 FAILED_PROPOSALS: Final = 10  # in a row: a weak model is to be measured, not given up
 
@@ -74,9 +76,11 @@ def continued(seed: int, drawn: int) -> int:
 
 
 def known(cell: Cell, out: Path) -> Measured | None:
-    """The measures of a cell as it was when it last ended, without opening its study."""
+    """The measures of a cell as it was when it last ended, without opening its study; None if that was deleted."""
     path = out / cell.folder / "measured.json"
-    return Measured.of(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    if not path.exists() or not path.with_name(JOURNAL).exists():
+        return None
+    return Measured.of(json.loads(path.read_text(encoding="utf-8")))
 
 
 def run(cell: Cell, task: Task, setup: Setup) -> Measured:
@@ -86,14 +90,17 @@ def run(cell: Cell, task: Task, setup: Setup) -> Measured:
     folder.mkdir(parents=True, exist_ok=True)
     view = method.view(task)
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(folder / "study.journal"))),
+        storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
         study_name="cell",
         direction=view.direction,
         load_if_exists=True,
     )
     drawn = sum(trial.state is not TrialState.WAITING for trial in study.get_trials(deepcopy=False))
     seed = continued(cell.seed, drawn)
-    client = _client(method, seed, folder, setup)
+    replay = method.model and setup.replay
+    if not drawn and not replay:
+        set_aside(folder)
+    client = Counted(Replayed(recordings(folder))) if replay else _recorded(method, seed, folder, setup)
     asked = Asked(client=client, rationale=setup.rationale)
     study.sampler = method.sampler(view, cell.seed if method.follows else seed, asked)
     if cell.first and not study.get_trials(deepcopy=False):
@@ -122,12 +129,10 @@ def evaluated(study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state.is_finished() and TIMES in trial.user_attrs]
 
 
-def _client(method: Method, seed: int, folder: Path, setup: Setup) -> Counted | None:
+def _recorded(method: Method, seed: int, folder: Path, setup: Setup) -> Counted | None:
     make = method.client or (setup.client if method.model else None)
-    old = recordings(folder)
-    if method.model and setup.replay:
-        return Counted(Replayed(old))
-    return None if make is None else Counted(RecordingClient(make(seed), folder / f"recording-{len(old) + 1}.jsonl"))
+    path = folder / f"recording-{len(recordings(folder)) + 1}.jsonl"
+    return None if make is None else Counted(RecordingClient(make(seed), path))
 
 
 async def _optimize(study: optuna.Study, task: Task, missing: int, workers: int, client: Counted | None) -> None:

@@ -88,6 +88,15 @@ def recordings(folder: Path) -> list[Path]:
     return sorted(folder.glob("recording-*.jsonl"), key=lambda path: int(path.stem.split("-")[1]))
 
 
+def set_aside(folder: Path) -> None:
+    """Move a cell's recordings, if it has any, to a new folder `earlier-N` in its own."""
+    if paths := recordings(folder):
+        place = folder / f"earlier-{len(list(folder.glob('earlier-*'))) + 1}"
+        place.mkdir()
+        for path in paths:
+            path.rename(place / path.name)
+
+
 def totals(paths: Sequence[Path]) -> Totals:
     """What the recordings say that asking took; an exchange begins with the shortest kind of conversation."""
     requests: list[Mapping[str, Any]] = []

@@ -617,12 +617,35 @@ def test_the_stand_in_for_a_model_draws_by_cell(tmp_path: Path) -> None:
 
 def test_a_deleted_study_is_replayed_from_its_recording(tmp_path: Path) -> None:
     first = run(tmp_path)
-    for path in [*tmp_path.rglob("study.journal*"), *tmp_path.rglob("measured.json")]:
+    for path in tmp_path.rglob("study.journal*"):
         path.unlink()
     again = run(tmp_path, "--replay")
-    assert dict(again.failures) == {}
-    assert values(again) == values(first)
+    assert (again.evaluated, dict(again.failures)) == (4, {})
+    assert again.measured == first.measured
     assert len(list(tmp_path.rglob("recording-*.jsonl"))) == 2
+
+
+def test_a_study_that_went_on_is_replayed_whole(tmp_path: Path) -> None:
+    methods = ["--methods", "plain,menu"]
+    run(tmp_path, *methods)
+    longer = run(tmp_path, *methods, "--trials", "6")
+    for path in tmp_path.rglob("study.journal*"):
+        path.unlink()
+    again = run(tmp_path, *methods, "--trials", "6", "--replay")
+    assert dict(again.failures) == {}
+    assert values(again) == values(longer)
+
+
+def test_a_deleted_study_that_is_not_replayed_has_only_its_own_replies(tmp_path: Path) -> None:
+    methods = ["--methods", "plain,menu-no-model"]
+    first = run(tmp_path, *methods)
+    for path in tmp_path.rglob("study.journal*"):
+        path.unlink()
+    again = run(tmp_path, *methods)
+    assert again.evaluated == 4
+    spending = [(cell.invalid, cell.spent["calls"]) for cell in first.measured]
+    assert [(cell.invalid, cell.spent["calls"]) for cell in again.measured] == spending
+    assert len(list(tmp_path.rglob("earlier-1/recording-1.jsonl"))) == 4
 
 
 def test_without_a_common_first_configuration_there_is_a_table_of_its_own(tmp_path: Path) -> None:
