@@ -17,7 +17,7 @@ Regrets = Mapping[tuple[str, str, int], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A mean, and the 95 % bootstrap interval around it."""
+    """A mean, and the 95 % interval around it."""
 
     mean: float
     low: float
@@ -28,16 +28,20 @@ class Interval:
 class Paired:
     """One method against another over the (task, seed) pairs that both have. Negative differences favour the first.
 
-    `p` is the two-sided one of Wilcoxon's signed-rank test; None with no pair, 1 if all pairs are equal.
+    `difference` is the mean over tasks of the means over their pairs. `p` and `p_tasks` are the two-sided ones of
+    Wilcoxon's signed-rank test, over pairs (as if those of one task were independent) and over the tasks' means; None
+    with no pair, 1 if all are equal.
     """
 
     first: str
     second: str
+    tasks: int
     pairs: int
     wins: int
     losses: int
     difference: Interval | None
     p: float | None
+    p_tasks: float | None
 
 
 def methods_of(regrets: Regrets) -> list[str]:
@@ -81,29 +85,46 @@ def mean_ranks(regrets: Regrets) -> dict[str, float]:
 
 def paired(regrets: Regrets, first: str, second: str) -> Paired:
     """The first method against the second one over the pairs that both have."""
-    keys = [(task, seed) for task, method, seed in regrets if method == first and (task, second, seed) in regrets]
-    differences = [regrets[task, first, seed] - regrets[task, second, seed] for task, seed in keys]
+    by_task: dict[str, list[float]] = {}
+    for task, method, seed in regrets:
+        if method == first and (task, second, seed) in regrets:
+            difference = regrets[task, first, seed] - regrets[task, second, seed]
+            by_task.setdefault(task, []).append(difference)
+    groups = list(by_task.values())
+    differences = [difference for group in groups for difference in group]
     return Paired(
         first=first,
         second=second,
+        tasks=len(groups),
         pairs=len(differences),
         wins=sum(difference < 0 for difference in differences),
         losses=sum(difference > 0 for difference in differences),
-        difference=bootstrap(differences) if differences else None,
-        p=wilcoxon(differences) if differences else None,
+        difference=bootstrap(groups) if groups else None,
+        p=wilcoxon(differences) if groups else None,
+        p_tasks=wilcoxon([statistics.fmean(group) for group in groups]) if groups else None,
     )
 
 
-def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """Mean of at least one value, with the percentile interval of the means of resamples."""
+def bootstrap(groups: Sequence[Sequence[float]], *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """Mean of the groups' means, with the percentile interval of resamples in two stages.
+
+    Groups are drawn with replacement, then as many values within each of them (Davison and Hinkley, Bootstrap Methods,
+    1997, section 3.8), so that a group counts once however many values it has. With one group only its values vary.
+    """
     rng = random.Random(seed)
-    means = sorted(statistics.fmean(rng.choices(values, k=len(values))) for _ in range(resamples))
+
+    def resample() -> float:
+        drawn = rng.choices(groups, k=len(groups))
+        return statistics.fmean(statistics.fmean(rng.choices(group, k=len(group))) for group in drawn)
+
+    means = sorted(resample() for _ in range(resamples))
     tail = round(0.025 * (resamples - 1))
-    return Interval(mean=statistics.fmean(values), low=means[tail], high=means[-1 - tail])
+    mean = statistics.fmean(statistics.fmean(group) for group in groups)
+    return Interval(mean=mean, low=means[tail], high=means[-1 - tail])
 
 
 def wilcoxon(differences: Sequence[float]) -> float:
-    """Two-sided p of the signed-rank test; pairs that are equal count as Pratt proposes."""
+    """Two-sided p of the signed-rank test; differences of zero count as Pratt proposes."""
     if not any(differences):
         return 1.0
     p = float(stats.wilcoxon(differences, zero_method="pratt").pvalue)

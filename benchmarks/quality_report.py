@@ -17,9 +17,12 @@ Within each task the methods are ranked by their mean regret over seeds (1 is be
 their ranks); the table holds the mean rank over tasks.
 """
 PAIRS: Final = """
-Pairs are cells of the same task and seed. Differences below zero favour the first method. The interval is a 95 %
-bootstrap over pairs, p that of Wilcoxon's signed-rank test (two-sided, equal pairs after Pratt), not corrected for the
-number of comparisons.
+Pairs are cells of the same task and seed. Differences below zero favour the first method; their mean is that over
+tasks of the means over seeds. The interval is a 95 % percentile bootstrap in two stages, tasks and then seeds within
+each, so that it speaks of other tasks like these (with one task, of other seeds only). Both p are of Wilcoxon's
+signed-rank test (two-sided, zeros after Pratt): "p, pairs" takes all pairs as independent, which those of one task are
+not, so that it is too small; "p, tasks" takes one mean difference for each task, and cannot be below 0.03 with fewer
+than 7 tasks. Neither is corrected for the number of comparisons.
 """
 SHARES: Final = """
 Sums over the cells of a method, and shares: "duplicates" of trials that repeat an earlier one, "near in flight" of
@@ -95,7 +98,8 @@ def _compared(regrets: Regrets, baseline: str, point: int) -> list[str]:
     if not others:
         return []
     rows = [_pair(paired(regrets, baseline, other)) for other in others]
-    header = ["against", "pairs", "better", "worse", "mean difference", "95 % interval", "p"]
+    header = ["against", "tasks", "pairs", "better", "worse", "mean difference", "95 % interval"]
+    header += ["p, pairs", "p, tasks"]
     return [f"## {baseline} against the others, after {point} trials", PAIRS, table(header, rows)]
 
 
@@ -103,8 +107,9 @@ def _pair(found: Paired) -> list[str]:
     between = found.difference
     interval = "-" if between is None else f"{between.low:+.3f} to {between.high:+.3f}"
     mean = "-" if between is None else f"{between.mean:+.3f}"
-    p = "-" if found.p is None else f"{found.p:.2g}"
-    return [found.second, str(found.pairs), str(found.wins), str(found.losses), mean, interval, p]
+    counts = map(str, (found.tasks, found.pairs, found.wins, found.losses))
+    tests = ("-" if p is None else f"{p:.2g}" for p in (found.p, found.p_tasks))
+    return [found.second, *counts, mean, interval, *tests]
 
 
 def _shares(measured: Sequence[Measured]) -> str:

@@ -30,6 +30,7 @@ import synthetic
 import tables
 from cells import Cell, continued, first_configuration
 from comparison import (
+    Interval,
     Regrets,
     bootstrap,
     common_tasks,
@@ -190,17 +191,40 @@ def test_pairs_are_cells_of_the_same_task_and_seed() -> None:
     assert paired(REGRETS, "one", "three").p is None
 
 
+def test_each_task_counts_alike_in_a_comparison_of_two_methods() -> None:
+    regrets = {("a", "one", seed): 0.0 for seed in range(3)} | {("a", "two", seed): 3.0 for seed in range(3)}
+    found = paired(regrets | {("b", "one", 0): 2.0, ("b", "two", 0): 1.0}, "one", "two")
+    assert found.difference is not None
+    assert (found.tasks, found.pairs, found.wins, found.losses, found.difference.mean) == (2, 4, 3, 1, -1.0)
+
+
+def test_pairs_of_a_task_are_no_more_evidence_than_tasks_are() -> None:
+    regrets = {(name, "two", seed): 1.0 for name in "abcdef" for seed in range(5)}
+    regrets |= {(name, "one", seed): 0.5 - ord(name) / 1000 - seed / 100 for name in "abcdef" for seed in range(5)}
+    found = paired(regrets, "one", "two")
+    assert found.p is not None
+    assert found.p < 1e-6
+    assert found.p_tasks == pytest.approx(2 / 2**6)
+
+
 def test_wilcoxon_is_the_exact_test_for_few_pairs() -> None:
     assert wilcoxon([-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]) == pytest.approx(2 / 2**6)
     assert wilcoxon([0.0, 0.0]) == 1.0
 
 
 def test_the_bootstrap_interval_holds_the_mean_and_follows_from_its_seed() -> None:
-    found = bootstrap([0.0, 1.0, 2.0, 3.0], resamples=500)
+    found = bootstrap([[0.0, 1.0], [2.0, 3.0]], resamples=500)
     assert found.mean == 1.5
     assert 0.0 <= found.low < 1.5 < found.high <= 3.0
-    assert found == bootstrap([0.0, 1.0, 2.0, 3.0], resamples=500)
-    assert (bootstrap([2.0, 2.0]).low, bootstrap([2.0, 2.0]).high) == (2.0, 2.0)
+    assert found == bootstrap([[0.0, 1.0], [2.0, 3.0]], resamples=500)
+    assert bootstrap([[2.0, 2.0], [2.0]]) == Interval(mean=2.0, low=2.0, high=2.0)
+
+
+def test_seeds_of_a_task_are_resampled_within_it() -> None:
+    tasks = bootstrap([[0.0] * 50, [1.0] * 50], resamples=500)
+    assert (tasks.low, tasks.high) == (0.0, 1.0)
+    seeds = bootstrap([[0.0, 1.0] * 50], resamples=500)
+    assert 0.3 < seeds.low < 0.5 < seeds.high < 0.7
 
 
 # -- measures
@@ -530,7 +554,7 @@ def test_the_report_holds_means_ranks_pairs_and_what_was_not_measured() -> None:
     assert text.startswith("# Heading\n")
     assert "| plain | 0.250 | 0.250 |" in text
     assert "| random | 2.00 | 2.00 |" in text
-    assert "| random | 1 | 1 | 0 | -0.250 | -0.250 to -0.250 | 1 |" in text
+    assert "| random | 1 | 1 | 1 | 0 | -0.250 | -0.250 to -0.250 | 1 | 1 |" in text
     assert "- gp: it needs torch" in text
 
 
