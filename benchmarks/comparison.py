@@ -11,8 +11,10 @@ from scipy import stats
 
 RESAMPLES: Final = 5000
 
-Regrets = Mapping[tuple[str, str, int], float]
-"""Normalised regret of (task, method, seed) at one checkpoint."""
+Key = tuple[str, str, int]
+"""Task, method and seed."""
+Regrets = Mapping[Key, float]
+"""Normalised regret at one checkpoint, finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,18 @@ class Paired:
 
 def methods_of(regrets: Regrets) -> list[str]:
     return list(dict.fromkeys(method for _, method, _ in regrets))
+
+
+def penalised(regrets: Mapping[Key, float | None]) -> Regrets:
+    """What is not known, or not finite, is as bad as the worst that is, of any method on that task.
+
+    A method whose study failed must not look better for it. A task of which nothing is known is left out.
+    """
+    known = {key: value for key, value in regrets.items() if value is not None and math.isfinite(value)}
+    worst: dict[str, float] = {}
+    for (task, _, _), value in known.items():
+        worst[task] = max(value, worst.get(task, value))
+    return {key: known.get(key, worst[key[0]]) for key in regrets if key[0] in worst}
 
 
 def task_means(regrets: Regrets) -> dict[str, dict[str, float]]:

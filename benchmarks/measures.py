@@ -50,8 +50,8 @@ class Measured:
         return cls(**record)
 
     def at(self, checkpoint: int) -> float | None:
-        """Normalised regret after so many trials; None where the cell does not reach."""
-        return self.curve[checkpoint - 1] if 0 < checkpoint <= len(self.curve) else None
+        """Normalised regret after that many trials, at least one; that of its end if the cell ended before."""
+        return self.curve[min(checkpoint, len(self.curve)) - 1] if self.curve else None
 
 
 def measure(

@@ -42,9 +42,10 @@ FAKE: Final = "fake"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What an experiment came to; `failures` says of a cell or method why it was not measured."""
+    """What an experiment came to; `failures` says why a method, or a cell, was not measured whole or `failed`."""
 
     measured: Sequence[Measured]
+    failed: Sequence[Cell]
     failures: Mapping[str, str]
     evaluated: int
 
@@ -63,16 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> Outcome:
     heading = (
         f"Proposal quality: {options.trials} trials, {options.workers} at once, {shown(options.client) or 'no model'}"
     )
+    failed = [(cell.task, cell.method, cell.seed) for cell in outcome.failed]
     text = report(
         outcome.measured,
         baseline=baseline([cell.method for cell in outcome.measured]),
         heading=heading if options.first else f"{heading}, no common first configuration",
         failures=outcome.failures,
+        failed=failed,
     )
     (options.out / f"report-{table}.md").write_text(text, encoding="utf-8")
     print(text)
     if options.plot and outcome.measured:
-        plot(outcome.measured, options.out / table)
+        plot(outcome.measured, options.out / table, failed)
     return outcome
 
 
@@ -88,6 +91,7 @@ def experiment(options: argparse.Namespace) -> Outcome:
     )
     failures = unable(options.methods, model=options.client is not None or options.replay)
     measured: list[Measured] = []
+    failed: list[Cell] = []
     evaluated = 0
     task: Task | None = None
     with tqdm(wanted(options), file=sys.stderr, disable=None, unit="cell") as bar:
@@ -104,8 +108,9 @@ def experiment(options: argparse.Namespace) -> Outcome:
                 if len(found.values) < options.trials:
                     failures[str(cell)] = f"it ended after {len(found.values)} of {options.trials} trials"
             except Exception as error:
+                failed.append(cell)
                 failures[str(cell)] = f"{type(error).__name__}: {error}"
-    return Outcome(measured=measured, failures=failures, evaluated=evaluated)
+    return Outcome(measured=measured, failed=failed, failures=failures, evaluated=evaluated)
 
 
 def wanted(options: argparse.Namespace) -> list[Cell]:

@@ -1,20 +1,20 @@
 """Regret curves as pictures: one for each suite, and one over all tasks."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from comparison import overall
+from comparison import Key, overall
 from measures import Measured
 from quality_report import regrets_at
 
 
-def curves(measured: Sequence[Measured]) -> dict[str, list[tuple[int, float]]]:
+def curves(measured: Sequence[Measured], failed: Collection[Key] = ()) -> dict[str, list[tuple[int, float]]]:
     """Mean normalised regret of each method after each number of trials."""
     longest = max((len(cell.values) for cell in measured), default=0)
     found: dict[str, list[tuple[int, float]]] = {}
     for trials in range(1, longest + 1):
-        for method, value in overall(regrets_at(measured, trials)).items():
+        for method, value in overall(regrets_at(measured, trials, failed)).items():
             found.setdefault(method, []).append((trials, value))
     return found
 
@@ -27,10 +27,12 @@ def suites(measured: Sequence[Measured]) -> dict[str, list[Measured]]:
     return {**found, "mean": list(measured)} if len(found) > 1 else found
 
 
-def plot(measured: Sequence[Measured], folder: Path) -> list[Path]:
-    """Write `regret-SUITE.png` for each suite, and `regret-mean.png`."""
+def plot(measured: Sequence[Measured], folder: Path, failed: Collection[Key] = ()) -> list[Path]:
+    """Write `regret-SUITE.png` for each suite, and `regret-mean.png`; `failed` are cells without measures."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [_picture(curves(cells), name, folder / f"regret-{name}.png") for name, cells in suites(measured).items()]
+    return [
+        _picture(curves(cells, failed), name, folder / f"regret-{name}.png") for name, cells in suites(measured).items()
+    ]
 
 
 def _picture(lines: Mapping[str, Sequence[tuple[int, float]]], title: str, path: Path) -> Path:

@@ -1,9 +1,20 @@
 """The comparison in Markdown."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from comparison import Paired, Regrets, common_tasks, mean_ranks, methods_of, overall, paired, task_means
+from comparison import (
+    Key,
+    Paired,
+    Regrets,
+    common_tasks,
+    mean_ranks,
+    methods_of,
+    overall,
+    paired,
+    penalised,
+    task_means,
+)
 from measures import CHECKPOINTS, Measured
 
 METHOD: Final = """
@@ -11,6 +22,10 @@ Normalised regret is |best so far - best| / |median of random configurations - b
 at the median of random configurations; lower is better. A table's best and median are those of the whole table; those
 of scikit-learn's tasks come from a random search that was run once. A method's number is the mean over tasks of the
 mean over its seeds, over the tasks that all methods have.
+
+A cell that ended early keeps its best. One without a value so far, with an infinite regret, or whose run failed counts
+as the worst regret of any cell of its task at that point, so that no method gains by a seed that failed; a method whose
+runs all failed on a task does not have that task.
 """
 RANK: Final = """
 Within each task the methods are ranked by their mean regret over seeds (1 is best, equal values share the mean of
@@ -32,10 +47,11 @@ re-asks. "Seconds" are the mean simulated wall-clock of a cell.
 """
 
 
-def regrets_at(measured: Sequence[Measured], checkpoint: int) -> Regrets:
-    """Regret of every cell that reaches the checkpoint."""
+def regrets_at(measured: Sequence[Measured], checkpoint: int, failed: Collection[Key] = ()) -> Regrets:
+    """Regret of every cell, and of those that failed although their method has another one on that task."""
     found = {(cell.task, cell.method, cell.seed): cell.at(checkpoint) for cell in measured}
-    return {key: value for key, value in found.items() if value is not None}
+    had = {(cell.task, cell.method) for cell in measured}
+    return penalised(found | {key: None for key in failed if key[:2] in had})
 
 
 def checkpoints_of(measured: Sequence[Measured]) -> list[int]:
@@ -46,10 +62,17 @@ def checkpoints_of(measured: Sequence[Measured]) -> list[int]:
     )
 
 
-def report(measured: Sequence[Measured], *, baseline: str | None, heading: str, failures: Mapping[str, str]) -> str:
-    """The whole document; `baseline` is compared with every other method."""
+def report(
+    measured: Sequence[Measured],
+    *,
+    baseline: str | None,
+    heading: str,
+    failures: Mapping[str, str],
+    failed: Collection[Key] = (),
+) -> str:
+    """The whole document; `baseline` is compared with every other method, `failed` are cells without measures."""
     points = checkpoints_of(measured)
-    by_point = {point: regrets_at(measured, point) for point in points}
+    by_point = {point: regrets_at(measured, point, failed) for point in points}
     parts = [f"# {heading}", METHOD]
     if points:
         last = points[-1]

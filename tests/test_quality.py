@@ -46,7 +46,7 @@ from measures import Measured, best_so_far, duplicates, measure, near, near_in_f
 from methods import METHODS, Drawing, drawing_client
 from quality import BUILDERS, Outcome, baseline, main, selected, shown, unable
 from quality_plot import curves, suites
-from quality_report import checkpoints_of, report
+from quality_report import checkpoints_of, regrets_at, report
 from replies import Counted, Totals, totals
 from simulated import Simulation, Times
 from strategies import ABLATIONS
@@ -562,6 +562,41 @@ def test_a_report_of_nothing_says_why() -> None:
     assert "- cell: it broke" in report([], baseline=None, heading="None", failures={"cell": "it broke"})
 
 
+NEVER = [None, None]
+
+
+@pytest.mark.parametrize("without", [NEVER, [math.inf, math.inf], []])
+def test_a_cell_without_a_value_counts_as_the_worst_of_its_task(without: list[float | None]) -> None:
+    measured = [cell("a", [0.9, 0.1]), cell("b", [0.5, 0.4]), cell("b", without, seed=1), cell("a", [9.0, 9.0], "s/u")]
+    found = regrets_at(measured, 2)
+    assert (found["s/t", "b", 1], len(found)) == (0.4, 4)
+    assert regrets_at(measured, 1)["s/t", "b", 1] == 0.9
+
+
+def test_a_cell_that_ended_early_keeps_its_best() -> None:
+    assert regrets_at([cell("a", [0.9, 0.6]), cell("b", [0.2] * 5)], 5)["s/t", "a", 0] == 0.6
+
+
+def test_a_cell_that_failed_counts_only_where_its_method_has_another() -> None:
+    measured = [cell("a", [0.3]), cell("b", [0.2])]
+    failed = [("s/t", "b", 1), ("s/t", "c", 0), ("s/u", "a", 0)]
+    assert regrets_at(measured, 1, failed) == {("s/t", "a", 0): 0.3, ("s/t", "b", 0): 0.2, ("s/t", "b", 1): 0.3}
+    text = report(measured, baseline=None, heading="Heading", failures={}, failed=failed)
+    assert "| b | 0.250 |" in text
+
+
+def test_a_task_without_any_value_is_left_out() -> None:
+    assert regrets_at([cell("a", NEVER), cell("b", [math.inf, math.inf], "s/u")], 2) == {}
+
+
+def test_an_infinite_regret_makes_no_mean_meaningless() -> None:
+    curves = {"a": [math.inf, math.inf], "b": [math.inf, 0.0]}
+    measured = [cell(name, curve, task) for name, curve in curves.items() for task in ("s/t", "s/u")]
+    text = report([*measured, cell("c", [0.5, 0.5])], baseline="a", heading="Heading", failures={})
+    assert "nan" not in text
+    assert "inf" not in text.replace("infinite", "")
+
+
 def test_curves_are_means_over_tasks_by_suite() -> None:
     measured = [cell("m", [1.0, 0.5], "a/x"), cell("m", [0.0, 0.0], "b/y")]
     assert curves(measured) == {"m": [(1, 0.5), (2, 0.25)]}
@@ -743,6 +778,10 @@ def test_a_cell_that_fails_is_reported_and_the_others_go_on(tmp_path: Path, monk
     outcome = run(tmp_path)
     assert len(outcome.measured) == 2
     assert set(outcome.failures.values()) == {"RuntimeError: no such table"}
+    assert [(cell.task, cell.method) for cell in outcome.failed] == [
+        ("synthetic/branin", "random"),
+        ("synthetic/branin", "plain"),
+    ]
 
 
 def test_an_evaluation_that_fails_is_a_trial_without_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
