@@ -4,7 +4,7 @@ python benchmarks/quality.py --client local --suite hpobench --methods random,tp
 python benchmarks/quality.py --client openai/gpt-5-mini --suite synthetic --workers 4 --out results
 
 A run that was interrupted, or is given more seeds, tasks or trials, goes on where it stopped: what is finished costs
-nothing. Cells that fail are reported at the end.
+nothing. Cells that fail are reported at the end, and the exit code is 1.
 """
 
 import argparse
@@ -48,6 +48,11 @@ class Outcome:
     failed: Sequence[Cell]
     failures: Mapping[str, str]
     evaluated: int
+
+    @property
+    def status(self) -> int:
+        """Exit code: 1 if a cell failed."""
+        return 1 if self.failed else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> Outcome:
@@ -214,4 +219,4 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main().status)

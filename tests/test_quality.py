@@ -484,6 +484,11 @@ def test_what_cannot_run_here_says_what_it_needs() -> None:
     assert "--client" in cannot["plain"]
 
 
+def test_what_cannot_run_here_is_no_failure(tmp_path: Path) -> None:
+    outcome = main(["--tasks", "synthetic/branin", "--methods", "plain", "--no-plot", "--out", str(tmp_path)])
+    assert (list(outcome.failures), outcome.status) == (["plain"], 0)
+
+
 def test_the_adaptive_method_is_compared_with_the_others_where_there_is_one() -> None:
     assert baseline(["random", "plain", "adaptive"]) == "adaptive"
     assert baseline(["random", "plain"]) == "plain"
@@ -753,6 +758,7 @@ def test_a_cell_that_stops_early_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(BUILDERS, "synthetic/branin", two)
     outcome = run(tmp_path, "--tasks", "synthetic/branin", "--methods", "plain")
     assert list(outcome.failures.values()) == ["it ended after 2 of 3 trials"]
+    assert outcome.status == 0
     assert [len(cell.values) for cell in outcome.measured] == [2]
 
 
@@ -782,6 +788,7 @@ def test_a_cell_that_fails_is_reported_and_the_others_go_on(tmp_path: Path, monk
         ("synthetic/branin", "random"),
         ("synthetic/branin", "plain"),
     ]
+    assert outcome.status == 1
 
 
 def test_an_evaluation_that_fails_is_a_trial_without_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
