@@ -79,6 +79,15 @@ def common_tasks(regrets: Regrets) -> list[str]:
     return [task for task, methods in task_means(regrets).items() if methods.keys() == wanted]
 
 
+def shared(regrets: Regrets) -> Regrets:
+    """The cells of those seeds of each task that every method has."""
+    wanted = set(methods_of(regrets))
+    having: dict[tuple[str, int], set[str]] = {}
+    for task, method, seed in regrets:
+        having.setdefault((task, seed), set()).add(method)
+    return {key: value for key, value in regrets.items() if having[key[0], key[2]] == wanted}
+
+
 def overall(regrets: Regrets) -> dict[str, float]:
     """Mean over the common tasks of the mean over seeds: each task counts alike, however many seeds it has."""
     means, tasks = task_means(regrets), common_tasks(regrets)

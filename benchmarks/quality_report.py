@@ -1,5 +1,6 @@
 """The comparison in Markdown."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from comparison import (
     overall,
     paired,
     penalised,
+    shared,
     task_means,
 )
 from measures import CHECKPOINTS, Measured
@@ -30,6 +32,11 @@ runs all failed on a task does not have that task.
 RANK: Final = """
 Within each task the methods are ranked by their mean regret over seeds (1 is best, equal values share the mean of
 their ranks); the table holds the mean rank over tasks.
+"""
+SAME: Final = """
+Methods whose replies cost something have fewer seeds. The tables above take all seeds of each method; these take only
+those seeds of a task that all methods have, on which every method began with the same configuration (if there is a
+common one): fairer to each pair of methods, and less certain of each method.
 """
 PAIRS: Final = """
 Pairs are cells of the same task and seed. Differences below zero favour the first method; their mean is that over
@@ -82,6 +89,7 @@ def report(
             "## Mean rank",
             RANK,
             _by_checkpoint(by_point, mean_ranks, 2),
+            *_on_same_seeds(by_point),
             *(_compared(by_point[last], baseline, last) if baseline else ()),
             "## What asking took",
             SHARES,
@@ -110,10 +118,34 @@ def _by_checkpoint(
     last = columns[max(columns)]
     methods = list(dict.fromkeys(method for regrets in by_point.values() for method in methods_of(regrets)))
     methods.sort(key=lambda method: last.get(method, float("inf")))
-    tasks = len(common_tasks(by_point[max(by_point)]))
     rows = [[method, *(number(column.get(method), digits) for column in columns.values())] for method in methods]
-    plural = "task" if tasks == 1 else "tasks"
-    return table([f"over {tasks} {plural}, after trials", *map(str, columns)], rows)
+    return table([f"over {_extent(by_point[max(by_point)])}, after trials", *map(str, columns)], rows)
+
+
+def _extent(regrets: Regrets) -> str:
+    """How many tasks, and how many seeds each method has on one."""
+    tasks = common_tasks(regrets)
+    seeds = Counter((task, method) for task, method, _ in regrets if task in tasks).values()
+    fewest, most = min(seeds, default=0), max(seeds, default=0)
+    return f"{len(tasks)} {_plural('task', len(tasks))}, {_range(fewest, most)} {_plural('seed', most)} of each"
+
+
+def _range(fewest: int, most: int) -> str:
+    return str(most) if fewest == most else f"{fewest} to {most}"
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _on_same_seeds(by_point: Mapping[int, Regrets]) -> list[str]:
+    """Means and ranks once more, if methods have different seeds and some in common."""
+    same = {point: shared(regrets) for point, regrets in by_point.items()}
+    last = max(by_point)
+    if not same[last] or same[last].keys() == {key for key in by_point[last] if key[0] in common_tasks(by_point[last])}:
+        return []
+    means, mean_rank = _by_checkpoint(same, overall, 3), _by_checkpoint(same, mean_ranks, 2)
+    return ["## On the same seeds", SAME, "Mean normalised regret:", means, "Mean rank:", mean_rank]
 
 
 def _compared(regrets: Regrets, baseline: str, point: int) -> list[str]:

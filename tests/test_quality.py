@@ -38,6 +38,7 @@ from comparison import (
     overall,
     paired,
     ranks,
+    shared,
     task_means,
     wilcoxon,
 )
@@ -167,6 +168,11 @@ def test_the_mean_of_a_method_counts_each_common_task_alike() -> None:
     assert task_means(REGRETS)["t1"] == pytest.approx({"one": 0.2, "two": 0.4})
     assert common_tasks(REGRETS) == ["t1", "t2"]
     assert overall(REGRETS) == pytest.approx({"one": 0.5, "two": 0.4})
+
+
+def test_shared_are_the_seeds_of_each_task_that_all_methods_have() -> None:
+    assert shared(REGRETS) == {key: REGRETS[key] for key in REGRETS if key[0] in ("t1", "t2") and key[2] == 0}
+    assert shared({("t", "one", 0): 0.1, ("t", "two", 1): 0.2}) == {}
 
 
 def test_equal_values_share_the_mean_of_their_ranks() -> None:
@@ -561,6 +567,19 @@ def test_the_report_holds_means_ranks_pairs_and_what_was_not_measured() -> None:
     assert "| random | 2.00 | 2.00 |" in text
     assert "| random | 1 | 1 | 1 | 0 | -0.250 | -0.250 to -0.250 | 1 | 1 |" in text
     assert "- gp: it needs torch" in text
+
+
+def test_a_report_compares_methods_on_the_seeds_that_all_have_too() -> None:
+    measured = [cell("random", [0.8 - 0.2 * seed], seed=seed) for seed in range(4)] + [cell("plain", [0.6])]
+    text = report(measured, baseline="plain", heading="Heading", failures={})
+    assert "| over 1 task, 1 to 4 seeds of each, after trials | 1 |" in text
+    assert "| random | 0.500 |" in text
+    _, same = text.split("## On the same seeds")
+    assert "| over 1 task, 1 seed of each, after trials | 1 |" in same
+    assert "| random | 0.800 |" in same
+    assert "| plain | 1.00 |" in same
+    assert "same seeds" not in report(measured[3:], baseline="plain", heading="", failures={})
+    assert "same seeds" not in report([measured[0], measured[-1]], baseline="plain", heading="", failures={})
 
 
 def test_a_report_of_nothing_says_why() -> None:
