@@ -1,7 +1,7 @@
 """How good proposals are, beside Optuna's own samplers. Method and findings: README.md beside it.
 
-python benchmarks/quality.py --client local --suite hpobench --methods random,tpe,plain --trials 20
-python benchmarks/quality.py --client openai/gpt-5-mini --suite synthetic --workers 4 --out results
+python benchmarks/quality.py --client local --suite hpobench --methods random,tpe,plain --trials 20 --out results
+python benchmarks/quality.py --client openai/gpt-5-mini --suite synthetic --workers 4 --out mini
 
 A run that was interrupted, or is given more seeds, tasks or trials, goes on where it stopped: what is finished costs
 nothing. Cells that fail are reported at the end, and the exit code is 1.
@@ -183,6 +183,16 @@ def selected(suites: Sequence[str], tasks: Sequence[str]) -> list[str]:
     return [name for name in BUILDERS if name.split("/")[0] in suites or name in tasks]
 
 
+class _List(argparse.Action):
+    """Prints what there is, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        lines = [f"task {name}" for name in BUILDERS]
+        lines += [f"method {name}" + (f" ({why})" if (why := kind.lacks()) else "") for name, kind in METHODS.items()]
+        print("\n".join(lines))
+        parser.exit()
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
@@ -190,6 +200,7 @@ def _names(text: str) -> list[str]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare the quality of proposals.")
     parser.add_argument("--client", metavar="MODEL", help="local, local:PATH.gguf, fake, or a LiteLLM model string")
+    parser.add_argument("--list", action=_List, nargs=0, help="print the names of all tasks and methods, and end")
     parser.add_argument("--suite", action="append", default=[], choices=SUITES, help="repeatable (hpobench)")
     parser.add_argument("--tasks", type=_names, default=[], metavar="NAMES", help="such as hpobench/car,nas/cifar10")
     parser.add_argument("--methods", type=_names, default=_names(DEFAULT_METHODS), metavar="NAMES")

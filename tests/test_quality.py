@@ -835,6 +835,15 @@ def test_what_does_not_exist_is_refused_with_the_names_that_do(
     assert "there are" in capsys.readouterr().err or wrong == ["--trials", "0"]
 
 
+def test_the_names_of_tasks_and_methods_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--list"])
+    assert ended.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("task ")] == list(BUILDERS)
+    assert [line.split()[1] for line in lines if line.startswith("method ")] == list(METHODS)
+
+
 def test_suites_and_named_tasks_are_joined() -> None:
     assert selected(["nas"], ["hpobench/car"]) == ["hpobench/car", "nas/cifar10", "nas/cifar100", "nas/imagenet"]
 
