@@ -11,7 +11,7 @@ from .errors import NoRoom
 from .history import Snapshot, same_as
 from .insisting import insist
 from .keeper import Keeper
-from .lanes import Lanes
+from .lanes import Lanes, Shared
 from .leases import run_of
 from .outcome import surplus
 from .protocols import Proposer
@@ -67,6 +67,7 @@ class Asker:
         self.to_the_end = to_the_end
         self.total = total
         self.keeper = keeper
+        self._look = Shared(lanes.storage, keeper.look if keeper is not None else lambda: 0)
         self._promised = 0  # places for candidates that are no trials yet
 
     async def candidate(self) -> Candidate:
@@ -78,14 +79,12 @@ class Asker:
             return SamplersTurn()
         with self.ledger.asking():  # before the first await, so that proposals of one wave know of each other
             snapshot = await self.lanes.refresh()
+            while (waiting := self._first_waiting(snapshot)) is None and not self._promise(snapshot):
+                snapshot = await self._after_others(snapshot)
             if self.proposer is None:
-                if not self._takeable(snapshot):
-                    self._promise(snapshot)
                 return SamplersTurn()
-            waiting = self.ledger.claim(lambda trial: self._has_place(trial.number, snapshot))
             if waiting is not None:
                 return await self._enqueued(self.proposer, waiting, snapshot)
-            self._promise(snapshot)
             try:
                 proposal = await self.proposer.propose_one(
                     self.door, snapshot, search_space=self.search_space, fixed=self.fixed, to_the_end=self.to_the_end
@@ -101,21 +100,40 @@ class Asker:
     def _takeable(self, snapshot: Snapshot) -> list[FrozenTrial]:
         return [trial for trial in snapshot.waiting if self._has_place(trial.number, snapshot)]
 
-    def _promise(self, snapshot: Snapshot) -> None:
+    def _first_waiting(self, snapshot: Snapshot) -> FrozenTrial | None:
+        """An enqueued trial that is free, claimed for the proposer; a sampler finds its own when its turn comes."""
+        if self.proposer is None:
+            return next(iter(self._takeable(snapshot)), None)
+        return self.ledger.claim(lambda trial: self._has_place(trial.number, snapshot))
+
+    def _promise(self, snapshot: Snapshot) -> bool:
         """Set a place aside for one candidate, if the study has one."""
-        if self.total is not None:
-            left = room(snapshot, self.total)
-            if left.free <= self._promised:
-                waits = left.done < self.total and (self._promised > 0 or self._may_free(snapshot))
-                raise NoRoom(f"the study has no place left within total_trials={self.total}", final=not waits)
+        if self.total is not None and room(snapshot, self.total).free <= self._promised:
+            return False
         self._promised += 1
+        return True
+
+    async def _after_others(self, full: Snapshot) -> Snapshot:
+        """A newer snapshot, if a place came free since a full one, be it that the dead held it; else raises `NoRoom`.
+
+        Who is there, and who is dead, is looked at after `full` was read: a lease is older than its trials.
+        """
+        total = self.total or 0
+        complete = room(full, total).done >= total
+        promised = self._promised > 0
+        if not complete and any(run_of(trial) not in self.ledger.active for trial in full.running):
+            await insist("looking after other runs", self._look)
+            running = {trial.number for trial in self.ledger.snapshot().running}
+            if any(trial.number not in running for trial in full.running):
+                return await self.lanes.refresh()
+        waits = not complete and (promised or self._may_free(full))
+        raise NoRoom(f"the study has no place left within total_trials={self.total}", final=not waits)
 
     def _may_free(self, snapshot: Snapshot) -> bool:
-        """Whether somebody who is still there has a place that may come free; what is foreign is not waited for."""
-        if snapshot.waiting:
+        """Whether one of our runs has a place that may come free, or will once it is dead; no others are waited for."""
+        if snapshot.waiting or any(run_of(trial) in self.ledger.active for trial in snapshot.running):
             return True
-        living = self.ledger.active if self.keeper is None else self.keeper.living
-        return any(run_of(trial) in living for trial in snapshot.running)
+        return self.keeper is not None and bool(self.keeper.held(snapshot.running))
 
     async def _enqueued(self, proposer: Proposer, waiting: FrozenTrial, snapshot: Snapshot) -> Enqueued:
         """What a trial leaves open is proposed while it waits, so that a failure leaves it waiting."""

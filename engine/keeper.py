@@ -3,14 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from .host import this_process
-from .leases import REFRESH, Lease, Watch, leases_in, orphans, share_of
+from .leases import REFRESH, Lease, Watch, leased, leases_in, orphans, share_of
 from .reaping import reap
 from .records import ALONE
 from .study import StudyDoor
@@ -39,8 +39,7 @@ class Keeper:
         self._lock = threading.Lock()  # one writing or judging at a time; held across storage calls
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        self.living: Set[str] = frozenset({run})
-        """Ids of the runs that live, as of the last look."""
+        self._leases: Sequence[Lease] = ()  # as of the last look
 
     def __repr__(self) -> str:
         state = "over" if self._over.is_set() else "kept" if self._thread else "new"
@@ -69,18 +68,22 @@ class Keeper:
         with self._lock:
             if self._over.is_set():
                 return 0
-            leases = self._judged(self._attributes())
+            leases, living = self._judged(self._attributes())
             study = self.door.study
             running = study._storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.RUNNING,))
-            found = orphans(running, *leases) if running else []
+            found = orphans(running, leases, living) if running else []
+            self._leases = leases
         return sum(reap(self.door, trial, self._retries) for trial in found)
+
+    def held(self, running: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+        """The RUNNING trials that end some day: their run lived at the last look, or its end is seen at the next."""
+        return leased(running, self._leases)
 
     def _judged(self, attributes: Mapping[str, Any]) -> tuple[list[Lease], dict[str, bool]]:
         """The leases and who of them lives; tells the ledger with how many we share the study."""
         leases = list(leases_in(attributes))
         living = self._watch.living(leases, now=time.time(), ticks=time.monotonic())
         living[self.run] = True
-        self.living = {run for run, lives in living.items() if lives}
         self.door.ledger.share(share_of(this_process(), self._model, leases, living))
         return leases, living
 

@@ -20,7 +20,7 @@ class Lanes:
         self.door = door
         self.storage = JobThread("optuna-llm storage")
         self.helper = JobThread("optuna-llm helper")
-        self._reading: _Reading | None = None
+        self._read = Shared(self.storage, door.refresh)
 
     def __enter__(self) -> "Lanes":
         return self
@@ -42,23 +42,33 @@ class Lanes:
         await insist("reading the study", self._read)
         return self.door.ledger.snapshot()
 
-    async def _read(self) -> None:
-        reading = self._reading
-        if reading is None or reading.begun:
-            reading = self._reading = _Reading(self.door)
-            reading.future = self.storage.submit(reading)
-        await wait_future(reading.future, cancel=False)
+
+class Shared:
+    """A job that many want done at once: callers of the same moment share one run of it, that begins after the call."""
+
+    def __init__(self, lane: JobThread, job: Callable[[], object]) -> None:
+        self._lane = lane
+        self._job = job
+        self._next: _Once | None = None
+
+    async def __call__(self) -> None:
+        """Wait for the end of such a run, and raise what it raises."""
+        once = self._next
+        if once is None or once.begun:
+            once = self._next = _Once(self._job)
+            once.future = self._lane.submit(once)
+        await wait_future(once.future, cancel=False)
 
 
-class _Reading:
-    """One reading to come; whoever arrives after it has begun needs the next one."""
+class _Once:
+    """One run to come; whoever arrives after it has begun needs the next one."""
 
-    future: Future[Snapshot]
+    future: Future[object]
 
-    def __init__(self, door: StudyDoor) -> None:
-        self._door = door
+    def __init__(self, job: Callable[[], object]) -> None:
+        self._job = job
         self.begun = False
 
-    def __call__(self) -> Snapshot:
+    def __call__(self) -> object:
         self.begun = True
-        return self._door.refresh()
+        return self._job()

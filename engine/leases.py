@@ -115,19 +115,23 @@ def run_of(trial: FrozenTrial) -> str | None:
     return run if isinstance(run, str) else None
 
 
+def leased(running: Iterable[FrozenTrial], leases: Iterable[Lease]) -> list[FrozenTrial]:
+    """The RUNNING trials of the runs that keep, or kept, these leases."""
+    leases = list(leases)
+    runs = {lease.run for lease in leases}
+    taken = {number for lease in leases for number in lease.taking}
+    return [trial for trial in running if _is_leased(trial, runs, taken)]
+
+
 def orphans(running: Iterable[FrozenTrial], leases: Iterable[Lease], living: Mapping[str, bool]) -> list[FrozenTrial]:
     """The RUNNING trials whose run is dead; those of runs without a lease are nobody's business here."""
-    dead = [lease for lease in leases if not living[lease.run]]
-    runs = {lease.run for lease in dead}
-    taken = {number for lease in dead for number in lease.taking}
-    return [trial for trial in running if _is_orphan(trial, runs, taken)]
+    return leased(running, [lease for lease in leases if not living[lease.run]])
 
 
-def _is_orphan(trial: FrozenTrial, dead: set[str], taken: set[int]) -> bool:
-    run = run_of(trial)
+def _is_leased(trial: FrozenTrial, runs: set[str], taken: set[int]) -> bool:
     if RUN_ATTRIBUTE not in trial.system_attrs and trial.number in taken:
-        return True  # popped by a run that died before it could sign
-    return run in dead
+        return True  # popped by a run that could not sign it yet
+    return run_of(trial) in runs
 
 
 def share_of(process: Process, model: str | None, leases: Iterable[Lease], living: Mapping[str, bool]) -> Share:

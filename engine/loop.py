@@ -219,9 +219,6 @@ class Run:
     async def _recheck(self) -> None:
         """Others may fail, or die, and leave a place."""
         await anyio.sleep(RECHECK)
-        keeper = self.asker.keeper
-        if keeper is not None:
-            await insisting.insist("looking after other runs", lambda: self.lanes.storage.run(keeper.look))
         self._send.send_nowait(Rechecked())
 
     async def _show_progress(self) -> None:

@@ -14,9 +14,10 @@ from optuna.trial import TrialState, create_trial
 from support import SPACE, SchemaModel, sampler
 
 from optuna_llm import AsyncTrial, UsageError, ask_async, optimize_async
+from optuna_llm.engine import loop
 from optuna_llm.engine.host import Process, this_process
 from optuna_llm.engine.keeper import Keeper
-from optuna_llm.engine.leases import Lease, Watch, leases_in, orphans, run_of, share_of
+from optuna_llm.engine.leases import Lease, Watch, leased, leases_in, orphans, run_of, share_of
 from optuna_llm.engine.records import Share
 from optuna_llm.engine.study import StudyDoor
 
@@ -89,6 +90,7 @@ def test_only_trials_of_dead_runs_are_orphans() -> None:
     leases = [Lease(run=run, process=HERE, at=0.0, taking=(4,) * (run == "dead")) for run in ("dead", "alive")]
     found = orphans(trials, leases, {"dead": False, "alive": True})
     assert [trial.number for trial in found] == [1, 4]  # 4 was about to be taken, and could not be signed
+    assert [trial.number for trial in leased(trials, leases)] == [1, 2, 4]
 
 
 def test_rates_are_divided_by_processes_that_ask_the_same_model() -> None:
@@ -144,6 +146,61 @@ def test_a_run_ends_what_the_dead_left_and_nothing_foreign(storage: BaseStorage)
     again = anyio.run(lambda: optimize_async(study, objective, total_trials=4, search_space=SPACE))
     assert again.n_complete == 0
     assert [trial.state for trial in study.trials].count(TrialState.COMPLETE) == 4
+
+
+def running_elsewhere(study: optuna.Study, run: str, params: dict[str, Any]) -> None:
+    alive = Lease(run=run, process=HERE, at=0.0)
+    study._storage.set_study_user_attr(study._study_id, alive.name, alive.document())
+    attribute = {"llm": {"run": run}}
+    study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=SPACE, user_attrs=attribute))
+
+
+ELSEWHERE_PARAMS = {"lr": 0.01, "momentum": 0.5, "layers": 3, "optimizer": "adam"}
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_place_that_a_run_held_when_it_died_is_taken_by_who_hears_of_its_death(
+    storage: BaseStorage, retries: int
+) -> None:
+    """Whoever asks hears of a death before the next look at the dead one's trials is due."""
+    study = optuna.create_study(storage=storage, sampler=sampler(SchemaModel()))
+    running_elsewhere(study, "other", ELSEWHERE_PARAMS)
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 2:
+            dead_run(study, "other")
+        return 1.0
+
+    report = anyio.run(
+        lambda: optimize_async(study, objective, total_trials=3, n_workers=1, search_space=SPACE, retries=retries)
+    )
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert study.trials[0].user_attrs["failure"]["type"] == "RunDied"
+    assert (study.trials[3].params == ELSEWHERE_PARAMS) == bool(retries)
+    assert report.stop_reason == "total_trials"
+
+
+def test_a_run_that_joined_since_the_last_look_is_waited_for(
+    storage: BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
+    look = Keeper.look
+
+    def look_and_let_it_die(self: Keeper) -> int:
+        reaped = look(self)
+        if any(run_of(trial) == "joined" for trial in study.trials):
+            dead_run(study, "joined")
+        return reaped
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 0:
+            running_elsewhere(study, "joined", ELSEWHERE_PARAMS)
+        return 1.0
+
+    monkeypatch.setattr(Keeper, "look", look_and_let_it_die)
+    monkeypatch.setattr(loop, "RECHECK", 0.0)
+    anyio.run(lambda: optimize_async(study, objective, total_trials=2, n_workers=1, search_space=SPACE))
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "COMPLETE"]
 
 
 @pytest.mark.parametrize("room", [True, False])
