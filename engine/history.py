@@ -4,11 +4,24 @@ import bisect
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from .records import ALONE, EMPTY, FAILURE_ATTRIBUTE, INTERRUPTED, SURPLUS, Charge, Params, Proposal, Share
+from .records import (
+    ALONE,
+    EMPTY,
+    FAILURE_ATTRIBUTE,
+    INTERRUPTED,
+    LLM_ATTRIBUTE,
+    SURPLUS,
+    Charge,
+    Params,
+    Proposal,
+    Share,
+    as_mapping,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +61,14 @@ class _Name:
 def completion_order(trial: FrozenTrial) -> tuple[datetime.datetime, int]:
     """Sort key of finished trials: when they finished, then their number."""
     return trial.datetime_complete or datetime.datetime.max, trial.number  # noqa: DTZ901 (Optuna's times are naive)
+
+
+def llm_of(trial: FrozenTrial) -> Mapping[str, Any]:
+    """What a trial has on record of its proposal; empty if it has nothing, or something that is no such record.
+
+    Users and other tools may have written it, so nothing in it is sure to be of the right type.
+    """
+    return as_mapping(trial.user_attrs.get(LLM_ATTRIBUTE))
 
 
 def failure_type(trial: FrozenTrial) -> str | None:

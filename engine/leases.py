@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from optuna.trial import FrozenTrial
 
+from .history import llm_of
 from .host import Process
-from .records import LLM_ATTRIBUTE, Share
+from .records import Share
 
 LEASE_ATTRIBUTE: Final = "llm_run"
 RUN_ATTRIBUTE: Final = "optuna_llm:run"
@@ -110,8 +111,7 @@ def run_of(trial: FrozenTrial) -> str | None:
     """The run that a trial belongs to, as its record says; None for trials of others."""
     run = trial.system_attrs.get(RUN_ATTRIBUTE)
     if run is None:
-        llm = trial.user_attrs.get(LLM_ATTRIBUTE)
-        run = llm.get("run") if isinstance(llm, Mapping) else None
+        run = llm_of(trial).get("run")
     return run if isinstance(run, str) else None
 
 

@@ -2,13 +2,13 @@
 
 import logging
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from optuna import Trial
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from .history import failure_type
+from .history import failure_type, llm_of
 from .leases import RUN_ATTRIBUTE, run_of
 from .outcome import late, run_died
 from .records import FAILURE_ATTRIBUTE, LATE_ATTRIBUTE, LLM_ATTRIBUTE, RUN_DIED, Outcome
@@ -80,7 +80,7 @@ def _retry(door: StudyDoor, reaped: FrozenTrial) -> FrozenTrial | None:
 
 
 def _created(door: StudyDoor, reaped: FrozenTrial, run: str) -> FrozenTrial:
-    llm: dict[str, Any] | None = reaped.user_attrs.get(LLM_ATTRIBUTE)
+    llm = llm_of(reaped)
     template = create_trial(
         state=TrialState.RUNNING,
         params=reaped.params,

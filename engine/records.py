@@ -1,9 +1,9 @@
 """The records that travel between the rooms: a proposal before it is a trial, an outcome before it is told."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from optuna import Trial
 from optuna.distributions import BaseDistribution
@@ -18,6 +18,7 @@ Params: TypeAlias = Mapping[str, Any]
 SearchSpace: TypeAlias = Mapping[str, BaseDistribution]
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
+MOST: Final = 1e15  # of tokens or dollars; whoever says more does not count them
 
 LLM_ATTRIBUTE = "llm"
 FAILURE_ATTRIBUTE = "failure"
@@ -86,12 +87,36 @@ class Charge:
 
 def charge_of(provenance: Mapping[str, Any]) -> Charge:
     """What the attribute `llm` says that its proposal took; what is unknown counts as nothing."""
-    usage = provenance.get("usage") or {}
+    usage = as_mapping(provenance.get("usage"))
     return Charge(
-        requests=provenance.get("calls", 0),
-        tokens=usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0),
-        usd=usage.get("cost") or 0.0,
+        requests=as_count(provenance.get("calls")),
+        tokens=as_count(usage.get("prompt_tokens")) + as_count(usage.get("completion_tokens")),
+        usd=as_amount(usage.get("cost")) or 0.0,
     )
+
+
+# -- what a record holds that others may have written
+
+
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """A JSON object; what is none is empty."""
+    return value if isinstance(value, Mapping) else EMPTY
+
+
+def as_list(value: Any) -> Sequence[Any]:
+    """A JSON array; what is none is empty."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def as_amount(value: Any) -> float | None:
+    """A number that something can have taken; None for what is no such number."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST
+    return float(value) if usable else None
+
+
+def as_count(value: Any) -> int:
+    """A whole number of things; what is no number is nothing."""
+    return int(as_amount(value) or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from .history import Snapshot
-from .records import LLM_ATTRIBUTE, Charge, charge_of
+from .history import Snapshot, llm_of
+from .records import Charge, as_amount, as_count, as_list, as_mapping, charge_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,21 +103,22 @@ class Tally:
     def told(self, trial: FrozenTrial) -> None:
         """A trial of this run is finished."""
         self._states[trial.state] += 1
-        self.spent(trial.user_attrs.get(LLM_ATTRIBUTE, {}))
+        self.spent(llm_of(trial))
 
     def spent(self, provenance: Mapping[str, Any]) -> None:
         """Count what one proposal took."""
         if not provenance:
             return
-        usage = provenance.get("usage") or {}
-        self._llm += provenance.get("latency", 0.0)
-        self._calls += provenance.get("calls", 0)
-        self._tokens += usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
-        self._cached += usage.get("cached_tokens", 0)
-        self._reasks += provenance.get("reasks", 0)
-        self._repairs += len(provenance.get("repairs", ()))
+        usage = as_mapping(provenance.get("usage"))
+        charge = charge_of(provenance)
+        self._llm += as_amount(provenance.get("latency")) or 0.0
+        self._calls += charge.requests
+        self._tokens += charge.tokens
+        self._cached += as_count(usage.get("cached_tokens"))
+        self._reasks += as_count(provenance.get("reasks"))
+        self._repairs += len(as_list(provenance.get("repairs")))
         self._duplicates += provenance.get("duplicate_of") is not None
-        cost = usage.get("cost")
+        cost = as_amount(usage.get("cost"))
         self._cost = None if cost is None or self._cost is None else self._cost + cost
 
     def report(self, *, now: float, stop_reason: str, left_over: int) -> RunReport:
@@ -172,7 +173,7 @@ def standing(snapshot: Snapshot, total: int | None) -> str:
         "enqueued": len(snapshot.waiting),
     }
     words = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    spent = sum((charge_of(trial.user_attrs.get(LLM_ATTRIBUTE) or {}) for trial in snapshot.finished), Charge())
+    spent = sum((charge_of(llm_of(trial)) for trial in snapshot.finished), Charge())
     spent = sum(snapshot.charges.values(), spent)
     wanted = "" if total is None else f" of {total} wanted"
     return f"{words}{wanted}; asking for them took {spent}" if spent.requests else f"{words}{wanted}"

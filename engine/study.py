@@ -17,10 +17,20 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from .errors import OptunaLLMError, SetUpError
-from .history import Snapshot, same_as
+from .history import Snapshot, llm_of, same_as
 from .leases import RUN_ATTRIBUTE
 from .ledger import Ledger
-from .records import EMPTY, FAILURE_ATTRIBUTE, LATE_ATTRIBUTE, LLM_ATTRIBUTE, Charge, Outcome, Proposal, SearchSpace
+from .records import (
+    EMPTY,
+    FAILURE_ATTRIBUTE,
+    LATE_ATTRIBUTE,
+    LLM_ATTRIBUTE,
+    Charge,
+    Outcome,
+    Proposal,
+    SearchSpace,
+    as_list,
+)
 
 _claiming = threading.Lock()  # one claim at a time in a process: SQLite would give one WAITING trial to two
 
@@ -167,9 +177,9 @@ class StudyDoor:
     def settle(self, trial_id: int, number: int) -> None:
         """A trial is about to be told: write the repairs that were made while it ran, and forget its assignment."""
         repairs = self.ledger.close(number)
-        llm = self.stored(trial_id).user_attrs.get(LLM_ATTRIBUTE) if repairs else None
-        if llm is not None:
-            known = [*llm.get("repairs", ()), *repairs]
+        llm = llm_of(self.stored(trial_id)) if repairs else EMPTY
+        if llm:
+            known = [*as_list(llm.get("repairs")), *repairs]
             self.study._storage.set_trial_user_attr(trial_id, LLM_ATTRIBUTE, {**llm, "repairs": known[:MAX_REPAIRS]})
 
     def _own_up(self, trial: FrozenTrial) -> None:
@@ -178,12 +188,12 @@ class StudyDoor:
         Of two that run it is the one with the higher number, of others the one that is told last: it sees all
         parameters of both.
         """
-        llm = trial.user_attrs.get(LLM_ATTRIBUTE)
-        if llm is None or llm.get("duplicate_of") is not None or _is_meant_to_repeat(trial):
+        llm = llm_of(trial)
+        if not llm or llm.get("duplicate_of") is not None or _is_meant_to_repeat(trial):
             return
         for other in same_as(trial.params, self.refresh()):
             first = other.number < trial.number
-            owned = other.user_attrs.get(LLM_ATTRIBUTE, {}).get("duplicate_of") == trial.number
+            owned = llm_of(other).get("duplicate_of") == trial.number
             if first or (other.state.is_finished() and other.number > trial.number and not owned):
                 repeated = {**llm, "duplicate_of": other.number}
                 self.study._storage.set_trial_user_attr(trial._trial_id, LLM_ATTRIBUTE, repeated)
@@ -215,7 +225,7 @@ class StudyDoor:
             return False
         attributes = {"failed_trial": history[0], **trial.system_attrs, "retry_history": history}
         attributes.pop(RUN_ATTRIBUTE, None)  # whoever takes it signs it
-        llm = trial.user_attrs.get(LLM_ATTRIBUTE)
+        llm = llm_of(trial)
         repeated = {LLM_ATTRIBUTE: {**llm, **NOTHING_SPENT, "run": None}} if llm else {}
         self.study.add_trial(
             create_trial(

@@ -4,8 +4,8 @@ from collections.abc import Set
 
 from optuna.trial import FrozenTrial
 
-from ..engine.history import Snapshot
-from ..engine.records import LLM_ATTRIBUTE, Charge, charge_of
+from ..engine.history import Snapshot, llm_of
+from ..engine.records import Charge, charge_of
 
 NOTHING = Charge()
 
@@ -37,5 +37,6 @@ class Elsewhere:
         return sum((*open_trials, *charges), self._finished)
 
     def _of(self, trial: FrozenTrial) -> Charge:
-        llm = trial.user_attrs.get(LLM_ATTRIBUTE)
-        return NOTHING if not llm or llm.get("run") in self._runs else charge_of(llm)
+        llm = llm_of(trial)
+        run = llm.get("run")
+        return NOTHING if isinstance(run, str) and run in self._runs else charge_of(llm)

@@ -9,8 +9,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from ..engine.history import Snapshot
-from ..engine.records import EMPTY, LLM_ATTRIBUTE, Params, Proposal, SearchSpace
+from ..engine.history import Snapshot, llm_of
+from ..engine.records import EMPTY, Params, Proposal, SearchSpace
 from .digest import Row, cells, curve
 from .duplicates import Point, point
 
@@ -84,7 +84,7 @@ class Flight:
             params, distributions, provenance = proposal.params, proposal.distributions, proposal.provenance
         if trial is not None:
             params, distributions = {**params, **trial.params}, {**distributions, **trial.distributions}
-            provenance = provenance or trial.user_attrs.get(LLM_ATTRIBUTE, EMPTY)
+            provenance = provenance or llm_of(trial)
         return InFlight(
             number=None if trial is None else trial.number,
             row=Row(

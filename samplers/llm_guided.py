@@ -14,11 +14,11 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.errors import OptunaLLMError, ProposalError, UsageError, unwrapped
-from ..engine.history import Snapshot
+from ..engine.history import Snapshot, llm_of
 from ..engine.lanes import Lanes
 from ..engine.ledger import Ledger
 from ..engine.options import at_least, is_coroutine_function, require_single_objective
-from ..engine.records import EMPTY, LLM_ATTRIBUTE, Charge, Params, Proposal, SearchSpace, charge_of
+from ..engine.records import EMPTY, Charge, Params, Proposal, SearchSpace, charge_of
 from ..engine.study import StudyDoor, fixed_params, whole
 from ..engine.threads import wait_future
 from .arguments import given, meanings, text
@@ -310,7 +310,7 @@ class LLMGuidedSampler(BaseSampler):
     def _ask(self, study: Study, trial: FrozenTrial, ask: Ask) -> Proposal:
         """Propose for a trial that exists, from the thread that waits for it."""
         door = self.door(study)
-        stored = study._storage.get_trial(trial._trial_id).user_attrs.get(LLM_ATTRIBUTE)
+        stored = llm_of(study._storage.get_trial(trial._trial_id))
         try:
             with door.ledger.asking():
                 proposal = llm_loop.run_sync(partial(self._propose, door, ask, earlier=stored))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..engine.records import EMPTY
+from ..engine.records import EMPTY, as_amount, as_count, as_list
 from .client.protocol import Reply, Usage
 from .context import Counts
 from .notation import clean
@@ -86,14 +86,26 @@ def fit(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _joined(earlier: Mapping[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    usages = [None if usage is None else Usage(**usage) for usage in (earlier.get("usage"), later["usage"])]
-    total = add_usage(*usages)
+    """Calls before are added; users and other tools may have written `earlier`."""
+    total = add_usage(_usage(earlier.get("usage")), _usage(later["usage"]))
+    rationale = earlier.get("rationale")
     return {
         **earlier,
-        "rationale": earlier.get("rationale") or later["rationale"],
-        "calls": earlier.get("calls", 0) + later["calls"],
-        "reasks": earlier.get("reasks", 0) + later["reasks"],
-        "repairs": [*earlier.get("repairs", ()), *later["repairs"]][:MAX_REPAIRS],
+        "rationale": rationale if isinstance(rationale, str) and rationale else later["rationale"],
+        "calls": as_count(earlier.get("calls")) + later["calls"],
+        "reasks": as_count(earlier.get("reasks")) + later["reasks"],
+        "repairs": [*as_list(earlier.get("repairs")), *later["repairs"]][:MAX_REPAIRS],
         "usage": None if total is None else asdict(total),
-        "latency": round(earlier.get("latency", 0.0) + later["latency"], 4),
+        "latency": round((as_amount(earlier.get("latency")) or 0.0) + later["latency"], 4),
     }
+
+
+def _usage(recorded: Any) -> Usage | None:
+    if not isinstance(recorded, Mapping):
+        return None
+    return Usage(
+        prompt_tokens=as_count(recorded.get("prompt_tokens")),
+        completion_tokens=as_count(recorded.get("completion_tokens")),
+        cached_tokens=as_count(recorded.get("cached_tokens")),
+        cost=as_amount(recorded.get("cost")),
+    )

@@ -1,11 +1,10 @@
 """How a finished trial was guided, read back from its attribute `llm`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
-from ...engine.records import EMPTY, LLM_ATTRIBUTE
+from ...engine.history import llm_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +25,7 @@ class Guided:
 
 def read(trial: FrozenTrial) -> Guided:
     """What a trial's record says; nothing of it is trusted to be there."""
-    llm = trial.user_attrs.get(LLM_ATTRIBUTE)
-    llm = llm if isinstance(llm, Mapping) else EMPTY
+    llm = llm_of(trial)
     inside = llm.get("inside")
     return Guided(
         proposed=bool(llm.get("calls")),
