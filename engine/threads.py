@@ -39,6 +39,15 @@ async def wait_future(future: Future[T], *, cancel: bool = True) -> T:
         raise OptunaLLMError("the work was given up by the thread that did it, which is closing") from None
 
 
+async def settled(future: Future[T], seconds: float) -> None:
+    """Wait until a future is done, well or not, although we are cancelled; for so many seconds at most."""
+    done = anyio.Event()
+    call_soon = on_this_loop()
+    future.add_done_callback(lambda _: call_soon(done.set))
+    with anyio.move_on_after(seconds, shield=True):
+        await done.wait()
+
+
 def on_this_loop() -> Callable[[Callable[[], object]], None]:
     """A function that has the running loop call another one soon; from any thread, and from signal handlers."""
     native: Any = current_token().native_token

@@ -20,7 +20,7 @@ from ..engine.ledger import Ledger
 from ..engine.options import at_least, is_coroutine_function, require_single_objective
 from ..engine.records import EMPTY, Charge, Params, Proposal, SearchSpace, charge_of
 from ..engine.study import StudyDoor, fixed_params, whole
-from ..engine.threads import wait_future
+from ..engine.threads import settled, wait_future
 from .arguments import given, meanings, text
 from .client import llm_loop
 from .client.budget import Account, Budget
@@ -39,6 +39,8 @@ from .proposing import propose
 from .question import Ask, Question
 from .space import conform, make_space, narrow
 
+SETTLING = 2.0  # seconds that a cancelled ask waits for its request to end
+
 
 class LLMGuidedSampler(BaseSampler):
     """An Optuna sampler that asks a language model, once for each trial, for all parameters together.
@@ -50,7 +52,7 @@ class LLMGuidedSampler(BaseSampler):
     everything in this process that uses the same client or model string; `budget` caps what is spent. `context` bounds
     what the prompt shows; `strategy` ("plain", "guided", "menu", "adaptive", or a `Strategy` of your own) decides what
     each ask is for and where it looks; `max_reasks` bounds the re-asks after an invalid reply; `seed` is passed to
-    models that take one.
+    models that take one, and varies the candidates that strategies draw.
 
     There is no fallback: what the model cannot propose is a `ProposalError`. Samplers given the same `Client` object
     share its limits and its budget; those given last hold for all of them. A pickled or copied sampler starts with no
@@ -188,6 +190,7 @@ class LLMGuidedSampler(BaseSampler):
             return await wait_future(future)
         except BaseException:  # it may have been accepted and reserved at the same moment
             future.add_done_callback(partial(_release, door.ledger))
+            await settled(future, SETTLING)  # what was spent is known when the task has ended
             raise
 
     async def _discover(self, door: StudyDoor, snapshot: Snapshot) -> Proposal | None:
@@ -266,7 +269,7 @@ class LLMGuidedSampler(BaseSampler):
         if moved is not None:
             return moved.params[param_name]
         columns = {**door.refresh().space, param_name: param_distribution}
-        ask = Ask(columns=columns, wanted=[param_name], fixed=trial.params, discovery=True)
+        ask = Ask(columns=columns, wanted=[param_name], fixed=trial.params, discovery=True, number=trial.number)
         with desk.discovery.meeting():
             asked = self._ask(study, trial, ask)
         door.ledger.release(asked)
