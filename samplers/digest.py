@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.history import failure_type
 from ..engine.records import INTERRUPTED
+from .agreed import TAKEN_BACK, agreed
 from .notation import format_number, format_value
 
 MISSING = "-"
@@ -49,26 +50,32 @@ class Digest:
         self._clear()
 
     def _clear(self) -> None:
-        self._last: FrozenTrial | None = None
-        self._trials: list[FrozenTrial] = []
+        self._trials: Sequence[FrozenTrial] = ()
+        self.known = 0  # so many of them were taken in
         self._rows: dict[int, Row] = {}
         self.failed: list[FrozenTrial] = []
         self.counts = dict.fromkeys(TrialState, 0)
         self._ranking: list[tuple[float, int, int]] = []  # signed value, number, index of the row
 
-    def update(self, finished: Sequence[FrozenTrial]) -> None:
-        """Take in the finished trials of a snapshot; starts anew if they do not continue those seen before."""
-        known = self.known
-        if known and (known > len(finished) or finished[known - 1] is not self._last):
-            self._clear()
-        for trial in finished[self.known :]:
-            self._add(trial)
-        self._last = finished[-1] if finished else None
+    def stands(self, finished: Sequence[FrozenTrial]) -> int:
+        """How many of the finished trials of a snapshot need not be looked at again; 0 if it must start anew."""
+        return self._start(finished, len(finished))
 
-    @property
-    def known(self) -> int:
-        """How many finished trials were taken in."""
-        return len(self._trials)
+    def update(self, finished: Sequence[FrozenTrial], until: int | None = None) -> None:
+        """Take in the first `until` of a snapshot's finished trials, or all.
+
+        What comes after one that was seen late is taken back first.
+        """
+        end = len(finished) if until is None else until
+        start = self._start(finished, end)
+        if not start:
+            self._clear()
+        for index in reversed(range(start, self.known)):
+            self._take_back(index)
+        self._trials, self.known = tuple(finished), start
+        while self.known < end:
+            self._add(self._trials[self.known])
+            self.known += 1
 
     def rows(self, first: int) -> list[Row]:
         """The rows from index `first` on, in order of completion."""
@@ -85,13 +92,26 @@ class Digest:
         """The rows of the `count` best complete trials, best first; the earlier trial wins a tie."""
         return [self._row(index) for _, _, index in self._ranking[:count]]
 
+    def _start(self, finished: Sequence[FrozenTrial], end: int) -> int:
+        same = agreed(self._trials, finished, min(self.known, end))
+        return same if self.known - same <= TAKEN_BACK else 0
+
     def _add(self, trial: FrozenTrial) -> None:
         self.counts[trial.state] += 1
         if trial.state is TrialState.COMPLETE and trial.value is not None:
             bisect.insort(self._ranking, (self._sign * trial.value, trial.number, self.known))
         elif trial.state is TrialState.FAIL and failure_type(trial) != INTERRUPTED:
             self.failed.append(trial)
-        self._trials.append(trial)
+
+    def _take_back(self, index: int) -> None:
+        trial = self._trials[index]
+        self.counts[trial.state] -= 1
+        self._rows.pop(index, None)
+        if trial.state is TrialState.COMPLETE and trial.value is not None:
+            entry = (self._sign * trial.value, trial.number, index)
+            del self._ranking[bisect.bisect_left(self._ranking, entry)]
+        elif self.failed and self.failed[-1] is trial:
+            self.failed.pop()
 
     def _row(self, index: int) -> Row:
         row = self._rows.get(index)

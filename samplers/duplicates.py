@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from ..engine.history import failure_type
 from ..engine.records import INTERRUPTED, Params, SearchSpace
 from . import scale
+from .agreed import Unseen
 
 TOLERANCE = 1e-3
 
@@ -58,23 +59,22 @@ class Index:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        self._last: FrozenTrial | None = None
-        self._seen = 0
+        self._unseen = Unseen()
         self._groups: dict[tuple[Any, ...], list[tuple[float, int, Point]]] = {}
         self.shapes: set[tuple[str, ...]] = set()
 
-    def update(self, finished: Sequence[FrozenTrial]) -> None:
-        """Take in the finished trials of a snapshot; starts anew if they do not continue those seen before."""
-        if self._seen and (self._seen > len(finished) or finished[self._seen - 1] is not self._last):
-            self._seen, self._groups, self.shapes = 0, {}, set()
-        for trial in finished[self._seen :]:
+    def stands(self, finished: Sequence[FrozenTrial]) -> int:
+        """How many of the finished trials of a snapshot need not be looked at again."""
+        return self._unseen.known(finished)
+
+    def update(self, finished: Sequence[FrozenTrial], until: int | None = None) -> None:
+        """Take in those of the first `until` of a snapshot's finished trials, or of all, that were not seen yet."""
+        for trial in self._unseen.among(finished, len(finished) if until is None else until):
             made = point(trial.params, self.space)
             if made.discrete and failure_type(trial) != INTERRUPTED:  # it may be proposed again
                 self.shapes.add(tuple(name for name, _ in made.discrete))
                 group = self._groups.setdefault(made.discrete, [])
                 bisect.insort(group, (made.scaled[0] if made.scaled else 0.0, trial.number, made))
-        self._seen = len(finished)
-        self._last = finished[-1] if finished else None
 
     def find(self, wanted: Point) -> int | None:
         """The number of a finished trial that is a duplicate of `wanted`."""

@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial
 
 from ..engine.history import Snapshot, llm_of
 from ..engine.records import Charge, charge_of
+from .agreed import Unseen
 
 NOTHING = Charge()
 
@@ -20,18 +21,12 @@ class Elsewhere:
         self._token = token
         self._runs = runs
         self._finished = NOTHING
-        self._last: FrozenTrial | None = None
-        self._known = 0
+        self._unseen = Unseen()
 
     def update(self, snapshot: Snapshot) -> Charge:
         """All of it, as of `snapshot`."""
-        finished = snapshot.finished
-        if self._known and (self._known > len(finished) or finished[self._known - 1] is not self._last):
-            self._known, self._finished = 0, NOTHING  # an earlier one was seen late
-        for trial in finished[self._known :]:
+        for trial in self._unseen.among(snapshot.finished, len(snapshot.finished)):
             self._finished += self._of(trial)
-        self._known = len(finished)
-        self._last = finished[-1] if finished else None
         charges = (charge for token, charge in snapshot.charges.items() if token != self._token)
         open_trials = (self._of(trial) for trial in (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
         return sum((*open_trials, *charges), self._finished)

@@ -200,6 +200,8 @@ class _Exchange:
             if self.anew and memory.latest().share.processes > 1:
                 await _looked(look)
             async with memory.alone():
+                if self.anew:  # what finished while the model was thinking may be much
+                    await memory.catch_up(self.question.policy.history)
                 verdict = self._judged(reply, memory)
             repeated = verdict if verdict.clash else repeated
             if not verdict.violations:

@@ -5,6 +5,7 @@ Each is looked at once; new evidence of the same trials equals an old one that g
 
 import bisect
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,11 +17,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...engine.history import failure_type
 from ...engine.records import INTERRUPTED, RUN_DIED, Params
+from ..agreed import TAKEN_BACK, agreed
 from .arrays import Array
 from .axes import ABSENT, Axes
+from .course import EARLY as EARLY
+from .course import Course
+from .course import Score as Score
 from .embedding import Embedding
-from .past import Guided, read
-from .roles import COMBINE, REFINE
+from .past import read
 from .trust import Trust
 
 T = TypeVar("T")
@@ -29,15 +33,11 @@ WINDOW = 256
 """Finished trials that effects, coverage and distances are computed from: the newest ones."""
 
 KEPT = 4 * WINDOW
-
-FADING = 0.97
-"""What a trial's share of a score is multiplied by at each later one: half of it is left after 23."""
+"""Rows that are kept, the older half of them until there are so many: more than a window, with all that may be taken
+back after it."""
 
 SILENT = (INTERRUPTED, RUN_DIED)
 """Failures that say nothing about a configuration: such a trial has no place."""
-
-EARLY = 4
-"""Complete trials that say nothing about an ask: among the first ones every other improves on the best."""
 
 STEPS = ((64, 16), (16, 4), (0, 1))
 """From how many finished trials on, in steps of how many what takes time is computed anew."""
@@ -70,36 +70,6 @@ class Newest:
         return Newest(places=self.places[rows], losses=self.losses[rows], failed=self.failed[rows])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """What asks of one kind have shown: how many improved the best trial, stayed in their region, took a second call.
-
-    Each counts less the longer it is ago: when good values are found, fewer asks of any kind improve on them.
-    """
-
-    asks: float = 0.0
-    improved: float = 0.0
-    inside: float = 0.0
-    stumbled: float = 0.0
-
-    def __add__(self, other: "Score") -> "Score":
-        return Score(
-            asks=self.asks + other.asks,
-            improved=self.improved + other.improved,
-            inside=self.inside + other.inside,
-            stumbled=self.stumbled + other.stumbled,
-        )
-
-    def faded(self) -> "Score":
-        """The same, one trial later."""
-        return Score(
-            asks=FADING * self.asks,
-            improved=FADING * self.improved,
-            inside=FADING * self.inside,
-            stumbled=FADING * self.stumbled,
-        )
-
-
 class Evidence:
     """The finished trials of one study on the axes of one space."""
 
@@ -111,13 +81,9 @@ class Evidence:
         self._clear()
 
     def _clear(self) -> None:
-        self._last: FrozenTrial | None = None
-        self.known = 0
-        self.complete = 0
-        self.proposed = 0
-        self.since_improvement = 0
-        self.trust = Trust()
-        self._scores: dict[tuple[str, str], Score] = {}
+        self._trials: Sequence[FrozenTrial] = ()
+        self.known = 0  # so many of them were taken in
+        self._courses = deque([Course()], maxlen=TAKEN_BACK + 1)  # after each of the newest trials
         self._places = np.empty((KEPT, len(self.axes)))
         self._losses = np.empty(KEPT)
         self._failed = np.empty(KEPT, dtype=bool)
@@ -126,14 +92,47 @@ class Evidence:
         self._step = 0
         self._computed: dict[Any, Any] = {}
 
-    def update(self, finished: Sequence[FrozenTrial]) -> None:
-        """Take in the finished trials of a snapshot; starts anew if they do not continue those seen before."""
-        if self.known and (self.known > len(finished) or finished[self.known - 1] is not self._last):
+    def stands(self, finished: Sequence[FrozenTrial]) -> int:
+        """How many of the finished trials of a snapshot need not be looked at again; 0 if it must start anew."""
+        return self._start(finished, len(finished))
+
+    def update(self, finished: Sequence[FrozenTrial], until: int | None = None) -> None:
+        """Take in the first `until` of a snapshot's finished trials, or all.
+
+        What comes after one that was seen late is taken back first.
+        """
+        end = len(finished) if until is None else until
+        start = self._start(finished, end)
+        if not start:
             self._clear()
-        for trial in finished[self.known :]:
-            self._add(trial)
-        self.known = len(finished)
-        self._last = finished[-1] if finished else None
+        for index in reversed(range(start, self.known)):
+            self._take_back(self._trials[index])
+        if start < self._step:
+            self._step, self._computed = 0, {}
+        self._trials, self.known = tuple(finished), start
+        while self.known < end:
+            self._add(self._trials[self.known])
+            self.known += 1
+
+    @property
+    def complete(self) -> int:
+        """How many of them are complete."""
+        return self._courses[-1].complete
+
+    @property
+    def proposed(self) -> int:
+        """How many of them come from the model."""
+        return self._courses[-1].proposed
+
+    @property
+    def since_improvement(self) -> int:
+        """Complete trials since the best value was found."""
+        return self._courses[-1].since_improvement
+
+    @property
+    def trust(self) -> Trust:
+        """How far from the best configuration to look."""
+        return self._courses[-1].trust
 
     def best(self, count: int) -> list[Best]:
         """The `count` best complete trials, best first; the earlier trial wins a tie."""
@@ -141,7 +140,7 @@ class Evidence:
 
     def score(self, *, role: str | None = None, form: str | None = None) -> Score:
         """What asks with regions have shown, of all roles and forms or of those named."""
-        kinds = self._scores.items()
+        kinds = self._courses[-1].scores.items()
         wanted = (score for (r, f), score in kinds if role in (None, r) and form in (None, f))
         return sum(wanted, Score())
 
@@ -167,31 +166,31 @@ class Evidence:
         rows = slice(max(0, end - WINDOW), end)
         return Newest(places=self._places[rows], losses=self._losses[rows], failed=self._failed[rows])
 
+    def _start(self, finished: Sequence[FrozenTrial], end: int) -> int:
+        same = agreed(self._trials, finished, min(self.known, end))
+        return same if self.known - same < len(self._courses) else 0
+
     def _add(self, trial: FrozenTrial) -> None:
-        guided = read(trial)
-        self.proposed += guided.proposed
         silent = failure_type(trial) in SILENT
         places = [ABSENT] * len(self.axes) if silent else self.axes.places(trial.params)
-        loss = math.nan
-        improved = False
-        if trial.state is TrialState.COMPLETE and trial.value is not None:
-            loss = self._sign * trial.value
-            improved = not self._ranking or loss < self._ranking[0][0]
+        loss = self._loss(trial)
+        if loss is not None:
+            assert trial.value is not None
             best = Best(number=trial.number, value=trial.value, params=trial.params, places=tuple(places))
-            bisect.insort(self._ranking, (loss, trial.number, best), key=lambda entry: entry[:2])
-            self.complete += 1
-            self.since_improvement = 0 if improved else self.since_improvement + 1
-        self._append(places, loss, trial.state is TrialState.FAIL and not silent)
-        if guided.role in (REFINE, COMBINE):
-            self.trust = self.trust.after(improved=improved)
-        if guided.inside is not None and self.complete > EARLY:
-            self._judge(guided, guided.inside, improved=improved)
+            bisect.insort(self._ranking, (loss, trial.number, best), key=_rank)
+        self._append(places, math.nan if loss is None else loss, trial.state is TrialState.FAIL and not silent)
+        self._courses.append(self._courses[-1].after(read(trial), loss))
 
-    def _judge(self, guided: Guided, inside: float, *, improved: bool) -> None:
-        kind = (guided.role or "", guided.form or "")
-        self._scores = {known: score.faded() for known, score in self._scores.items()}
-        one = Score(asks=1.0, improved=float(improved), inside=inside, stumbled=float(guided.stumbled))
-        self._scores[kind] = self._scores.get(kind, Score()) + one
+    def _take_back(self, trial: FrozenTrial) -> None:
+        loss = self._loss(trial)
+        if loss is not None:
+            del self._ranking[bisect.bisect_left(self._ranking, (loss, trial.number), key=_rank)]
+        self._rows -= 1
+        self._courses.pop()
+
+    def _loss(self, trial: FrozenTrial) -> float | None:
+        """A complete trial's value, turned so that lower is better."""
+        return self._sign * trial.value if trial.state is TrialState.COMPLETE and trial.value is not None else None
 
     def _append(self, places: Sequence[float], loss: float, failed: bool) -> None:
         if self._rows == KEPT:
@@ -200,6 +199,10 @@ class Evidence:
             self._rows = KEPT // 2
         self._places[self._rows], self._losses[self._rows], self._failed[self._rows] = places, loss, failed
         self._rows += 1
+
+
+def _rank(entry: tuple[float, int, Best]) -> tuple[float, int]:
+    return entry[:2]
 
 
 def step_of(count: int) -> int:
