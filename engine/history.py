@@ -15,6 +15,7 @@ from .records import (
     FAILURE_ATTRIBUTE,
     INTERRUPTED,
     LLM_ATTRIBUTE,
+    RUN_DIED,
     SURPLUS,
     Charge,
     Params,
@@ -80,11 +81,31 @@ def failure_type(trial: FrozenTrial) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Whether a signal ended a trial: its configuration is as good as untried, and may be proposed again."""
+    return failure_type(trial) == INTERRUPTED
+
+
+def is_inconclusive(trial: FrozenTrial) -> bool:
+    """Whether a trial failed for a reason that says nothing about its configuration: a signal, or its run's death.
+
+    What died with its run is not to be proposed again all the same: it may have been the cause, it is enqueued anew
+    where retries allow, and its result may still come.
+    """
+    return failure_type(trial) in (INTERRUPTED, RUN_DIED)
+
+
+def retried(trial: FrozenTrial) -> Sequence[int]:
+    """The numbers of the trials that this one is a retry of, the first one first, as Optuna's own retries have them."""
+    numbers: Sequence[int] = trial.system_attrs.get("retry_history", ())
+    return numbers
+
+
 def same_as(params: Params, snapshot: Snapshot) -> Iterator[FrozenTrial]:
-    """The trials that have exactly these parameters, but for those that were cut short."""
+    """The trials that have exactly these parameters, but for those that a signal ended."""
     if params:
         for trial in (*snapshot.running, *snapshot.finished):
-            if trial.params == params and failure_type(trial) != INTERRUPTED:
+            if trial.params == params and not is_interrupted(trial):
                 yield trial
 
 

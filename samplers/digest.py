@@ -13,8 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ..engine.history import failure_type
-from ..engine.records import INTERRUPTED
+from ..engine.history import is_interrupted
 from .agreed import TAKEN_BACK, agreed
 from .notation import format_number, format_value
 
@@ -100,7 +99,7 @@ class Digest:
         self.counts[trial.state] += 1
         if trial.state is TrialState.COMPLETE and trial.value is not None:
             bisect.insort(self._ranking, (self._sign * trial.value, trial.number, self.known))
-        elif trial.state is TrialState.FAIL and failure_type(trial) != INTERRUPTED:
+        elif trial.state is TrialState.FAIL and not is_interrupted(trial):
             self.failed.append(trial)
 
     def _take_back(self, index: int) -> None:
@@ -153,4 +152,4 @@ def _result(trial: FrozenTrial) -> str:
         return f"{format_number(trial.value)}{points}"
     if trial.state is TrialState.PRUNED:
         return f"pruned{points}"
-    return f"{'interrupted' if failure_type(trial) == INTERRUPTED else 'failed'}{points}"
+    return f"{'interrupted' if is_interrupted(trial) else 'failed'}{points}"

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
-from ..engine.history import failure_type
-from ..engine.records import INTERRUPTED, Params, SearchSpace
+from ..engine.history import is_interrupted
+from ..engine.records import Params, SearchSpace
 from . import scale
 from .agreed import Unseen
 
@@ -71,7 +71,7 @@ class Index:
         """Take in those of the first `until` of a snapshot's finished trials, or of all, that were not seen yet."""
         for trial in self._unseen.among(finished, len(finished) if until is None else until):
             made = point(trial.params, self.space)
-            if made.discrete and failure_type(trial) != INTERRUPTED:  # it may be proposed again
+            if made.discrete and not is_interrupted(trial):
                 self.shapes.add(tuple(name for name, _ in made.discrete))
                 group = self._groups.setdefault(made.discrete, [])
                 bisect.insort(group, (made.scaled[0] if made.scaled else 0.0, trial.number, made))

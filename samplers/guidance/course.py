@@ -56,8 +56,9 @@ Scores: TypeAlias = Mapping[tuple[str, str], Score]
 class Course:
     """Where a study stands after one of its trials.
 
-    `lowest`: the best loss. `since_improvement`: complete trials since the one that gave it. `proposed`: trials that
-    come from the model. `scores`: what asks with regions have shown.
+    `complete`: complete trials that have a place on the axes. `lowest`: the best loss of all, `since_improvement`:
+    complete trials since the one that gave it. `proposed`: trials that come from the model. `scores`: what asks with
+    regions have shown.
     """
 
     complete: int = 0
@@ -67,14 +68,17 @@ class Course:
     trust: Trust = field(default_factory=Trust)
     scores: Scores = field(default_factory=dict)
 
-    def after(self, guided: Guided, loss: float | None) -> "Course":
-        """Where it stands after one more trial; `loss` is None for one that is not complete."""
+    def after(self, guided: Guided, loss: float | None, *, placed: bool, judged: bool) -> "Course":
+        """Where it stands after one more trial; `loss` is None for one that is not complete.
+
+        `placed`: it has a place on the axes. `judged`: it tells something about the ask that it came from.
+        """
         improved = loss is not None and (self.lowest is None or loss < self.lowest)
-        complete = self.complete + (loss is not None)
+        complete = self.complete + (placed and loss is not None)
         trust, scores = self.trust, self.scores
-        if guided.role in (REFINE, COMBINE):
+        if judged and guided.role in (REFINE, COMBINE):
             trust = trust.after(improved=improved)
-        if guided.inside is not None and complete > EARLY:
+        if judged and guided.inside is not None and complete > EARLY:
             scores = _judged(scores, guided, guided.inside, improved=improved)
         return Course(
             complete=complete,

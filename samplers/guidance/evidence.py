@@ -15,8 +15,8 @@ import numpy.typing as npt
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ...engine.history import failure_type
-from ...engine.records import INTERRUPTED, RUN_DIED, Params
+from ...engine.history import is_inconclusive, retried
+from ...engine.records import Params
 from ..agreed import TAKEN_BACK, agreed
 from .arrays import Array
 from .axes import ABSENT, Axes
@@ -35,9 +35,6 @@ WINDOW = 256
 KEPT = 4 * WINDOW
 """Rows that are kept, the older half of them until there are so many: more than a window, with all that may be taken
 back after it."""
-
-SILENT = (INTERRUPTED, RUN_DIED)
-"""Failures that say nothing about a configuration: such a trial has no place."""
 
 STEPS = ((64, 16), (16, 4), (0, 1))
 """From how many finished trials on, in steps of how many what takes time is computed anew."""
@@ -89,6 +86,7 @@ class Evidence:
         self._failed = np.empty(KEPT, dtype=bool)
         self._rows = 0
         self._ranking: list[tuple[float, int, Best]] = []
+        self._inconclusive: set[int] = set()
         self._step = 0
         self._computed: dict[Any, Any] = {}
 
@@ -116,7 +114,7 @@ class Evidence:
 
     @property
     def complete(self) -> int:
-        """How many of them are complete."""
+        """How many of them are complete, and have a place."""
         return self._courses[-1].complete
 
     @property
@@ -126,7 +124,7 @@ class Evidence:
 
     @property
     def since_improvement(self) -> int:
-        """Complete trials since the best value was found."""
+        """Complete trials since the best value was found, wherever that was."""
         return self._courses[-1].since_improvement
 
     @property
@@ -135,7 +133,7 @@ class Evidence:
         return self._courses[-1].trust
 
     def best(self, count: int) -> list[Best]:
-        """The `count` best complete trials, best first; the earlier trial wins a tie."""
+        """The `count` best complete trials that have a place, best first; the earlier trial wins a tie."""
         return [best for _, _, best in self._ranking[:count]]
 
     def score(self, *, role: str | None = None, form: str | None = None) -> Score:
@@ -171,22 +169,27 @@ class Evidence:
         return same if self.known - same < len(self._courses) else 0
 
     def _add(self, trial: FrozenTrial) -> None:
-        silent = failure_type(trial) in SILENT
-        places = [ABSENT] * len(self.axes) if silent else self.axes.places(trial.params)
+        inconclusive = is_inconclusive(trial)
+        places = [ABSENT] * len(self.axes) if inconclusive else self.axes.places(trial.params)
+        placed = not all(map(math.isnan, places))
         loss = self._loss(trial)
-        if loss is not None:
+        if loss is not None and placed:
             assert trial.value is not None
             best = Best(number=trial.number, value=trial.value, params=trial.params, places=tuple(places))
             bisect.insort(self._ranking, (loss, trial.number, best), key=_rank)
-        self._append(places, math.nan if loss is None else loss, trial.state is TrialState.FAIL and not silent)
-        self._courses.append(self._courses[-1].after(read(trial), loss))
+        self._append(places, math.nan if loss is None else loss, trial.state is TrialState.FAIL and not inconclusive)
+        judged = not inconclusive and self._inconclusive.issuperset(retried(trial))  # an ask is judged once
+        self._courses.append(self._courses[-1].after(read(trial), loss, placed=placed, judged=judged))
+        if inconclusive:
+            self._inconclusive.add(trial.number)
 
     def _take_back(self, trial: FrozenTrial) -> None:
-        loss = self._loss(trial)
-        if loss is not None:
-            del self._ranking[bisect.bisect_left(self._ranking, (loss, trial.number), key=_rank)]
         self._rows -= 1
         self._courses.pop()
+        self._inconclusive.discard(trial.number)
+        loss = self._loss(trial)
+        if loss is not None and not np.isnan(self._places[self._rows]).all():
+            del self._ranking[bisect.bisect_left(self._ranking, (loss, trial.number), key=_rank)]
 
     def _loss(self, trial: FrozenTrial) -> float | None:
         """A complete trial's value, turned so that lower is better."""
