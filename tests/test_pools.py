@@ -8,6 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from support import SPACE
 
 from optuna_llm.samplers.guidance.axes import Axes
+from optuna_llm.samplers.guidance.coverage import filled, in_bin
 from optuna_llm.samplers.guidance.embedding import Embedding, squared_distances
 from optuna_llm.samplers.guidance.failures import Risk
 from optuna_llm.samplers.guidance.pools import anywhere, around, crossed, on_grid, untried, without_idle
@@ -110,3 +111,23 @@ def test_each_coordinate_has_the_axis_that_it_is_of() -> None:
     embedding = Embedding(AXES)
     assert embedding.owners.tolist() == [0, 1, 2, 3, 3, 3, 0, 1, 2, 3]
     assert embedding.points(anywhere(AXES, rng(), 3)).shape == (3, 10)
+
+
+@pytest.mark.parametrize("high", [2, 3, 4, 5, 6, 10])
+@pytest.mark.parametrize("log", [False, True])
+def test_what_is_tried_next_is_in_the_very_part_that_is_untried(high: int, log: bool) -> None:
+    axes = Axes(make_space({"n": IntDistribution(1, high + 1, log=log)}))
+    (axis,) = axes.all
+    whole = np.array(axis.grid)
+    for index in np.flatnonzero(filled(axis)):
+        taken = whole[~in_bin(axis, whole, index)][:, None]
+        found = on_grid(axes, untried(axes, taken, (), np.random.default_rng(0), 50))
+        assert in_bin(axis, found[:, 0], index).all()
+
+
+def test_places_on_a_log_scale_of_whole_numbers_are_those_of_its_values() -> None:
+    axes = Axes(make_space({"n": IntDistribution(1, 1000, log=True)}))
+    (axis,) = axes.all
+    places = on_grid(axes, np.random.default_rng(0).random((200, 1)))[:, 0]
+    assert places.tolist() == pytest.approx([axis.place(axis.value(place)) for place in places])
+    assert axis.grid == ()

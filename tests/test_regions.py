@@ -248,3 +248,57 @@ def test_evidence_keeps_the_newest_trials_however_many_there_were() -> None:
     for count in range(0, len(trials) + 1, 97):
         evidence.update(trials[:count])
         assert evidence.newest.losses.tolist() == [one.value for one in trials[max(0, count - WINDOW) : count]]
+
+
+LOG: Space = {"n": IntDistribution(1, 16, log=True), "c": CategoricalDistribution(("a", "b"))}
+
+
+@pytest.mark.parametrize("role", ["explore", "refine"])
+@pytest.mark.parametrize("seed", range(10))
+def test_whole_numbers_on_a_log_scale_are_offered_once_and_only_new_ones(role: str, seed: int) -> None:
+    rng = random.Random(seed)
+    every = [{"n": n, "c": c} for n in range(1, 17) for c in "ab"]
+    rng.shuffle(every)
+    done, left = every[:16], every[16:]
+    found = plan(role, at(LOG, [trial(params, LOG, float(params["n"])) for params in done], seed=seed), ())
+    assert found is not None
+    assert all(candidate in left for candidate in found.candidates)
+    assert len({str(candidate) for candidate in found.candidates}) == len(found.candidates)
+
+
+def test_a_candidate_in_a_part_that_fails_comes_after_all_others() -> None:
+    trials = [trial({"x": x / 10, "y": 0.5}, LINE, None if x < 2 else x / 10) for x in range(10)]
+    risks = (Risk(name="x", bin=0, failed=2, trials=2),)
+    for seed in range(5):
+        found = plan("explore", at(LINE, trials, seed=seed), risks)
+        assert found is not None
+        assert all(candidate["x"] >= 0.2 for candidate in found.candidates)
+    lone: Space = {"x": FloatDistribution(0, 0.19)}
+    found = plan("explore", at(lone, [trial({"x": 0.1}, lone, None)] * 2), (Risk(name="x", bin=0, failed=2, trials=2),))
+    assert found is not None
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_candidates_of_different_branches_are_whole_answers(role: str) -> None:
+    forests = [trial({"model": "forest", "trees": n * 9}, BRANCHES, 1.0 - n / 20) for n in range(1, 9)]
+    machines = [trial({"model": "svm", "C": n / 10}, BRANCHES, 0.9 - n / 20) for n in range(1, 9)]
+    idle = set()
+    for seed in range(8):
+        found = plan(role, at(BRANCHES, [*forests, *machines], seed=seed), ())
+        if found is None:
+            assert role == "combine"
+            continue
+        idle |= set(found.idle)
+        for candidate in found.candidates:
+            assert candidate.keys() == found.menu.keys() == BRANCHES.keys() - set(found.idle)
+            assert all(candidate[name] in found.menu[name] for name in candidate)
+    assert idle <= {"trees", "C"}
+
+
+@pytest.mark.parametrize("renamed", [{"z": 0.5}, {}])
+def test_trials_without_any_parameter_of_the_space_are_no_ground_for_expectations(renamed: Mapping[str, Any]) -> None:
+    space = {"z": FloatDistribution(0, 1)}
+    trials = [trial(renamed, space, float(value)) for value in range(6)]
+    assert plan("explore", at(LINE, trials), ()) is not None
+    assert plan("explore", at(LINE, [*trials, *valley(1)]), ()) is not None
+    assert plan("refine", at(LINE, [*trials, *valley(3)]), ()) is not None

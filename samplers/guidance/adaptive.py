@@ -11,8 +11,8 @@ from .strategy import Guidance, Situation
 PROBE_EVERY: Final = 5
 """One ask in so many takes the form that is not preferred, so that both keep being measured."""
 
-RARELY: Final = 20
-"""The same for words that were not obeyed, or that led to repetitions."""
+RARELY: Final = 21
+"""The same for words that were not obeyed, or that led to repetitions; odd, so that all roles are probed."""
 
 ENOUGH: Final = 3
 """Asks of a form before it is judged."""

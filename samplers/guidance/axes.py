@@ -8,16 +8,22 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
+import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.records import Params
 from ..notation import format_value, same
 from ..scale import count, scaled, unscaled
 from ..space import Space, fit
+from .arrays import Array
 
 BINS = 5
+FEW = 64
+"""Values of an axis up to which they are listed one by one."""
+
 ABSENT = math.nan
 
 
@@ -58,10 +64,15 @@ class Axis:
         return bool(self.choices)
 
     def place(self, value: Any) -> float:
-        """Where a value stands: in [0, 1], also one of an older, wider range; a choice at its index."""
+        """Where a value stands: in [0, 1], also one of an older, wider range; a choice at its index.
+
+        `ABSENT` for one that is of another kind, from a time when the parameter was.
+        """
         if self.choices or self.levels:
             index = next((i for i, c in enumerate(self.choices or self.levels) if same(value, c)), ABSENT)
             return index * (self.step or 1.0)
+        if not isinstance(value, int | float):
+            return ABSENT
         return min(1.0, max(0.0, scaled(float(value), self._numeric)))
 
     def value(self, place: float) -> Any:
@@ -76,9 +87,35 @@ class Axis:
             return fit(number, numeric).value
         return float(format_value(min(numeric.high, max(numeric.low, number)), numeric))
 
+    @cached_property
+    def grid(self) -> tuple[float, ...]:
+        """The places of its values, if they are few; of choices, their indices."""
+        if self.count > FEW:
+            return ()
+        if self.choices or self.levels or self.step:
+            return tuple(index * (self.step or 1.0) for index in range(int(self.count)))
+        low, high = self._numeric.low, self._numeric.high
+        return tuple(self.place(value) for value in range(int(low), int(high) + 1))
+
+    @property
+    def uneven(self) -> bool:
+        """Whether its values are whole numbers on a log scale."""
+        return not self.choices and not self.levels and math.isfinite(self.count) and not self.step
+
+    def snapped(self, places: Array) -> Array:
+        """The places of the values that stand nearest, on an uneven axis."""
+        low, high = math.log(self._numeric.low), math.log(self._numeric.high)
+        values = np.clip(np.rint(np.exp(low + places * (high - low))), self._numeric.low, self._numeric.high)
+        return np.asarray((np.log(values) - low) / (high - low))
+
     def part(self, values: Sequence[Any]) -> "Interval | Choices":
         """The part that some of its values span."""
         return Choices(values=tuple(values)) if self.choices else Interval(low=min(values), high=max(values))
+
+    @cached_property
+    def whole(self) -> "Interval | Choices":
+        """All of it."""
+        return Choices(values=tuple(self.choices)) if self.choices else self.interval(0.0, 1.0)
 
     def interval(self, low: float, high: float) -> Interval:
         """The part of the range between two places."""

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Final, Literal
 
+from .axes import Region
 from .findings import find
 from .regions import Plan, plan
 from .roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
 from .strategy import Guidance, Situation
-from .words import candidates_text, kept_text, region_text, summary
+from .words import candidates_text, idle_text, kept_text, region_text, summary
 
 ROLES: Final[Mapping[str, str]] = {
     FIRST_GUESS: "Role: first guess. Little is known yet: give what you know to work best on such a task.",
-    EXPLORE: "Role: explore. Look over the whole space, where little is known or a good value may be.",
+    EXPLORE: "Role: explore. Look where little is known, or where a good value may be.",
     REFINE: "Role: refine. Improve on trial {number}: change what promises most.",
     COMBINE: "Role: combine. Put together what the best trials do well into a configuration that none of them is.",
 }
@@ -26,25 +27,33 @@ def formed(strategy: str, situation: Situation, role: str, form: Literal["words"
     made = None if role == FIRST_GUESS else plan(role, situation, findings.risks)
     if made is None and role in (REFINE, COMBINE):
         return formed(strategy, situation, EXPLORE, form)
-    lines = summary(findings, situation.evidence, situation.space, menu=made is not None and form == "menu")
+    lines = summary(findings, situation, menu=made is not None and form == "menu")
     if made is None:
         return Guidance(strategy=strategy, role=role, words=ROLES[role] if role == FIRST_GUESS else "", summary=lines)
     number = None if made.base is None else made.base.number
-    place = _region(made, situation) if form == "words" else _menu(made, situation)
     kept = kept_text(made.kept, made.base, situation.space)
+    idle = idle_text(made.idle, situation.space)
+    region = _narrowing(made, situation) if form == "words" else made.region
+    place = _region(region, made, situation) if form == "words" else _menu(made, situation)
     return Guidance(
         strategy=strategy,
         role=role,
         form=form,
-        region=made.region,
+        region=region,
         menu=made.menu if form == "menu" else {},
-        words=" ".join(part for part in (ROLES[role].format(number=number), kept, place) if part),
+        words=" ".join(part for part in (ROLES[role].format(number=number), kept, idle, place) if part),
         summary=lines,
     )
 
 
-def _region(made: Plan, situation: Situation) -> str:
-    varied = {name: part for name, part in made.region.items() if name not in made.kept}
+def _narrowing(made: Plan, situation: Situation) -> Region:
+    """The region without the parameters of which it holds everything."""
+    by_name = situation.evidence.axes.by_name
+    return {name: part for name, part in made.region.items() if part != by_name[name].whole}
+
+
+def _region(region: Region, made: Plan, situation: Situation) -> str:
+    varied = {name: part for name, part in region.items() if name not in made.kept}
     return f"Stay inside this region: {region_text(varied, situation.space)}." if varied else ""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .arrays import Array
 from .axes import Axes
-from .coverage import counts
+from .coverage import counts, filled, in_bin
 from .failures import Risk
 
 Rng = np.random.Generator
@@ -21,6 +21,9 @@ STEPS: Final = (0.15, 0.5)
 
 RISKY: Final = 1_000
 """What counts as many trials: parts of an axis where trials fail are the last ones to be filled."""
+
+NOTHING_THERE: Final = 1_000_000
+"""The same for parts of an axis that hold none of its values: they are never filled."""
 
 
 def anywhere(axes: Axes, rng: Rng, count: int) -> Array:
@@ -36,12 +39,16 @@ def untried(axes: Axes, taken: Array, risks: Sequence[Risk], rng: Rng, count: in
     """In the least tried part of every axis, as a Latin hypercube fills them in turn (McKay et al., 1979)."""
     found = np.empty((count, len(axes)))
     for column, axis in enumerate(axes.all):
-        tried = np.array(counts(axis, taken[:, column]))
+        tried = np.array(counts(axis, taken[:, column])) + NOTHING_THERE * ~filled(axis)
         for risk in risks:
             if risk.name == axis.name:
                 tried[risk.bin] += RISKY
         bins = rng.choice(np.flatnonzero(tried == tried.min()), size=count)
-        found[:, column] = bins if axis.categorical else (bins + rng.random(count)) / axis.bins
+        grid = np.array(axis.grid)
+        if len(grid):
+            found[:, column] = [rng.choice(grid[in_bin(axis, grid, index)]) for index in bins]
+        else:
+            found[:, column] = (bins + rng.random(count)) / axis.bins
     return found
 
 
@@ -67,10 +74,14 @@ def crossed(parents: Array, rng: Rng, count: int) -> Array:
 
 
 def on_grid(axes: Axes, places: Array) -> Array:
-    """The same candidates with every place on its axis' grid, where that is an even one."""
+    """The same candidates with every place on its axis' grid, where it has one."""
     steps = np.array([axis.step for axis in axes.all])
     safe = np.where(steps > 0, steps, 1.0)
-    return np.where(steps > 0, np.round(places / safe) * safe, places)
+    found = np.where(steps > 0, np.round(places / safe) * safe, places)
+    for column, axis in enumerate(axes.all):
+        if axis.uneven:
+            found[:, column] = axis.snapped(found[:, column])
+    return found
 
 
 def without_idle(axes: Axes, places: Array, seen: Array) -> Array:

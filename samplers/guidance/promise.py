@@ -25,10 +25,10 @@ def promise(situation: Situation, candidates: Array) -> Array:
     evidence = situation.evidence
     embedding = evidence.embedding
     points = embedding.points(candidates)
-    if evidence.complete < FEWEST:
+    learned = learnable(evidence.newest)
+    if evidence.complete < FEWEST or not len(learned.losses):
         taken = embedding.points(situation.taken)
         return squared_distances(points, taken).min(axis=1) if len(taken) else np.zeros(len(points))
-    learned = learnable(evidence.newest)
     surrogate = Surrogate(
         embedding.points(learned.places),
         learned.losses,

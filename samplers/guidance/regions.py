@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ...engine.records import Share
 from ..duplicates import TOLERANCE
 from .arrays import Array
-from .axes import Axis, Region
+from .axes import Axes, Region
+from .coverage import in_bin
 from .evidence import Best
 from .failures import Risk
 from .planning import DESIGN
@@ -51,13 +53,15 @@ ALIKE: Final = 0.02
 class Plan:
     """Candidates for one ask, the most promising first, and the trial that they start from.
 
-    `menu` holds the values of each parameter that the candidates say something about, in their order.
+    `menu` holds the values of each parameter that the candidates say something about, in their order. The parameters in
+    `idle` do not count in any of them.
     """
 
     candidates: tuple[Mapping[str, Any], ...]
     menu: Mapping[str, Sequence[Any]]
     region: Region
     base: Best | None = None
+    idle: tuple[str, ...] = ()
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -75,12 +79,22 @@ def plan(role: str, situation: Situation, risks: Sequence[Risk]) -> Plan | None:
         if axis.name in situation.fixed:
             pool[:, column] = axis.place(situation.fixed[axis.name])
     pool = without_idle(evidence.axes, on_grid(evidence.axes, pool), evidence.newest.places)
-    ordered = pool[np.argsort(-promise(situation, pool), kind="stable")]
+    ordered = pool[np.lexsort((-promise(situation, pool), risky(evidence.axes, pool, risks)))]
     for part in (_own(ordered, situation.share), ordered):
         places = _offered(situation, part)
         if len(places):
             return _plan(situation, places, base)
     return None
+
+
+def risky(axes: Axes, places: Array, risks: Sequence[Risk]) -> npt.NDArray[np.bool_]:
+    """Which candidates are in a part of an axis where trials fail: they come last."""
+    found = np.zeros(len(places), dtype=bool)
+    for column, axis in enumerate(axes.all):
+        for risk in risks:
+            if risk.name == axis.name:
+                found |= in_bin(axis, places[:, column], risk.bin)
+    return found
 
 
 def _own(candidates: Array, share: Share) -> Array:
@@ -92,20 +106,27 @@ def _own(candidates: Array, share: Share) -> Array:
 
 
 def _plan(situation: Situation, places: Array, base: Best | None) -> Plan:
-    """The rows of places in words of the space; a parameter that all of them are without is left out."""
-    columns: dict[Axis, list[float]] = {}
-    values: dict[Axis, dict[float, Any]] = {}
+    """The rows of places in words of the space.
+
+    An answer has all parameters, so one that is idle in some candidates has there the value of another candidate, and
+    one that is idle in all of them is left out.
+    """
+    columns: dict[str, list[Any]] = {}
+    idle = []
+    region = {}
     for axis, column in zip(situation.evidence.axes.all, places.T.tolist(), strict=True):
+        if axis.name not in situation.space.distributions:
+            continue
         known = {place: axis.value(place) for place in dict.fromkeys(column) if not math.isnan(place)}
-        if known and axis.name in situation.space.distributions:
-            columns[axis], values[axis] = column, known
-    candidates = (
-        {axis.name: values[axis][column[row]] for axis, column in columns.items() if column[row] in values[axis]}
-        for row in range(len(places))
-    )
-    menu = {axis.name: _unique(known.values()) for axis, known in values.items()}
-    region = {axis.name: axis.part(menu[axis.name]) for axis in values}
-    return Plan(candidates=tuple(candidates), menu=menu, region=region, base=base)
+        if not known:
+            idle.append(axis.name)
+            continue
+        first = next(iter(known.values()))
+        columns[axis.name] = [known.get(place, first) for place in column]
+        region[axis.name] = axis.part(_unique(known.values()))
+    candidates = tuple({name: column[row] for name, column in columns.items()} for row in range(len(places)))
+    menu = {name: _unique(column) for name, column in columns.items()}
+    return Plan(candidates=candidates, menu=menu, region=region, base=base, idle=tuple(idle))
 
 
 def _unique(values: Iterable[Any]) -> list[Any]:
@@ -144,7 +165,8 @@ def _varied(situation: Situation, base: Best, rng: Rng) -> Sequence[int]:
 
 def _offered(situation: Situation, ordered: Array) -> Array:
     """The first candidates that are new, none twice."""
-    varied = int((ordered != ordered[:1]).any(axis=0).sum())
+    first = ordered[:1]
+    varied = int(((ordered != first) & ~(np.isnan(ordered) & np.isnan(first))).any(axis=0).sum())
     count = max(2, min(OFFERED, VALUES // max(1, varied)))
     taken = situation.taken
     found: list[Array] = []

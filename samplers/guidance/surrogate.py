@@ -81,6 +81,8 @@ def likely_scales(points: Array, losses: Array, owners: Array, rng: np.random.Ge
     drawn[0] = typical
     weights = drawn[:, owners] ** -2
     noises = np.resize(NOISES, count)
+    if not len(points):
+        return Scales(weights=weights[0], noise=float(noises[0]))
     covariances = _covariances(points * np.sqrt(weights)[:, None, :], noises[:, None])
     best = int(_log_likelihoods(covariances, responses(losses)).argmax())
     return Scales(weights=weights[best], noise=float(noises[best]))

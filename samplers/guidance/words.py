@@ -1,6 +1,6 @@
 """Guidance as the prompt says it: a summary of the study, a region, a menu."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...engine.records import Params
@@ -13,6 +13,7 @@ from .coverage import gaps
 from .effects import Effect
 from .evidence import Best, Evidence
 from .findings import Findings
+from .strategy import Situation
 
 STRONGEST = 3
 STAGNATION = 5
@@ -21,12 +22,13 @@ STAGNATION = 5
 LISTED = 6
 
 
-def summary(findings: Findings, evidence: Evidence, space: Space, *, menu: bool) -> tuple[str, ...]:
-    """What the finished trials show, a line each; nothing that the rows themselves say better, or that a menu heeds."""
+def summary(findings: Findings, situation: Situation, *, menu: bool) -> tuple[str, ...]:
+    """What the trials show, a line each; nothing that the rows themselves say better, or that a menu heeds."""
+    evidence, space = situation.evidence, situation.space
     return (
         *_effects(findings, evidence, space),
         *_progress(evidence),
-        *(() if menu else _gaps(evidence, space)),
+        *(() if menu else _gaps(situation)),
         *_risks(findings, evidence, space),
     )
 
@@ -51,6 +53,20 @@ def kept_text(kept: Params, base: Best | None, space: Space) -> str:
     return f"Set {', '.join(f'{space.keys[name]} = {_value(space, name, kept[name])}' for name in kept)}."
 
 
+def menu_text(menu: Mapping[str, Sequence[Any]], space: Space) -> str:
+    """The values that each parameter may take, in a sentence."""
+    listed = "; ".join(f"{space.keys[name]} {_values(space, name, values, ' or ')}" for name, values in menu.items())
+    return f"Take one of these values: {listed}." if listed else ""
+
+
+def idle_text(names: Sequence[str], space: Space) -> str:
+    """The parameters that an answer must have although they do not count."""
+    if not names:
+        return ""
+    does = "does" if len(names) == 1 else "do"
+    return f"{', '.join(space.keys[name] for name in names)} {does} not count then: give any value."
+
+
 def _effects(findings: Findings, evidence: Evidence, space: Space) -> Iterator[str]:
     found = [effect for effect in findings.effects if effect.name in space.keys][:STRONGEST]
     if found:
@@ -72,10 +88,11 @@ def _progress(evidence: Evidence) -> Iterator[str]:
         yield f"The best value, {value} of trial {best[0].number}, has stood for {evidence.since_improvement} trials."
 
 
-def _gaps(evidence: Evidence, space: Space) -> Iterator[str]:
-    found = [gap for gap in gaps(evidence) if gap.name in space.keys][:LISTED]
+def _gaps(situation: Situation) -> Iterator[str]:
+    axes, space = situation.evidence.axes, situation.space
+    found = [gap for gap in gaps(axes, situation.taken) if gap.name in space.keys][:LISTED]
     if found:
-        listed = "; ".join(_bins(evidence.axes.by_name[gap.name], space, gap.bins) for gap in found)
+        listed = "; ".join(_bins(axes.by_name[gap.name], space, gap.bins) for gap in found)
         yield f"Not tried yet: {listed}."
 
 

@@ -1,0 +1,140 @@
+"""How much of each prompt a local server finds in its cache: a run on llama.cpp, counted by its own tokenizer.
+
+python benchmarks/caching.py --model model.gguf --trials 30 --workers 4
+
+The uncached tokens of an ask are to be at most its tail (all that follows the history) and the rows that were finished
+since the prompts that the server still holds: one for each of its slots, so those of the last few asks.
+"""
+
+import argparse
+import json
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Final
+
+import anyio
+import optuna
+from synthetic import BUILDERS
+from tasks import Task
+
+from optuna_llm import AsyncTrial, ContextPolicy, LLMGuidedSampler, Reply, Request, Usage, optimize_async
+from optuna_llm.samplers.client import local
+
+TASK: Final = "synthetic/mixed"
+FRAME: Final = 16
+"""Tokens of the chat template, and those at a border that are cut differently once more text follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One prompt in tokens: all of it, what the server had to read, its tail, and the title and rows of its history."""
+
+    prompt: int
+    uncached: int
+    tail: int
+    title: int
+    rows: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Watched:
+    """A client that keeps what was asked, in the order in which the server began to read it, and the usage."""
+
+    client: local.LocalClient
+    asked: list[tuple[Request, list[Usage]]] = field(default_factory=list)
+
+    async def complete(self, request: Request) -> Reply:
+        usages: list[Usage] = []
+        self.asked.append((request, usages))
+        reply = await self.client.complete(request)
+        assert reply.usage is not None
+        usages.append(reply.usage)
+        return reply
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Asked]:
+    """Run, count and print."""
+    parser = argparse.ArgumentParser(description="Count the cached tokens of prompts.")
+    parser.add_argument("--model", type=Path, help="a GGUF file (the embedded model)")
+    parser.add_argument("--trials", type=int, default=30, metavar="N")
+    parser.add_argument("--workers", type=int, default=4, metavar="N")
+    parser.add_argument("--rationale", action="store_true", help="the model says why")
+    options = parser.parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    client = Watched(local.LocalClient(options.model))
+    anyio.run(run, client, BUILDERS[TASK](), options.trials, options.workers, options.rationale)
+    asked = [counted(client.client.path, request, usage) for request, usages in client.asked for usage in usages]
+    slots = local.SLOTS
+    over = [one for index, one in enumerate(asked) if one.uncached > bound(asked, index, slots)]
+    later = asked[slots:]
+    print(f"{len(asked)} prompts of {len(client.asked)} asks; {TASK}, {options.workers} workers")
+    print(f"longest prompt: {max(one.prompt for one in asked)} tokens; longest tail: {max(one.tail for one in asked)}")
+    print(f"cached after the first {slots}: {1 - sum(o.uncached for o in later) / sum(o.prompt for o in later):.0%}")
+    print(
+        f"uncached tokens of an ask, mean: {mean(one.uncached for one in later):.0f}; of them tail: "
+        f"{mean(one.tail for one in later):.0f}"
+    )
+    print(f"asks beyond tail and new rows: {len(over)} of {len(later)}")
+    return asked
+
+
+async def run(client: Watched, task: Task, trials: int, workers: int, rationale: bool) -> None:
+    sampler = LLMGuidedSampler(
+        client,
+        task=task.text,
+        parameters=task.parameters,
+        context=ContextPolicy(rationale=rationale),
+        seed=0,
+    )
+    study = optuna.create_study(sampler=sampler, direction=task.direction)
+
+    async def objective(trial: AsyncTrial) -> float:
+        return task.evaluate(trial.params).value
+
+    await optimize_async(study, objective, n_trials=trials, n_workers=workers, search_space=task.space)
+
+
+def counted(path: Path, request: Request, usage: Usage) -> Asked:
+    """One request in the server's tokens. A re-ask has the same history, and a longer tail."""
+    history, *tail = request.messages[1]["content"].split("\n\n")
+    later = [message["content"] for message in request.messages[2:]]
+    title, header, *rows = history.split("\n")
+    return Asked(
+        prompt=usage.prompt_tokens,
+        uncached=usage.prompt_tokens - usage.cached_tokens,
+        tail=tokens(path, "\n\n".join([*tail, *later])),
+        title=tokens(path, f"{title}\n{header}\n"),
+        rows=tuple(tokens(path, f"{row}\n") for row in rows),
+    )
+
+
+def bound(asked: Sequence[Asked], index: int, slots: int) -> float:
+    """What an ask may have the server read: its tail, and the rows that the oldest prompt in a slot did not have."""
+    held = asked[max(0, index - slots) : index]
+    if len(held) < slots:
+        return float("inf")
+    known = min(len(one.rows) for one in held)
+    title = 0 if known else asked[index].title  # of the table, which the first prompts do not have
+    return FRAME + title + asked[index].tail + sum(asked[index].rows[known:])
+
+
+def tokens(path: Path, text: str) -> int:
+    """How many tokens the running server makes of a text."""
+    server = local._servers.get(path)
+    request = urllib.request.Request(
+        f"{server.address}/tokenize",
+        data=json.dumps({"content": text}).encode(),
+        headers={"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        return len(json.load(answer)["tokens"])
+
+
+if __name__ == "__main__":
+    main()
