@@ -32,6 +32,7 @@ from optuna_llm.samplers.guidance.axes import Axes, Axis, Choices, Interval
 from optuna_llm.samplers.guidance.effects import effects
 from optuna_llm.samplers.guidance.evidence import Evidence
 from optuna_llm.samplers.guidance.failures import risks
+from optuna_llm.samplers.guidance.forms import formed
 from optuna_llm.samplers.guidance.regions import plan
 from optuna_llm.samplers.guidance.strategy import Open
 from optuna_llm.samplers.guidance.trust import SMALLEST, START, Trust
@@ -350,3 +351,56 @@ async def test_of_a_wave_of_asks_one_is_written_in_a_turn_of_the_loop() -> None:
     study = optuna.create_study(sampler=sampler(SchemaModel(), strategy=Watching()))
     await optimize_async(study, lambda trial: trial.params["lr"], n_trials=32, n_workers=32, search_space=SPACE)
     assert len(written) == len(set(written)) == 32
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"menu": {"lr": 0.01}}, "menu must be a mapping from names to lists of values, not"),
+        ({"menu": None}, "menu must be a mapping from names to lists of values, not None"),
+        ({"words": 5}, "words must be a string, not 5"),
+        ({"strategy": 5}, "strategy must be a string, not 5"),
+        ({"role": None}, "role must be a string, not None"),
+        ({"form": "table"}, "form must be one of 'plain', 'words', 'menu', not 'table'"),
+        ({"region": {"lr": (0.1, 0.2)}}, "region must be a mapping from names to Interval or Choices"),
+        ({"region": {"speed": Interval(low=0, high=1)}}, "its region names 'speed', which is no parameter"),
+        ({"summary": "one line"}, "summary must be a tuple of strings, not 'one line'"),
+        ({"menu": {"layers": [True]}}, "its menu offers True for 'layers', which is not in"),
+    ],
+)
+async def test_guidance_of_a_wrong_kind_is_an_error_that_says_which_part(answer: Any, message: str) -> None:
+    own = Own(Guidance(**{"strategy": "own", **answer}))
+    study = optuna.create_study(sampler=sampler(SchemaModel(), strategy=own))
+    with pytest.raises(UsageError, match=f"strategy 'own': {message}"):
+        await optimize_async(study, lambda trial: 0.0, n_trials=2, search_space=SPACE)
+    assert study.trials == []
+
+
+def test_a_strategy_needs_a_name_that_can_stand_on_the_trials() -> None:
+    own = Own(Guidance(strategy="own"))
+    own.name = 5  # type: ignore[assignment]
+    with pytest.raises(UsageError, match="must be a string, not 5"):
+        sampler(SchemaModel(), strategy=own)
+
+
+@pytest.mark.asyncio
+async def test_a_menu_of_ones_own_stands_in_the_prompt_and_yields_to_what_is_fixed() -> None:
+    own = Own(Guidance(strategy="own", form="menu", words="Be bold.", menu={"layers": [3, 7], "optimizer": ["sgd"]}))
+    model = SchemaModel()
+    study = optuna.create_study(sampler=sampler(model, strategy=own))
+    study.enqueue_trial({"layers": 5})
+    await optimize_async(study, lambda trial: 0.0, n_trials=2, search_space=SPACE)
+    first, second = (prompt(request) for request in model.requests)
+    assert first.endswith('Be bold. Take one of these values: optimizer "sgd".')
+    assert second.endswith('Be bold. Take one of these values: layers 3 or 7; optimizer "sgd".')
+    assert [trial.params["layers"] in (3, 7) for trial in study.trials] == [False, True]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_words_narrow_only_what_they_do_not_give_whole(seed: int) -> None:
+    found = formed("guided", situation(history(12), seed=seed), "explore", "words")
+    by_name = Axes(COLUMNS).by_name
+    for name, part in found.region.items():
+        assert part != by_name[name].whole
+        assert name in found.words

@@ -19,4 +19,6 @@ def chosen(strategy: str | Strategy) -> Strategy:
     if isinstance(strategy, str | type) or not isinstance(strategy, Strategy):
         names = ", ".join(map(repr, STRATEGIES))
         raise UsageError(f"strategy must be one of {names}, or an object with `name` and `guide`, not {strategy!r}")
+    if not isinstance(strategy.name, str):
+        raise UsageError(f"the `name` of a strategy must be a string, not {strategy.name!r}")
     return Checked(strategy)
