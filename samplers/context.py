@@ -52,18 +52,29 @@ class Context:
     others_asking: int
 
 
-def build_context(snapshot: Snapshot, digest: Digest, flight: Flight, policy: ContextPolicy, head: int = 0) -> Context:
+def build_context(
+    snapshot: Snapshot,
+    digest: Digest,
+    flight: Flight,
+    policy: ContextPolicy,
+    head: int = 0,
+    *,
+    said: int = 0,
+    own: int | None = None,
+) -> Context:
     """What a prompt shows of the study beside a head of so many characters.
 
+    `said` is the length of what guidance adds: where that is long, the tail has less room; the history has always the
+    same, since its borders are to follow from the study. `own` is the number of the trial that asks, if there is one.
     `digest` and `flight` may be new or have seen earlier snapshots.
     """
     digest.update(snapshot.finished)
-    room = policy.room(head)
-    block = block_size(len(digest.names), room.history)
+    room = policy.room(head, header=sum(map(len, digest.names)) + len(digest.names), said=said)
+    block = block_size(len(digest.names), room.history, policy.history)
     first = min(digest.known, math.ceil(digest.first_within(policy.history, room.history) / block) * block)
-    in_flight = [entry.row for entry in flight.update(snapshot)]
+    in_flight = [entry.row for entry in flight.update(snapshot) if own is None or entry.number != own]
     best = within(digest.best(policy.best), room.tail // 2)
-    failures = failure_lines(digest.failed, policy)
+    failures = failure_lines(digest.failed, policy, room.tail // 3)
     used = sum(len(row.line) for row in best) + sum(map(len, itertools.chain(*failures)))
     return Context(
         names=digest.names,
@@ -83,9 +94,9 @@ def build_context(snapshot: Snapshot, digest: Digest, flight: Flight, policy: Co
     )
 
 
-def block_size(parameters: int, length: int) -> int:
-    """How many rows are evicted at once: by the space and the room alone, so that the borders follow from the study."""
-    return max(1, min(BLOCK, length // (BLOCKS * WIDTH * (parameters + 2))))
+def block_size(parameters: int, length: int, rows: int) -> int:
+    """How many rows are evicted at once: by space and policy alone, so that the borders follow from the study."""
+    return max(1, min(BLOCK, rows // BLOCKS, length // (BLOCKS * WIDTH * (parameters + 2))))
 
 
 def within(rows: Sequence[Row], length: int) -> list[Row]:
@@ -94,15 +105,17 @@ def within(rows: Sequence[Row], length: int) -> list[Row]:
     return [row for index, (row, end) in enumerate(zip(rows, ends, strict=True)) if end <= length or not index]
 
 
-def failure_lines(failed: Sequence[FrozenTrial], policy: ContextPolicy) -> tuple[tuple[str, str], ...]:
-    """Numbers and reason of failed trials, the newest reasons, the last one last."""
+def failure_lines(failed: Sequence[FrozenTrial], policy: ContextPolicy, length: int) -> tuple[tuple[str, str], ...]:
+    """Numbers and reason of failed trials, the newest reasons, the last one last; at least one, and within `length`."""
     if policy.failure_text is None or not policy.failures:
         return ()
     reasons: dict[str, list[int]] = {}
     for trial in reversed(failed[-LOOKED_AT:]):
         reasons.setdefault(_reason(trial, policy), []).append(trial.number)
-    lines = [(_numbers(numbers), reason) for reason, numbers in reasons.items()]
-    return tuple(reversed(lines[: policy.failures]))
+    lines = [(_numbers(numbers), reason) for reason, numbers in reasons.items()][: policy.failures]
+    ends = itertools.accumulate(len(numbers) + len(reason) for numbers, reason in lines)
+    shown = [line for index, (line, end) in enumerate(zip(lines, ends, strict=True)) if end <= length or not index]
+    return tuple(reversed(shown))
 
 
 def _numbers(newest_first: Sequence[int]) -> str:

@@ -134,7 +134,7 @@ def cells(
 def cell(value: Any, distribution: BaseDistribution) -> str:
     """One value as it stands in a table: quoted where it would break the row."""
     text = format_value(value, distribution)
-    return json.dumps(text, ensure_ascii=False) if "," in text or '"' in text else text
+    return json.dumps(text, ensure_ascii=False) if "," in text or '"' in text or text == MISSING else text
 
 
 def curve(values: Mapping[int, float]) -> str:

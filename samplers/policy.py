@@ -19,7 +19,7 @@ TAIL: Final = 0.25
 """Share of the ceiling for best rows, failures and what is in flight."""
 
 ASK: Final = 300
-"""Tokens of the summary, and of what is wanted."""
+"""Tokens of titles, of what is wanted, and of guidance, a third each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +37,9 @@ class ContextPolicy:
     `tokens` bounds the whole prompt, estimated on the safe side, and the others parts of it, in rows: `history` the
     finished trials (the newest, evicted in blocks), `best` the best rows repeated at the end, `failures` the reasons
     for which trials failed, `in_flight` the configurations being evaluated or proposed. What describes the task and
-    the parameters is never cut. `failure_text`: "message" (exception type and message, scrubbed), "type", or None.
-    `rationale`: the model says why before it gives the values, in at most 40 words; these are tokens and seconds of
-    every call.
+    the parameters is never cut: where that takes more than about half of the ceiling, the prompt is longer.
+    `failure_text`: "message" (exception type and message, scrubbed), "type", or None. `rationale`: the model says why
+    before it gives the values, in at most 40 words; these are tokens and seconds of every call.
     """
 
     tokens: int = 3500
@@ -70,8 +70,13 @@ class ContextPolicy:
             in_flight=min(self.in_flight, max(8, self.in_flight // 2)),
         )
 
-    def room(self, head: int) -> "Room":
-        """What the ceiling leaves for tables beside `head` characters of words; at least a quarter of it each."""
+    def room(self, head: int, *, header: int = 0, said: int = 0) -> "Room":
+        """What the ceiling leaves for tables beside `head` characters of words.
+
+        Each table has a `header`, and guidance takes `said` characters. The history has at least a quarter of the
+        ceiling, the tail an eighth.
+        """
         tail = TAIL * self.tokens
-        history = max(tail, self.tokens - tail - ASK - head / WORDS)
-        return Room(history=int(NUMBERS * history), tail=int(NUMBERS * tail))
+        history = max(tail, self.tokens - tail - ASK - head / WORDS - header / NUMBERS)
+        left = max(tail / 2, tail - 2 * header / NUMBERS - max(0.0, said / NUMBERS - ASK / 3))
+        return Room(history=int(NUMBERS * history), tail=int(NUMBERS * left))

@@ -9,7 +9,7 @@ from optuna.study import StudyDirection
 
 from ..engine.records import EMPTY
 from .context import Context
-from .digest import Row, cell
+from .digest import MISSING, Row, cell
 from .notation import clean, describe
 from .space import Space
 from .text import quoted
@@ -102,7 +102,7 @@ def _parameter(key: str, name: str, distribution: BaseDistribution, meaning: str
 
 def _history(context: Context, space: Space) -> str:
     if not context.history:
-        return "# Finished trials\nnone yet"
+        return f"# Finished trials\n{f'all {context.omitted} are left out' if context.omitted else 'none yet'}"
     omitted = f" (the oldest {context.omitted} are left out)" if context.omitted else ""
     return f"# Finished trials, oldest first{omitted}\n{_table(context.history, context.names, space)}"
 
@@ -114,7 +114,7 @@ def _table(rows: Sequence[Row], names: Sequence[str], space: Space) -> str:
 
 def _moment(context: Context, space: Space, fixed: Mapping[str, Any], summary: Sequence[str], words: str) -> list[str]:
     """The volatile tail: best rows, failures, in flight, the summary, and what is wanted now."""
-    parts = []
+    parts = [legend] if (legend := _legend(context)) else []
     if context.best:
         parts.append(f"# Best so far, best last\n{_table(context.best, context.names, space)}")
     if context.failures:
@@ -130,6 +130,16 @@ def _moment(context: Context, space: Space, fixed: Mapping[str, Any], summary: S
         parts.append("# What the trials show\n" + "\n".join(summary))
     parts.append(" ".join(part for part in (_wanted(context, space, fixed, guided=bool(words)), words) if part))
     return parts
+
+
+def _legend(context: Context) -> str:
+    """What the marks in the tables mean, of those that there are."""
+    rows = (*context.history, *context.best, *context.in_flight)
+    absent = any(MISSING in row.cells for row in rows)
+    curves = any("[" in row.result for row in rows)
+    meanings = [f"{MISSING} is a parameter that a trial does not have"] * absent
+    meanings += ["[step:value ...] are values on the way"] * curves
+    return f"In the tables, {' and '.join(meanings)}." if meanings else ""
 
 
 def _wanted(context: Context, columns: Space, fixed: Mapping[str, Any], *, guided: bool) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..engine.errors import ProposalError, SpaceExhausted
-from ..engine.records import Proposal
+from ..engine.records import Params, Proposal
 from .client.errors import TOO_LONG, ClientError
 from .client.line import Conversation
 from .client.protocol import Reply, Request
@@ -34,6 +35,7 @@ logger = logging.getLogger("optuna_llm.samplers")
 TOKENS_BASE = 256
 TOKENS_PER_PARAMETER = 32
 LENGTH_FACTOR = 4  # times the tokens that were too few
+COMBINATIONS = 64  # of a menu's values, looked through for one that is new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +89,20 @@ async def _opened(question: Question, memory: Memory, name: str) -> AsyncIterato
             snapshot = await memory.catch_up(question.policy.history)
             head = question.head(question.space)
             size = len(question.head(question.columns))
-            context = build_context(snapshot, memory.digest, memory.flight, question.policy, size)
             complete = question.space.distributions.keys() == question.columns.distributions.keys()
             anew = complete and not memory.exhausted(snapshot)
             if question.to_the_end and complete and not anew:
                 raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
             guidance = asking.enter_context(memory.asking(question, snapshot))
+            context = build_context(
+                snapshot,
+                memory.digest,
+                memory.flight,
+                question.policy,
+                size,
+                said=len(guidance.words) + sum(map(len, guidance.summary)),
+                own=question.number,
+            )
             messages = render(
                 context, question.columns, head, question.fixed, summary=guidance.summary, words=guidance.words
             )
@@ -118,22 +128,16 @@ async def _looked(look: Callable[[], object]) -> None:
         logger.warning("The study could not be read again before a proposal was accepted", exc_info=True)
 
 
-def _compared(verdict: Verdict, memory: Memory, union: bool, advice: str) -> Verdict:
-    """A configuration that the study has already is a violation, until there are no re-asks left."""
-    assert verdict.conformed is not None
-    assert verdict.conformed.params is not None
-    clash = memory.clash(verdict.conformed.params, union=union)
-    if clash is None:
-        return verdict
-    return replace(verdict, clash=clash, violations=(f"{clash}; {advice}",))
-
-
-def _advice(guidance: Guidance, space: Space) -> str:
-    """What to do about a repetition: with a menu, to take the first of its candidates as it stands."""
-    if guidance.menu.keys() < space.distributions.keys() - space.fixed.keys():
-        return "give a different one: change a choice, or a number by more than a thousandth of its range"
-    first = {space.keys[name]: _written(name, values[0], space) for name, values in guidance.menu.items()}
-    return f"take one of the candidates as it stands, such as {json.dumps(first, ensure_ascii=False)}"
+def _advice(guidance: Guidance, space: Space, is_new: Callable[[Params], bool]) -> str:
+    """What to do about a repetition: with a menu, to take values of it that are new."""
+    complete = guidance.menu.keys() >= space.distributions.keys() - space.fixed.keys()
+    combinations = itertools.product(*guidance.menu.values()) if complete else ()
+    for values in itertools.islice(combinations, COMBINATIONS):
+        params = {**space.fixed, **dict(zip(guidance.menu, values, strict=True))}
+        if is_new(params):
+            shown = {space.keys[name]: _written(name, params[name], space) for name in guidance.menu}
+            return f"take values of the candidates that are new together, as {json.dumps(shown, ensure_ascii=False)}"
+    return "give a different one: change a choice that counts, or a number by more than a thousandth of its range"
 
 
 def _written(name: str, value: Any, space: Space) -> Any:
@@ -217,7 +221,12 @@ class _Exchange:
         verdict = read(reply, self.question.space)
         if not self.anew or verdict.conformed is None or verdict.conformed.params is None:
             return verdict
-        return _compared(verdict, memory, self.question.union, _advice(self.guidance, self.question.space))
+        union, space = self.question.union, self.question.space
+        clash = memory.clash(verdict.conformed.params, union=union)
+        if clash is None:
+            return verdict
+        advice = _advice(self.guidance, space, lambda params: memory.clash(params, union=union) is None)
+        return replace(verdict, clash=clash, violations=(f"{clash}; {advice}",))
 
     def proposal(self, verdict: Verdict) -> Proposal:
         assert verdict.conformed is not None

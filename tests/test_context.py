@@ -154,22 +154,74 @@ def test_eviction_moves_in_blocks_and_keeps_within_rows_and_tokens(count: int, l
     policy = ContextPolicy(history=limit, tokens=tokens)
     trials = [trial(number) for number in range(count + 1)]
     now, then = (context_of(trials[:n], policy) for n in (count, count + 1))
-    block = block_size(len(SPACE), policy.room(0).history)
+    header = sum(map(len, SPACE)) + len(SPACE)
+    room = policy.room(0, header=header).history
+    block = block_size(len(SPACE), room, limit)
     assert now.omitted == count - len(now.history)
     assert len(now.history) <= limit
-    assert sum(len(row.line) + 1 for row in now.history) <= policy.room(0).history
+    assert sum(len(row.line) + 1 for row in now.history) <= room
     assert now.omitted % block == 0 or now.omitted == count
     assert then.omitted >= now.omitted
     if now.omitted:
         width = max(len(row.line) + 1 for row in then.history) if then.history else 30
         one_block_more = sum(len(row.line) + 1 for row in now.history) + block * width
-        assert len(now.history) + block > limit or one_block_more > policy.room(0).history
+        assert len(now.history) + block > limit or one_block_more > room
 
 
 def test_a_block_is_a_part_of_what_there_is_room_for() -> None:
-    assert block_size(4, 100_000) == BLOCK
-    assert 1 <= block_size(200, 1000) < BLOCK
-    assert block_size(10_000, 10) == 1
+    assert block_size(4, 100_000, 100) == BLOCK
+    assert 1 <= block_size(200, 1000, 100) < BLOCK
+    assert block_size(10_000, 10, 100) == 1
+    assert block_size(4, 100_000, 10) == 2
+    assert block_size(4, 100_000, 0) == 1
+
+
+@pytest.mark.parametrize("history", [1, 5, 10, 20])
+def test_a_short_history_shows_at_least_three_quarters_of_what_it_may(history: int) -> None:
+    trials = [trial(number) for number in range(80)]
+    for count in range(1, 80):
+        shown = len(context_of(trials[:count], ContextPolicy(history=history)).history)
+        assert min(count, history) * 3 / 4 <= shown + 0.5
+        assert shown <= history
+
+
+def test_a_history_of_nothing_is_not_said_to_be_empty() -> None:
+    messages = render(context_of([trial(0), trial(1)], ContextPolicy(history=0)), SPACE_, "head")
+    assert "# Finished trials\nall 2 are left out\n" in messages[1]["content"]
+
+
+def test_marks_in_tables_are_explained_where_there_are_any() -> None:
+    def text(one: FrozenTrial) -> str:
+        return render(context_of([one]), SPACE_, "head")[1]["content"]
+
+    whole, partial, curved = trial(0), trial(0), trial(0)
+    partial.params = {name: value for name, value in whole.params.items() if name != next(iter(SPACE))}
+    curved.intermediate_values = {1: 0.5}
+    assert "In the tables" not in text(whole)
+    assert "In the tables, - is a parameter that a trial does not have.\n" in text(partial)
+    assert "In the tables, [step:value ...] are values on the way.\n" in text(curved)
+
+
+def test_the_trial_that_asks_is_not_in_flight_beside_itself() -> None:
+    running = tuple(trial(number, TrialState.RUNNING) for number in (3, 4))
+    context = build_context(Snapshot(running=running), *fresh(), ContextPolicy(), own=3)
+    assert [row.number for row in context.in_flight] == [4]
+    assert context.counts.running == 1
+
+
+def test_reasons_of_failures_and_guidance_keep_to_the_ceiling() -> None:
+    policy = ContextPolicy(tokens=2000)
+    failed = [trial(n, TrialState.FAIL) for n in range(40)]
+    for one in failed:
+        one.set_user_attr("failure", {"type": "Error", "message": f"number {one.number}: {'so it is ' * 30}"})
+    head = render_head(SPACE_, Subject(task="A task."), MINIMIZE)
+    running = tuple(trial(1000 + n, TrialState.RUNNING) for n in range(64))
+    for said in (0, 450):
+        snapshot = Snapshot(finished=(*failed, *(trial(100 + n) for n in range(40))), running=running)
+        context = build_context(snapshot, *fresh(), policy, len(head), said=said)
+        messages = render(context, SPACE_, head, words="x" * said)
+        assert len(context.failures) >= 1
+        assert len(messages[0]["content"]) / 2.5 + len(messages[1]["content"]) / 1.5 <= 2000
 
 
 def test_a_prompt_stops_growing_at_its_ceiling() -> None:

@@ -221,7 +221,7 @@ def test_pruners_that_filter_the_study_do_not_hide_trials_from_the_model() -> No
         return value
 
     study.optimize(reporting, n_trials=10)
-    rows = model.prompts[-1].split("# Finished trials")[1].split("\n# ")[0].strip().splitlines()
+    rows = model.prompts[-1].split("# Finished trials")[1].split("\n\n")[0].strip().splitlines()
     assert len(rows) == 1 + 1 + 9
 
 

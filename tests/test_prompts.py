@@ -91,7 +91,9 @@ class Study:
         snapshot = self._snapshot = Snapshot(finished=history.finished, running=history.running, asking=asking)
         with self._memory.asking(question, snapshot) as guidance:
             head = question.head(question.space)
-            context = build_context(snapshot, self._memory.digest, self._memory.flight, question.policy, len(head))
+            said = len(guidance.words) + sum(map(len, guidance.summary))
+            digest, flying = self._memory.digest, self._memory.flight
+            context = build_context(snapshot, digest, flying, question.policy, len(head), said=said)
             messages = render(context, question.columns, head, summary=guidance.summary, words=guidance.words)
         return "\n\n".join(f"=== {message['role']} ===\n{message['content']}" for message in messages) + "\n"
 
