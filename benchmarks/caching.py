@@ -3,12 +3,13 @@
 python benchmarks/caching.py --model model.gguf --trials 30 --workers 4
 
 The uncached tokens of an ask are to be at most its tail (all that follows the history) and the rows that were finished
-since the prompts that the server still holds: one for each of its slots, so those of the last few asks.
+since the prompt that its slot of the server held: with as many workers as slots, that of about so many asks ago.
 """
 
 import argparse
 import json
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Asked]:
     anyio.run(run, client, BUILDERS[TASK](), options.trials, options.workers, options.rationale)
     asked = [counted(client.client.path, request, usage) for request, usages in client.asked for usage in usages]
     slots = local.SLOTS
-    over = [one for index, one in enumerate(asked) if one.uncached > bound(asked, index, slots)]
+    ages = Counter(age(asked, index) for index in range(slots, len(asked)))
     later = asked[slots:]
     print(f"{len(asked)} prompts of {len(client.asked)} asks; {TASK}, {options.workers} workers")
     print(f"longest prompt: {max(one.prompt for one in asked)} tokens; longest tail: {max(one.tail for one in asked)}")
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Asked]:
         f"uncached tokens of an ask, mean: {mean(one.uncached for one in later):.0f}; of them tail: "
         f"{mean(one.tail for one in later):.0f}"
     )
-    print(f"asks beyond tail and new rows: {len(over)} of {len(later)}")
+    print(f"asks by the age of the prompt that they went on from, in asks: {dict(sorted(ages.items(), key=str))}")
     return asked
 
 
@@ -114,14 +115,18 @@ def counted(path: Path, request: Request, usage: Usage) -> Asked:
     )
 
 
-def bound(asked: Sequence[Asked], index: int, slots: int) -> float:
-    """What an ask may have the server read: its tail, and the rows that the oldest prompt in a slot did not have."""
-    held = asked[max(0, index - slots) : index]
-    if len(held) < slots:
-        return float("inf")
-    known = min(len(one.rows) for one in held)
-    title = 0 if known else asked[index].title  # of the table, which the first prompts do not have
-    return FRAME + title + asked[index].tail + sum(asked[index].rows[known:])
+def age(asked: Sequence[Asked], index: int) -> int | None:
+    """How many asks ago the prompt was asked that an ask goes on from: from there on it reads new rows and its tail.
+
+    None if what the server read is more than that, for every earlier prompt.
+    """
+    now = asked[index]
+    for ago, before in enumerate(reversed(asked[:index]), start=1):
+        known = len(before.rows)
+        title = 0 if known else now.title  # of the table, which the first prompts do not have
+        if now.uncached <= FRAME + title + now.tail + sum(now.rows[known:]):
+            return ago
+    return None
 
 
 def tokens(path: Path, text: str) -> int:

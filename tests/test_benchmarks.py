@@ -12,6 +12,7 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # scripts that import each other, not a package
 
+import caching  # noqa: E402
 from limits import Costs, Limits, Load, Rates, Timeline, coupled, ideal_timeline, limits, pipelined  # noqa: E402
 from results import (  # noqa: E402
     Lag,
@@ -198,3 +199,17 @@ def test_a_small_run_measures_ratios_and_writes_them(tmp_path: Path) -> None:
     assert 0 < written["optimize n_jobs=8, memory"]["value"]["median"] <= 1
     assert written["CPU per proposal, 100 trials"]["met"] in (True, False)
     assert all(case in done.stdout for case in written)
+
+
+@pytest.mark.parametrize(("uncached", "ago"), [(100, 1), (136, 1), (150, 2), (190, 3), (500, None)])
+def test_the_prompt_that_an_ask_goes_on_from_is_told_by_what_the_server_read(uncached: int, ago: int | None) -> None:
+    rows = tuple([20] * 9)
+    earlier = [caching.Asked(prompt=400, uncached=400, tail=100, title=25, rows=rows[:n]) for n in (5, 6, 8)]
+    last = caching.Asked(prompt=500, uncached=uncached, tail=100, title=25, rows=rows)
+    assert caching.age([*earlier, last], 3) == ago
+
+
+def test_the_first_table_costs_its_title_as_well() -> None:
+    first = caching.Asked(prompt=300, uncached=300, tail=100, title=25, rows=())
+    then = caching.Asked(prompt=350, uncached=145, tail=100, title=25, rows=(20,))
+    assert caching.age([first, then], 1) == 1
