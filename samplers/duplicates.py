@@ -36,10 +36,10 @@ class Point:
 
 
 def point(params: Params, space: SearchSpace) -> Point:
-    """The point of the parameters that `params` and `space` share."""
+    """The point of the parameters that `params` and `space` share, as parameters of the same kind."""
     discrete, scaled = [], []
     for name, distribution in space.items():
-        if name not in params:
+        if name not in params or not _is_of(params[name], distribution):
             continue
         if isinstance(distribution, FloatDistribution) and distribution.step is None:
             scaled.append(scale.scaled(params[name], distribution))
@@ -147,6 +147,11 @@ class Flying(Protocol):
 
     @property
     def point(self) -> Point: ...
+
+
+def _is_of(value: Any, distribution: BaseDistribution) -> bool:
+    """Whether a value may be of this distribution, or of an earlier range of it: a choice may have become a number."""
+    return isinstance(distribution, CategoricalDistribution) or isinstance(value, int | float)
 
 
 def _discrete(value: Any, distribution: BaseDistribution) -> Any:

@@ -27,6 +27,11 @@ SPACE = {
 BASE = {"x": 5.0, "lr": 0.01, "n": 3, "c": True}
 
 
+@pytest.mark.parametrize("before", [{"x": "auto"}, {"n": "many", "c": 1}])
+def test_a_parameter_that_was_of_another_kind_is_none_that_can_be_compared(before: dict[str, Any]) -> None:
+    assert point(before, SPACE) == point({name: v for name, v in before.items() if not isinstance(v, str)}, SPACE)
+
+
 def near(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return point(one, SPACE).near(point(other, SPACE))
 

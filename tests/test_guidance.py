@@ -404,3 +404,15 @@ def test_words_narrow_only_what_they_do_not_give_whole(seed: int) -> None:
     for name, part in found.region.items():
         assert part != by_name[name].whole
         assert name in found.words
+
+
+@pytest.mark.asyncio
+async def test_a_study_whose_parameter_became_a_number_goes_on() -> None:
+    model = SchemaModel()
+    study = optuna.create_study(sampler=sampler(model))
+    kinds = CategoricalDistribution(("auto", "high"))
+    for value in range(5):
+        study.add_trial(create_trial(params={"lr": "auto"}, distributions={"lr": kinds}, value=value))
+    report = await optimize_async(study, lambda trial: trial.params["lr"], n_trials=12, search_space=SPACE)
+    assert report.n_complete == 12
+    assert "\n0,0,auto,-,-,-\n" in prompt(model.requests[-1])
