@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.history import is_interrupted
-from .agreed import TAKEN_BACK, agreed
+from .agreed import Following
 from .notation import format_number, format_value
 
 MISSING = "-"
@@ -36,7 +36,7 @@ class Row:
         object.__setattr__(self, "line", ",".join([number, self.result, *self.cells]))
 
 
-class Digest:
+class Digest(Following):
     """Rows of `names` in order of completion, counts by state, failed trials, and the complete ones by value.
 
     A row is formatted when it is first shown: of a long history a prompt shows few.
@@ -46,35 +46,13 @@ class Digest:
         self.names = tuple(names)
         self.direction = direction
         self._sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
-        self._clear()
+        super().__init__()
 
     def _clear(self) -> None:
-        self._trials: Sequence[FrozenTrial] = ()
-        self.known = 0  # so many of them were taken in
         self._rows: dict[int, Row] = {}
         self.failed: list[FrozenTrial] = []
         self.counts = dict.fromkeys(TrialState, 0)
         self._ranking: list[tuple[float, int, int]] = []  # signed value, number, index of the row
-
-    def stands(self, finished: Sequence[FrozenTrial]) -> int:
-        """How many of the finished trials of a snapshot need not be looked at again; 0 if it must start anew."""
-        return self._start(finished, len(finished))
-
-    def update(self, finished: Sequence[FrozenTrial], until: int | None = None) -> None:
-        """Take in the first `until` of a snapshot's finished trials, or all.
-
-        What comes after one that was seen late is taken back first.
-        """
-        end = len(finished) if until is None else until
-        start = self._start(finished, end)
-        if not start:
-            self._clear()
-        for index in reversed(range(start, self.known)):
-            self._take_back(index)
-        self._trials, self.known = tuple(finished), start
-        while self.known < end:
-            self._add(self._trials[self.known])
-            self.known += 1
 
     def rows(self, first: int) -> list[Row]:
         """The rows from index `first` on, in order of completion."""
@@ -91,10 +69,6 @@ class Digest:
         """The rows of the `count` best complete trials, best first; the earlier trial wins a tie."""
         return [self._row(index) for _, _, index in self._ranking[:count]]
 
-    def _start(self, finished: Sequence[FrozenTrial], end: int) -> int:
-        same = agreed(self._trials, finished, min(self.known, end))
-        return same if self.known - same <= TAKEN_BACK else 0
-
     def _add(self, trial: FrozenTrial) -> None:
         self.counts[trial.state] += 1
         if trial.state is TrialState.COMPLETE and trial.value is not None:
@@ -102,12 +76,11 @@ class Digest:
         elif trial.state is TrialState.FAIL and not is_interrupted(trial):
             self.failed.append(trial)
 
-    def _take_back(self, index: int) -> None:
-        trial = self._trials[index]
+    def _take_back(self, trial: FrozenTrial) -> None:
         self.counts[trial.state] -= 1
-        self._rows.pop(index, None)
+        self._rows.pop(self.known, None)
         if trial.state is TrialState.COMPLETE and trial.value is not None:
-            entry = (self._sign * trial.value, trial.number, index)
+            entry = (self._sign * trial.value, trial.number, self.known)
             del self._ranking[bisect.bisect_left(self._ranking, entry)]
         elif self.failed and self.failed[-1] is trial:
             self.failed.pop()

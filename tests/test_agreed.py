@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE
 
 from optuna_llm.engine.history import History, Snapshot
-from optuna_llm.samplers import digest as digests
+from optuna_llm.samplers import agreed as agreement
 from optuna_llm.samplers.agreed import TAKEN_BACK, Unseen, agreed
 from optuna_llm.samplers.digest import Digest
 from optuna_llm.samplers.duplicates import Index
@@ -86,7 +86,7 @@ def views(draw: st.DrawFn) -> list[Sequence[FrozenTrial]]:
 @contextmanager
 def taking_back(count: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(digests, "TAKEN_BACK", count)
+        patched.setattr(agreement, "TAKEN_BACK", count)
         patched.setattr(evidences, "TAKEN_BACK", count)
         yield
 

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...engine.history import is_inconclusive, retried
 from ...engine.records import Params
-from ..agreed import TAKEN_BACK, agreed
+from ..agreed import TAKEN_BACK, Following
 from .arrays import Array
 from .axes import ABSENT, Axes
 from .course import EARLY as EARLY
@@ -67,7 +67,7 @@ class Newest:
         return Newest(places=self.places[rows], losses=self.losses[rows], failed=self.failed[rows])
 
 
-class Evidence:
+class Evidence(Following):
     """The finished trials of one study on the axes of one space."""
 
     def __init__(self, axes: Axes, direction: StudyDirection) -> None:
@@ -75,11 +75,9 @@ class Evidence:
         self.embedding = Embedding(axes)
         self.direction = direction
         self._sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
-        self._clear()
+        super().__init__()
 
     def _clear(self) -> None:
-        self._trials: Sequence[FrozenTrial] = ()
-        self.known = 0  # so many of them were taken in
         self._courses = deque([Course()], maxlen=TAKEN_BACK + 1)  # after each of the newest trials
         self._places = np.empty((KEPT, len(self.axes)))
         self._losses = np.empty(KEPT)
@@ -89,28 +87,6 @@ class Evidence:
         self._inconclusive: set[int] = set()
         self._step = 0
         self._computed: dict[Any, Any] = {}
-
-    def stands(self, finished: Sequence[FrozenTrial]) -> int:
-        """How many of the finished trials of a snapshot need not be looked at again; 0 if it must start anew."""
-        return self._start(finished, len(finished))
-
-    def update(self, finished: Sequence[FrozenTrial], until: int | None = None) -> None:
-        """Take in the first `until` of a snapshot's finished trials, or all.
-
-        What comes after one that was seen late is taken back first.
-        """
-        end = len(finished) if until is None else until
-        start = self._start(finished, end)
-        if not start:
-            self._clear()
-        for index in reversed(range(start, self.known)):
-            self._take_back(self._trials[index])
-        if start < self._step:
-            self._step, self._computed = 0, {}
-        self._trials, self.known = tuple(finished), start
-        while self.known < end:
-            self._add(self._trials[self.known])
-            self.known += 1
 
     @property
     def complete(self) -> int:
@@ -164,10 +140,6 @@ class Evidence:
         rows = slice(max(0, end - WINDOW), end)
         return Newest(places=self._places[rows], losses=self._losses[rows], failed=self._failed[rows])
 
-    def _start(self, finished: Sequence[FrozenTrial], end: int) -> int:
-        same = agreed(self._trials, finished, min(self.known, end))
-        return same if self.known - same < len(self._courses) else 0
-
     def _add(self, trial: FrozenTrial) -> None:
         inconclusive = is_inconclusive(trial)
         places = [ABSENT] * len(self.axes) if inconclusive else self.axes.places(trial.params)
@@ -183,7 +155,13 @@ class Evidence:
         if inconclusive:
             self._inconclusive.add(trial.number)
 
+    @property
+    def _reach(self) -> int:
+        return len(self._courses) - 1
+
     def _take_back(self, trial: FrozenTrial) -> None:
+        if self.known < self._step:
+            self._step, self._computed = 0, {}
         self._rows -= 1
         self._courses.pop()
         self._inconclusive.discard(trial.number)
