@@ -1,4 +1,4 @@
-"""What two views of the finished trials have in common.
+"""How caches follow the finished trials of a study.
 
 Trials are only ever added, each at its place by completion: one that another process finished a moment before ours,
 and that we see after it, shifts ours by one.

@@ -11,7 +11,8 @@ from support import SPACE
 from optuna_llm.samplers.guidance import Situation, chosen
 from optuna_llm.samplers.guidance.adaptive import NARROWEST, Adaptive, exploring, follows
 from optuna_llm.samplers.guidance.axes import Axes
-from optuna_llm.samplers.guidance.evidence import EARLY, Evidence, Score
+from optuna_llm.samplers.guidance.course import EARLY, Score
+from optuna_llm.samplers.guidance.evidence import Evidence
 from optuna_llm.samplers.guidance.planning import role_of
 from optuna_llm.samplers.space import make_space
 

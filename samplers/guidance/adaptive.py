@@ -2,7 +2,7 @@
 
 from typing import Final, Literal
 
-from .evidence import Score
+from .course import Score
 from .forms import formed
 from .planning import role_of
 from .roles import EXPLORE, REFINE

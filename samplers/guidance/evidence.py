@@ -20,9 +20,7 @@ from ...engine.records import Params
 from ..agreed import TAKEN_BACK, Following
 from .arrays import Array
 from .axes import ABSENT, Axes
-from .course import EARLY as EARLY
-from .course import Course
-from .course import Score as Score
+from .course import Course, Score
 from .embedding import Embedding
 from .past import read
 from .trust import Trust
