@@ -131,7 +131,7 @@ def age(asked: Sequence[Asked], index: int) -> int | None:
 
 def tokens(path: Path, text: str) -> int:
     """How many tokens the running server makes of a text."""
-    server = local._servers.get(path)
+    server = local.servers.get(path)
     request = urllib.request.Request(
         f"{server.address}/tokenize",
         data=json.dumps({"content": text}).encode(),

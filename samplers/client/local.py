@@ -46,7 +46,7 @@ class LocalClient:
         return {"path": self.path, "_asked": None}
 
     async def complete(self, request: Request) -> Reply:
-        server = await asyncio.to_thread(_servers.get, self.path)
+        server = await asyncio.to_thread(servers.get, self.path)
         if self._asked is None or self._asked[0] is not server:
             self._asked = (server, _client_of(server))
         return await self._asked[1].complete(dataclasses.replace(request, schema=brief(request.schema)))
@@ -175,17 +175,17 @@ def _sleepy_openmp() -> Iterator[None]:
         os.environ.pop("OMP_WAIT_POLICY", None)
 
 
-_servers = _Servers()
+servers = _Servers()
 
 
 async def _close_servers() -> None:
-    _servers.close()
+    servers.close()
 
 
 def _forget_after_fork() -> None:
-    global _servers
-    _servers.abandon()
-    _servers = _Servers()
+    global servers
+    servers.abandon()
+    servers = _Servers()
 
 
 with contextlib.suppress(AttributeError):  # where there is no fork
