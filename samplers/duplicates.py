@@ -5,6 +5,7 @@ Two are duplicates if they have the same parameters, all discrete values are equ
 """
 
 import bisect
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Index:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
+        self.size = size(space)
         self._unseen = Unseen()
         self._groups: dict[tuple[Any, ...], list[tuple[float, int, Point]]] = {}
         self.shapes: set[tuple[str, ...]] = set()
@@ -121,22 +123,22 @@ def find_clash(
         if wanted.near(other.point):
             return Clash(number=other.number, in_flight=True)
     index.update(finished)
-    for shape in [tuple(params), *(sorted(index.shapes) if union else ())]:
-        if params.keys() >= {*shape}:
-            number = index.find(point({name: params[name] for name in shape}, index.space))
-            if number is not None:
-                return Clash(number=number, in_flight=False)
+    shapes = [shape for shape in sorted(index.shapes) if params.keys() > {*shape}] if union else []
+    parts = (point({name: params[name] for name in shape}, index.space) for shape in shapes)
+    for part in itertools.chain([wanted], parts):
+        number = index.find(part)
+        if number is not None:
+            return Clash(number=number, in_flight=False)
     return None
 
 
 def exhausted(flying: Sequence["Flying"], finished: Sequence[FrozenTrial], index: Index) -> bool:
     """Whether every configuration of a finite space is finished or in flight."""
-    total = size(index.space)
-    if total > len(finished) + len(flying):
+    if index.size > len(finished) + len(flying):
         return False
     index.update(finished)
     seen = index.discrete_points | {other.point.discrete for other in flying}
-    return sum(len(key) == len(index.space) for key in seen) >= total
+    return sum(len(key) == len(index.space) for key in seen) >= index.size
 
 
 class Flying(Protocol):
@@ -151,7 +153,7 @@ class Flying(Protocol):
 
 def _is_of(value: Any, distribution: BaseDistribution) -> bool:
     """Whether a value may be of this distribution, or of an earlier range of it: a choice may have become a number."""
-    return isinstance(distribution, CategoricalDistribution) or isinstance(value, int | float)
+    return isinstance(value, int | float) or isinstance(distribution, CategoricalDistribution)
 
 
 def _discrete(value: Any, distribution: BaseDistribution) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -28,19 +29,27 @@ MAX_TASK = 4000
 MAX_MEANING = 300
 MAX_NAME = 100
 MAX_REPLY = 2000
+HEADS = 32  # heads that are kept
 NO_REPLY = "(nothing)"  # some providers refuse empty messages
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Subject:
-    """What is tuned, in the user's words: the task, and a line for each parameter that has one."""
+    """What is tuned, in the user's words: the task, and a line for each parameter that has one.
+
+    Compared by identity: a sampler has one, and its heads are kept.
+    """
 
     task: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
+@lru_cache(maxsize=HEADS)
 def render_head(space: Space, subject: Subject, direction: StudyDirection, *, rationale: bool = True) -> str:
-    """What never changes: rules, task and parameters. `rationale`: the model is to say why, before the values."""
+    """What never changes: rules, task and parameters. `rationale`: the model is to say why, before the values.
+
+    Kept, because every ask of a study has the same.
+    """
     rules = RULES.format(answer=f'a short "rationale", then {VALUES}' if rationale else VALUES)
     return "\n\n".join([rules, _task(subject, direction), _parameters(space, subject)])
 

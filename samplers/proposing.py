@@ -62,7 +62,9 @@ async def propose(
     if question.space.fixed.keys() == question.space.distributions.keys():
         snapshot = await memory.catch_up(question.policy.history)
         context = build_context(snapshot, memory.digest, memory.flight, question.policy)
-        exchange = _Exchange(question=question, context=context, seen=len(snapshot.finished), name=name)
+        exchange = _Exchange(
+            question=question, context=context, axes=memory.evidence.axes, seen=len(snapshot.finished), name=name
+        )
         return exchange.proposal(Verdict(conformed=conform({}, question.space)))
     try:
         return await _ask(question, conversation, memory, name, look)
@@ -109,6 +111,7 @@ async def _opened(question: Question, memory: Memory, name: str) -> AsyncIterato
             exchange = _Exchange(
                 question=question,
                 context=context,
+                axes=memory.evidence.axes,
                 seen=len(snapshot.finished),
                 name=name,
                 guidance=guidance,
@@ -184,6 +187,7 @@ class _Exchange:
 
     question: Question
     context: Context
+    axes: Axes
     seen: int
     name: str
     spent: Spent = field(default_factory=Spent)
@@ -253,7 +257,7 @@ class _Exchange:
         return provenance(
             model=verdict.model or self.name,
             role=self.guidance.role,
-            guidance=written(self.guidance, Axes(self.question.columns), params),
+            guidance=written(self.guidance, self.axes, params),
             rationale=verdict.rationale,
             counts=self.context.counts,
             repairs=verdict.conformed.repairs if verdict.conformed else (),

@@ -97,7 +97,7 @@ class Axis:
         low, high = self._numeric.low, self._numeric.high
         return tuple(self.place(value) for value in range(int(low), int(high) + 1))
 
-    @property
+    @cached_property
     def uneven(self) -> bool:
         """Whether its values are whole numbers on a log scale."""
         return not self.choices and not self.levels and math.isfinite(self.count) and not self.step
@@ -142,14 +142,14 @@ class Axis:
         slack = 1e-3
         return self.place(part.low) - slack <= self.place(value) <= self.place(part.high) + slack
 
-    @property
+    @cached_property
     def step(self) -> float:
         """The distance of neighbours on a linear grid, or of levels; 0 without one."""
         if self.choices or math.isinf(self.count) or (not self.levels and self._numeric.log):
             return 0.0
         return 1 / (self.count - 1)
 
-    @property
+    @cached_property
     def _numeric(self) -> FloatDistribution | IntDistribution:
         assert isinstance(self.distribution, FloatDistribution | IntDistribution)
         return self.distribution
@@ -171,6 +171,11 @@ class Axes:
 
     def __len__(self) -> int:
         return len(self.all)
+
+    @cached_property
+    def steps(self) -> Array:
+        """The distance of neighbours on each axis, 0 where it has no even grid."""
+        return np.array([axis.step for axis in self.all])
 
     def places(self, params: Params) -> list[float]:
         """One place per axis; `ABSENT` for a parameter that is not given."""

@@ -75,9 +75,8 @@ def crossed(parents: Array, rng: Rng, count: int) -> Array:
 
 def on_grid(axes: Axes, places: Array) -> Array:
     """The same candidates with every place on its axis' grid, where it has one."""
-    steps = np.array([axis.step for axis in axes.all])
-    safe = np.where(steps > 0, steps, 1.0)
-    found = np.where(steps > 0, np.round(places / safe) * safe, places)
+    safe = np.where(axes.steps > 0, axes.steps, 1.0)
+    found = np.where(axes.steps > 0, np.round(places / safe) * safe, places)
     for column, axis in enumerate(axes.all):
         if axis.uneven:
             found[:, column] = axis.snapped(found[:, column])

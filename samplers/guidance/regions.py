@@ -168,7 +168,7 @@ def _offered(situation: Situation, ordered: Array) -> Array:
     first = ordered[:1]
     varied = int(((ordered != first) & ~(np.isnan(ordered) & np.isnan(first))).any(axis=0).sum())
     count = max(2, min(OFFERED, VALUES // max(1, varied)))
-    taken = situation.taken
+    taken = situation.taken[~np.isnan(situation.taken).all(axis=1)]
     found: list[Array] = []
     for candidate in ordered:
         if len(found) == count:
@@ -179,6 +179,8 @@ def _offered(situation: Situation, ordered: Array) -> Array:
 
 
 def is_new(candidate: Array, taken: Array, within: float = TOLERANCE) -> bool:
-    """Whether a configuration differs from each row of `taken` by more than `within`, on some axis that both have."""
-    same = ~(np.abs(taken - candidate) > within)
-    return not bool((same.all(axis=1) & ~np.isnan(taken).all(axis=1)).any())
+    """Whether a configuration differs from each row of `taken` by more than `within`, on some axis that both have.
+
+    Each row has a place on some axis.
+    """
+    return bool((np.abs(taken - candidate) > within).any(axis=1).all())

@@ -10,6 +10,7 @@ that asks that are open together look elsewhere.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
 
@@ -167,7 +168,13 @@ def _standardized(values: Array) -> Array:
 def _normal_scores(values: Array) -> Array:
     """The quantiles of the normal distribution at the values' ranks; ties share theirs."""
     shares = (ranks(values) + 0.5) / len(values)
-    return np.array([NORMAL.inv_cdf(share) for share in shares.tolist()])
+    return np.array([_normal_quantile(share) for share in shares.tolist()])
+
+
+@lru_cache(maxsize=1024)
+def _normal_quantile(share: float) -> float:
+    """Kept, because once enough is learned from, the shares are the same in every ask."""
+    return NORMAL.inv_cdf(share)
 
 
 def _normal_cdf(values: Array) -> Array:
