@@ -1,5 +1,6 @@
 """From nothing to a trial: a candidate is found while no trial exists, and becomes one in one step."""
 
+import itertools
 import logging
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -68,6 +69,7 @@ class Asker:
         self.total = total
         self.keeper = keeper
         self._look = Shared(lanes.storage, keeper.look if keeper is not None else lambda: 0)
+        self._made: set[int] = set()  # numbers of the trials that this run has made
         self._promised = 0  # places for candidates that are no trials yet
 
     async def candidate(self) -> Candidate:
@@ -131,7 +133,7 @@ class Asker:
 
     def _may_free(self, snapshot: Snapshot) -> bool:
         """Whether one of our runs has a place that may come free, or will once it is dead; no others are waited for."""
-        if snapshot.waiting or any(run_of(trial) in self.ledger.active for trial in snapshot.running):
+        if self._takeable(snapshot) or any(run_of(trial) in self.ledger.active for trial in snapshot.running):
             return True
         return self.keeper is not None and bool(self.keeper.held(snapshot.running))
 
@@ -183,10 +185,11 @@ class Asker:
         failing, and what a sampler raises.
         """
         lane = self.lanes.helper if isinstance(candidate, SamplersTurn) else self.lanes.storage
+        attempts = itertools.count()
         try:
             return await insist(
                 "creating a trial",
-                lambda: lane.run(self.lanes.stoppable, self._create, candidate),
+                lambda: lane.run(self.lanes.stoppable, self._create, candidate, again=next(attempts) > 0),
                 may_repeat=lambda: self._is_open(candidate),
             )
         except BaseException:
@@ -210,26 +213,48 @@ class Asker:
             case SamplersTurn():
                 return False
 
-    def _create(self, candidate: Candidate) -> Trial | None:
-        if self.total is None and not self.ledger.shared:
-            return self._created(candidate)
-        snapshot = self.door.refresh()
-        if isinstance(candidate, Proposal) and candidate.new and any(same_as(candidate.params, snapshot)):
-            self.ledger.give_up(candidate)  # another process has made it a trial since
-            return None
-        if self.total is None:
-            return self._created(candidate)
-        if not isinstance(candidate, Enqueued) and not self._takeable(snapshot) and room(snapshot, self.total).free < 1:
-            if isinstance(candidate, Proposal):
-                self.ledger.give_up(candidate)
-            return None
-        trial = self._created(candidate)
+    def _create(self, candidate: Candidate, *, again: bool) -> Trial | None:
+        """`again`: an attempt has failed, perhaps only after it had stored the trial."""
+        trial = self._stored(candidate) if again and isinstance(candidate, Proposal) else None
+        if trial is None:
+            if self._is_too_late(candidate):
+                return None
+            trial = self._created(candidate)
         if trial is None:
             return None
+        self._made.add(trial.number)
+        if self.total is None:
+            return trial
         with self.door.setting_up(trial._trial_id):
             if has_place(trial.number, self.door.refresh(), self.total):
                 return trial
             self.door.tell(trial, surplus(self.total))
+        return None
+
+    def _is_too_late(self, candidate: Candidate) -> bool:
+        """Whether others have made its configuration a trial, or taken the last place; it is given up then."""
+        if self.total is None and not self.ledger.shared:
+            return False
+        snapshot = self.door.refresh()
+        full = self.total is not None and not self._takeable(snapshot) and room(snapshot, self.total).free < 1
+        match candidate:
+            case Proposal():
+                late = full or (candidate.new and any(same_as(candidate.params, snapshot)))
+                if late:
+                    self.ledger.give_up(candidate)
+                return late
+            case Enqueued():
+                return False
+            case SamplersTurn():
+                return full
+
+    def _stored(self, proposal: Proposal) -> Trial | None:
+        """The trial that an attempt has stored, and then failed."""
+        written = self.search_space is not None
+        for trial in self.door.refresh().running:
+            ours = run_of(trial) == self.run and trial.number not in self._made
+            if ours and self.door.holds(trial, proposal, written=written):
+                return self.door.adopt(trial._trial_id, proposal, written=written)
         return None
 
     def _created(self, candidate: Candidate) -> Trial | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from .records import (
@@ -23,6 +23,7 @@ from .records import (
     Share,
     as_mapping,
 )
+from .spaces import same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +83,15 @@ def failure_type(trial: FrozenTrial) -> str | None:
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
-    """Whether a signal ended a trial: its configuration is as good as untried, and may be proposed again."""
+    """Whether a signal ended a trial, or its run's cancellation.
+
+    Its configuration is as good as untried, and may be proposed again.
+    """
     return failure_type(trial) == INTERRUPTED
 
 
 def is_inconclusive(trial: FrozenTrial) -> bool:
-    """Whether a trial failed for a reason that says nothing about its configuration: a signal, or its run's death.
+    """Whether a trial failed for a reason that says nothing about its configuration: a signal, or its run's end.
 
     What died with its run is not to be proposed again all the same: it may have been the cause, it is enqueued anew
     where retries allow, and its result may still come.
@@ -102,11 +106,18 @@ def retried(trial: FrozenTrial) -> Sequence[int]:
 
 
 def same_as(params: Params, snapshot: Snapshot) -> Iterator[FrozenTrial]:
-    """The trials that have exactly these parameters, but for those that a signal ended."""
+    """The trials that have exactly these parameters, but for those that were interrupted."""
     if params:
         for trial in (*snapshot.running, *snapshot.finished):
-            if trial.params == params and not is_interrupted(trial):
+            if _has(trial, params) and not is_interrupted(trial):
                 yield trial
+
+
+def _has(trial: FrozenTrial, params: Params) -> bool:
+    if trial.params != params:
+        return False
+    choices = (name for name, d in trial.distributions.items() if isinstance(d, CategoricalDistribution))
+    return all(same(trial.params[name], params[name]) for name in choices)
 
 
 def is_surplus(trial: FrozenTrial) -> bool:

@@ -18,6 +18,8 @@ from .study import StudyDoor
 CONFLICT_SECONDS: Final = 5.0
 CONFLICT_POLL: Final = 0.02
 
+_ended: set[str] = set()  # runs of this process that have ended, whether the storage could be told or not
+
 logger = logging.getLogger("optuna_llm.engine")
 
 
@@ -53,12 +55,17 @@ class Keeper:
         self._thread.start()
         return reaped
 
-    def stop(self) -> None:
-        """Take leave; where that cannot be written, the lease expires, or ends with its process."""
+    def leave(self) -> None:
+        """The run is over: its lease is not refreshed any more, and does not count here; touches no storage."""
         self._over.set()
-        self.door.ledger.share(ALONE)
+        _ended.add(self.run)
+
+    def stop(self) -> None:
+        """Take leave; where that cannot be written, the lease expires elsewhere, or ends with its process."""
+        self.leave()
         try:
             with self._lock:
+                self.door.ledger.share(ALONE)  # whoever was judging meanwhile has said otherwise before
                 self._put(Lease(run=self.run, process=this_process(), at=0.0, ended=True))
         except Exception:
             logger.warning("The storage did not take the end of run %s", self.run, exc_info=True)
@@ -83,8 +90,11 @@ class Keeper:
         """The leases and who of them lives; tells the ledger with how many we share the study."""
         leases = list(leases_in(attributes))
         living = self._watch.living(leases, now=time.time(), ticks=time.monotonic())
+        living.update(dict.fromkeys(_ended & living.keys(), False))
         living[self.run] = True
-        self.door.ledger.share(share_of(this_process(), self._model, leases, living))
+        asking = [lease for lease in leases if lease.model == self._model]
+        process = this_process()
+        self.door.ledger.share(share_of(process, leases, living), asking=share_of(process, asking, living).processes)
         return leases, living
 
     def heard(self, attributes: Mapping[str, Any]) -> None:

@@ -134,8 +134,8 @@ def _is_leased(trial: FrozenTrial, runs: set[str], taken: set[int]) -> bool:
     return run_of(trial) in runs
 
 
-def share_of(process: Process, model: str | None, leases: Iterable[Lease], living: Mapping[str, bool]) -> Share:
-    """The process's place among the living ones that ask one model."""
-    asking = {lease.process for lease in leases if living[lease.run] and lease.model == model}
-    ordered = sorted(asking | {process}, key=lambda one: (one.host, one.pid, one.started))
+def share_of(process: Process, leases: Iterable[Lease], living: Mapping[str, bool]) -> Share:
+    """The process's place among the living ones that keep these leases."""
+    there = {lease.process for lease in leases if living[lease.run]}
+    ordered = sorted(there | {process}, key=lambda one: (one.host, one.pid, one.started))
     return Share(place=ordered.index(process), processes=len(ordered))

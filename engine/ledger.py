@@ -60,13 +60,13 @@ class Ledger:
             for listener in tuple(self.on_attributes):
                 listener(attributes)
 
-    def share(self, share: Share) -> None:
-        """Who asks the same model for this study has changed, maybe."""
+    def share(self, share: Share, *, asking: int | None = None) -> None:
+        """Who works on the study has changed, maybe; `asking` of them, or all, share what we may ask."""
         with self._lock:
             self._share = share
             self.shared |= share.processes > 1
         if self.on_share is not None:
-            self.on_share(share.processes)
+            self.on_share(share.processes if asking is None else asking)
 
     @property
     def age(self) -> float:

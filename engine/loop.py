@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from . import insisting
 from .asking import Asker, Candidate, Enqueued
 from .errors import OptunaLLMError, SetUpError, unwrapped
-from .outcome import cancelled, interrupted, timed_out
+from .outcome import cancelled, failed, interrupted, timed_out
 from .progress import Progress, ProgressBar
 from .protocols import Workers
 from .reaping import add_late, is_reaped
@@ -124,6 +124,8 @@ class Run:
         """Keep what was spent without a trial, and take leave; unless the storage has stopped answering."""
         keeper = self.asker.keeper
         self.door.ledger.active.discard(self.asker.run)
+        if keeper is not None:
+            keeper.leave()
         with anyio.move_on_after(insisting.STORAGE_SECONDS, shield=True):
             if self.door.ledger.due() is not None:
                 await self.lanes.storage.run(self.door.pay)
@@ -176,8 +178,12 @@ class Run:
                     group.start_soon(self._pause, seconds, error)
                 case Discard(candidate):
                     self.asker.discard(candidate)
-                    proposal = candidate.proposal if isinstance(candidate, Enqueued) else candidate
-                    self.tally.spent(getattr(proposal, "provenance", EMPTY))
+                    self._spent(candidate)
+
+    def _spent(self, candidate: Candidate) -> None:
+        """Count what a candidate took that comes to no trial of ours."""
+        proposal = candidate.proposal if isinstance(candidate, Enqueued) else candidate
+        self.tally.spent(getattr(proposal, "provenance", EMPTY))
 
     async def _deadline(self, seconds: float) -> None:
         await anyio.sleep(seconds)
@@ -275,6 +281,7 @@ class Run:
                 trial = await self.asker.create(candidate)
             self.tally.stored(anyio.current_time() - began)
             if trial is None:
+                self._spent(candidate)
                 event = Missed()
                 return
             event = await self._run(trial)
@@ -298,6 +305,9 @@ class Run:
         outcome = cancelled()
         try:
             outcome = await self._evaluate(trial)
+        except Exception as error:  # of the workers: an objective's own is an outcome
+            outcome = failed(error)
+            raise
         finally:
             began = anyio.current_time()
             told = await tell_surely(self.lanes, self._tell, trial, outcome)

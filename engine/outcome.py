@@ -71,7 +71,7 @@ def late(number: int, outcome: Outcome) -> Outcome:
 
 def cancelled() -> Outcome:
     """The run was cancelled around the objective."""
-    return Outcome(state=TrialState.FAIL, failure=Failure(type="Cancelled", message="the run was cancelled"))
+    return Outcome(state=TrialState.FAIL, failure=Failure(type=INTERRUPTED, message="the run was cancelled"))
 
 
 def of_exception(error: BaseException) -> Outcome:

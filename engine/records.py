@@ -26,7 +26,7 @@ SURPLUS = "Surplus"
 """The type of failure of a trial that its study's total has no place for."""
 
 INTERRUPTED = "Interrupted"
-"""That of a trial which a signal ended."""
+"""That of a trial which a signal ended, or the cancellation of its run."""
 
 RUN_DIED = "RunDied"
 """That of a trial whose process died."""
@@ -54,7 +54,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """This process is number `place`, from 0, of the `processes` that ask the same model for one study."""
+    """This process is number `place`, from 0, of the `processes` that work on one study."""
 
     place: int = 0
     processes: int = 1

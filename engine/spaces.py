@@ -27,6 +27,23 @@ def check_search_space(search_space: Mapping[str, BaseDistribution]) -> SearchSp
     return {_name(name): _checked(name, given) for name, given in search_space.items()}
 
 
+def plain(value: Any) -> Any:
+    """What a storage gives back for a choice: a str, int or float for one of a class derived from them."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, float) else value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two choices are equal in value and kind, as storages tell them apart; NaN to itself."""
+    one, other = plain(one), plain(other)
+    if type(one) is not type(other):
+        return False
+    return bool(one == other) or (isinstance(one, float) and math.isnan(one) and math.isnan(other))
+
+
 def exact_int(value: int, distribution: IntDistribution) -> int:
     """The integer that is left of `value` after a passage through a float, inside the range."""
     stored = float(value)

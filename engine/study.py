@@ -110,6 +110,10 @@ class StudyDoor:
         )
         self.study._thread_local.cached_all_trials = None
         trial_id = self.study._storage.create_new_trial(self.study._study_id, template_trial=template)
+        return self.adopt(trial_id, proposal, written=written)
+
+    def adopt(self, trial_id: int, proposal: Proposal, *, written: bool) -> Trial:
+        """What is left of `create` once the trial is stored."""
         try:
             with self.setting_up(trial_id):
                 trial = Trial(self.study, trial_id)
@@ -315,6 +319,11 @@ class StudyDoor:
             logger.warning("Reading the study failed after a write to it; the next reading will show it", exc_info=True)
             return None
         return trial
+
+    def holds(self, trial: FrozenTrial, proposal: Proposal, *, written: bool) -> bool:
+        """Whether a trial that nobody has begun to run is what `create` makes of a proposal."""
+        known, wanted = ({**record, "staleness": None, "run": None} for record in (llm_of(trial), proposal.provenance))
+        return known == wanted and trial.params == (proposal.params if written else {})
 
     def _attribute(self, proposal: Proposal, run: str | None) -> Mapping[str, Any]:
         if not proposal.provenance:

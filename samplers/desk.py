@@ -1,5 +1,7 @@
 """What a sampler keeps of one study: what is in flight, and caches that all follow from the study."""
 
+import uuid
+
 from optuna import Study
 
 from ..engine.journal import guard_journal
@@ -27,13 +29,15 @@ class Desk:
         self.storage = study._storage  # kept, so that no other storage can get its id
         self.line = line
         self.account = account
+        self.token = uuid.uuid4().hex[:12]  # not the account's: what two samplers owe is written side by side
+        account.runs.add(self.token)
         self.ledger = Ledger(account.runs)
         key, limiter = (id(self.storage), study._study_id), line.limiter
         guard_journal(self.storage)
         self.ledger.reads_attributes = True  # they say who else works on the study, and what was spent
         self.ledger.on_share = lambda processes: limiter.share(key, processes)
         if account.capped:
-            elsewhere, ledger = Elsewhere(account.token, account.runs), self.ledger
+            elsewhere, ledger = Elsewhere(account.runs), self.ledger
             # Not `self`: an account lives as long as its client, and a desk holds the client.
             account.watch(key, lambda: elsewhere.update(ledger.snapshot()))
         self.discovery = Discovery()

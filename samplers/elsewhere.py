@@ -12,13 +12,12 @@ NOTHING = Charge()
 
 
 class Elsewhere:
-    """Sums up what trials say, but for those of `runs`, and what was spent without a trial, but for `token`'s.
+    """Sums up what trials say, and what was spent without a trial, but for what `runs` spent.
 
     A finished trial is looked at once.
     """
 
-    def __init__(self, token: str, runs: Set[str]) -> None:
-        self._token = token
+    def __init__(self, runs: Set[str]) -> None:
         self._runs = runs
         self._finished = NOTHING
         self._unseen = Unseen()
@@ -27,7 +26,7 @@ class Elsewhere:
         """All of it, as of `snapshot`."""
         for trial in self._unseen.among(snapshot.finished, len(snapshot.finished)):
             self._finished += self._of(trial)
-        charges = (charge for token, charge in snapshot.charges.items() if token != self._token)
+        charges = (charge for token, charge in snapshot.charges.items() if token not in self._runs)
         open_trials = (self._of(trial) for trial in (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
         return sum((*open_trials, *charges), self._finished)
 

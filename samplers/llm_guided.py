@@ -130,7 +130,7 @@ class LLMGuidedSampler(BaseSampler):
     def door(self, study: Study) -> StudyDoor:
         """A door to a study; all doors of one sampler to one study share what is in flight."""
         desk = self._desk(study)
-        return StudyDoor(whole(study), desk.ledger, token=desk.account.token)
+        return StudyDoor(whole(study), desk.ledger, token=desk.token)
 
     async def propose(self, study: Study, n: int = 1) -> list[Proposal]:
         """`n` proposals computed concurrently, for the declared or known space; no trial is created.

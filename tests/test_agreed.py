@@ -147,11 +147,11 @@ def test_an_index_that_met_trials_late_equals_a_new_one_of_all_that_it_met(looks
 
 @given(views())
 def test_what_others_spent_is_the_same_in_any_order(looks: Any) -> None:
-    elsewhere = Elsewhere("token", {"a"})
+    elsewhere = Elsewhere({"a"})
     for finished in looks:
         elsewhere.update(Snapshot(finished=finished))
     now = Snapshot(finished=looks[-1])
-    assert elsewhere.update(now) == Elsewhere("token", {"a"}).update(now)
+    assert elsewhere.update(now) == Elsewhere({"a"}).update(now)
 
 
 def digest() -> Digest:

@@ -1,6 +1,8 @@
 """Who lives, who is dead, and what becomes of the trials of the dead."""
 
 import os
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 from support import SPACE, SchemaModel, sampler
 
-from optuna_llm import AsyncTrial, UsageError, ask_async, optimize_async
+from optuna_llm import AsyncTrial, RunReport, UsageError, ask_async, optimize_async
 from optuna_llm.engine import loop
 from optuna_llm.engine.host import Process, this_process
 from optuna_llm.engine.keeper import Keeper
@@ -93,7 +95,7 @@ def test_only_trials_of_dead_runs_are_orphans() -> None:
     assert [trial.number for trial in leased(trials, leases)] == [1, 2, 4]
 
 
-def test_rates_are_divided_by_processes_that_ask_the_same_model() -> None:
+def test_each_living_process_has_a_place_among_those_that_keep_leases() -> None:
     other, gone = Process(host="b", pid=2, started=""), Process(host="c", pid=3, started="")
     leases = [
         Lease(run=run, process=process, at=0.0, model=model)
@@ -106,10 +108,27 @@ def test_rates_are_divided_by_processes_that_ask_the_same_model() -> None:
         ]
     ]
     living = {"1": True, "2": True, "3": True, "4": True, "5": False}
-    assert share_of(HERE, "nobody's", leases, living) == Share(place=0, processes=1)
-    both = {process: share_of(process, "m", leases, living) for process in (HERE, other)}
+    assert share_of(HERE, [], living) == Share(place=0, processes=1)
+    both = {process: share_of(process, leases, living) for process in (HERE, other)}
     assert {share.processes for share in both.values()} == {2}
     assert {share.place for share in both.values()} == {0, 1}
+
+
+def test_rates_are_divided_by_processes_that_ask_the_same_model_and_the_study_by_all() -> None:
+    study = optuna.create_study(sampler=sampler(SchemaModel()))
+    door, heard = StudyDoor(study), list[int]()
+    door.ledger.on_share = heard.append
+    kept = Keeper(door, run=uuid.uuid4().hex, model="m")
+    for host, model in (("b", "m"), ("c", "another"), ("d", None)):
+        other = Lease(run=host, process=Process(host=host, pid=2, started=""), at=time.time(), model=model)
+        study._storage.set_study_user_attr(study._study_id, other.name, other.document())
+    kept.start()
+    assert heard[-1] == 2
+    assert door.ledger.snapshot().share.processes == 4
+    assert door.ledger.shared
+    kept.stop()
+    assert heard[-1] == 1
+    assert door.ledger.snapshot().share == Share()
 
 
 def dead_run(study: optuna.Study, run: str = "dead") -> None:
@@ -286,3 +305,41 @@ def test_two_runs_take_one_enqueued_trial_once(storage: BaseStorage) -> None:
     waits = iter([True, True, False])
     assert not one.may_take(0, lambda: next(waits))  # the smaller id waits until it is taken
     assert os.getpid() == HERE.pid
+
+
+def test_a_run_that_has_ended_holds_nothing_although_its_process_lives_and_nobody_could_be_told(
+    storage: BaseStorage,
+) -> None:
+    study = optuna.create_study(storage=storage)
+    ended, other = (Keeper(StudyDoor(study), run=uuid.uuid4().hex) for _ in range(2))
+    ended.start()
+    attribute = {"llm": {"run": ended.run}}
+    template = create_trial(
+        state=TrialState.RUNNING, params=ELSEWHERE_PARAMS, distributions=SPACE, user_attrs=attribute
+    )
+    study.add_trial(template)
+    assert other.look() == 0
+    ended.leave()  # the storage does not answer: its lease stays as it is
+    assert other.look() == 1
+    assert study.trials[0].user_attrs["failure"]["type"] == "RunDied"
+
+
+def test_a_foreign_trial_is_not_waited_for_although_more_is_enqueued_than_has_a_place(storage: BaseStorage) -> None:
+    study = optuna.create_study(storage=storage, sampler=sampler(SchemaModel()))
+    foreign = study.ask()
+    for layers in (1, 3, 5, 7):
+        study.enqueue_trial({"layers": layers})
+
+    async def objective(trial: AsyncTrial) -> float:
+        await anyio.lowlevel.checkpoint()
+        return 1.0
+
+    async def run() -> RunReport:
+        with anyio.fail_after(30):
+            return await optimize_async(study, objective, total_trials=3, search_space=SPACE)
+
+    report = anyio.run(run)
+    assert report.stop_reason == "total_trials"
+    states = [trial.state.name for trial in study.trials]
+    assert states == ["RUNNING", "COMPLETE", "COMPLETE", "WAITING", "WAITING"]
+    assert study.trials[foreign.number].state is TrialState.RUNNING

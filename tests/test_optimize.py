@@ -22,6 +22,8 @@ from optuna_llm import (
     ask_async,
     optimize_async,
 )
+from optuna_llm.engine.history import is_interrupted
+from optuna_llm.engine.records import Call, Outcome
 
 pytestmark = pytest.mark.asyncio
 
@@ -239,6 +241,7 @@ async def test_cancelling_the_run_leaves_no_running_trial() -> None:
         group.cancel_scope.cancel()
     assert states(study) == {TrialState.FAIL: 4}
     assert study.trials[0].user_attrs["failure"]["message"] == "the run was cancelled"
+    assert all(map(is_interrupted, study.trials))  # their configurations may be proposed again
 
 
 async def test_something_cancelled_inside_the_objective_fails_only_its_trial() -> None:
@@ -742,3 +745,19 @@ async def test_a_multi_objective_study_is_refused() -> None:
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler())
     with pytest.raises(UsageError, match="2 objectives"):
         await optimize_async(study, score, n_trials=1, search_space=SPACE)
+
+
+async def test_a_place_to_run_that_fails_is_a_failure_of_its_trial_and_no_interruption() -> None:
+    class Broken:
+        slots = None
+
+        async def run(self, call: Call) -> Outcome:
+            await anyio.lowlevel.checkpoint()
+            raise RuntimeError("the worker died")
+
+    study = optuna.create_study(sampler=sampler())
+    with pytest.raises(RuntimeError, match="the worker died"):
+        await optimize_async(study, plain_score, n_trials=3, search_space=SPACE, workers=Broken())
+    (trial,) = study.trials
+    assert not is_interrupted(trial)
+    assert trial.user_attrs["failure"]["message"] == "the worker died"

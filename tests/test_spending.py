@@ -5,8 +5,10 @@ from typing import Any
 import anyio
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
 from support import SPACE, SchemaModel, Script, sampler
 
 from optuna_llm import (
@@ -23,6 +25,7 @@ from optuna_llm import (
     optimize_async,
 )
 from optuna_llm.engine import insisting
+from optuna_llm.engine.records import Proposal, Share
 from optuna_llm.samplers.client.prices import Prices
 
 PER_CALL = 110  # tokens of one reply of SchemaModel
@@ -175,3 +178,39 @@ def test_a_batch_that_the_budget_cannot_pay_leaves_nothing_behind() -> None:
     with pytest.raises(BudgetExhaustedError):
         anyio.run(lambda: ask_async(study, 5, search_space=SPACE))
     assert study.trials == []
+
+
+def test_what_two_samplers_with_one_client_spend_without_a_trial_is_kept_side_by_side() -> None:
+    storage = InMemoryStorage()
+    client = FunctionClient(Script("nonsense"))
+    for _ in range(2):
+        study = optuna.create_study(
+            study_name="s",
+            storage=storage,
+            sampler=LLMGuidedSampler(client, max_reasks=1),
+            load_if_exists=True,
+        )
+        with pytest.raises(ProposalError):
+            run(study, 5, max_failed_proposals=2)
+    model = SchemaModel()
+    again = optuna.load_study(study_name="s", storage=storage, sampler=sampler(model, budget=Budget(requests=10)))
+    assert run(again, 5).n_complete == 2  # eight were spent before
+
+
+def test_a_report_counts_what_a_configuration_took_that_another_process_was_faster_with() -> None:
+    script = Script({"x": 0.5}, {"x": 0.7})
+    space = {"x": FloatDistribution(0.0, 1.0)}
+    study = optuna.create_study(sampler=sampler(script, search_space=space))
+    ledger = study.sampler.door(study).ledger  # type: ignore[attr-defined]
+    ledger.share(Share(place=0, processes=2))
+    reserve = ledger.reserve
+
+    def overtaken(proposal: Proposal) -> None:
+        reserve(proposal)
+        if proposal.params == {"x": 0.5}:
+            study.add_trial(create_trial(state=TrialState.RUNNING, params={"x": 0.5}, distributions=space))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ledger, "reserve", overtaken)
+        report = anyio.run(lambda: optimize_async(study, lambda _: 1.0, n_trials=1, search_space=space))
+    assert len(script.requests) == report.llm_calls == 2

@@ -142,3 +142,34 @@ def test_what_is_lost_is_logged_as_an_error(caplog: pytest.LogCaptureFixture, mo
     with pytest.raises(OptunaLLMError, match=r"value 7\.5"):
         anyio.run(lambda: optimize_async(study, lambda _: 7.5, n_trials=1, search_space=SPACE))
     assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("total", [None, 3])
+@pytest.mark.parametrize("declared", [SPACE, None])
+def test_a_trial_that_was_stored_by_a_failing_call_is_run_and_made_once(
+    shared: bool, total: int | None, declared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(insisting, "FIRST_DELAY", 0.0)
+    failures = iter([True, False, True])
+
+    class Deaf(InMemoryStorage):
+        def create_new_trial(self, *args: Any, **kwargs: Any) -> int:
+            made = super().create_new_trial(*args, **kwargs)
+            if next(failures, False):
+                raise ConnectionError("the answer was lost")
+            return made
+
+    study = optuna.create_study(storage=Deaf(), sampler=sampler(SchemaModel(), search_space=SPACE))
+    study.sampler.door(study).ledger.shared = shared  # type: ignore[attr-defined]
+
+    def objective(trial: optuna.Trial) -> float:
+        values = [trial._suggest(name, distribution) for name, distribution in SPACE.items()]
+        return float(len(values))
+
+    report = anyio.run(
+        lambda: optimize_async(study, objective, n_trials=3, total_trials=total, n_workers=1, search_space=declared)
+    )
+    assert report.n_complete == 3
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+    assert all(trial.user_attrs["llm"]["duplicate_of"] is None for trial in study.trials)

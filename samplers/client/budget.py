@@ -5,7 +5,6 @@ The cap holds for what the studies of an account hold already, whoever spent it,
 
 import asyncio
 import math
-import uuid
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields
@@ -58,13 +57,12 @@ class AccountStatistics:
 class Account:
     """Everything that is spent through one client, on one or several studies; lives on the LLM loop.
 
-    `token` names it in the studies' records, so that what it has spent is not counted twice.
+    `runs` name it in the studies' records, so that what it has spent is not counted twice.
     """
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
-        self.token = uuid.uuid4().hex[:12]
-        self.runs: set[str] = {self.token}
+        self.runs: set[str] = set()
         self._spent = self._reserved = NOTHING
         self._elsewhere: dict[Hashable, Callable[[], Charge]] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -84,8 +82,8 @@ class Account:
         )
 
     def watch(self, study: Hashable, elsewhere: Callable[[], Charge]) -> None:
-        """Count what others have spent on a study, read anew for every request."""
-        self._elsewhere.setdefault(study, elsewhere)
+        """Count what others have spent on a study, read anew for every request; whoever came last knows."""
+        self._elsewhere[study] = elsewhere
 
     async def reserve(self, worst: Charge) -> None:
         """Set `worst` aside; waits while only other reservations stand in the way.
