@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 
 from ..engine.history import is_interrupted
 from ..engine.records import Params, SearchSpace
+from ..engine.spaces import plain
 from . import scale
 from .agreed import Unseen
 
@@ -74,7 +75,8 @@ class Index:
         for trial in self._unseen.among(finished, len(finished) if until is None else until):
             made = point(trial.params, self.space)
             if made.discrete and not is_interrupted(trial):
-                self.shapes.add(tuple(name for name, _ in made.discrete))
+                if len(made.discrete) == len(self.space.keys() & trial.params.keys()):
+                    self.shapes.add(tuple(name for name, _ in made.discrete))
                 group = self._groups.setdefault(made.discrete, [])
                 bisect.insort(group, (made.scaled[0] if made.scaled else 0.0, trial.number, made))
 
@@ -160,5 +162,5 @@ def _discrete(value: Any, distribution: BaseDistribution) -> Any:
     if isinstance(distribution, FloatDistribution) and distribution.step is not None:
         return round((value - distribution.low) / distribution.step)
     if isinstance(distribution, CategoricalDistribution):
-        return type(value).__name__, repr(value)
+        return type(plain(value)).__name__, repr(plain(value))
     return value

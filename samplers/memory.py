@@ -114,7 +114,9 @@ class Memory:
         guidance = question.strategy.guide(situation)
         if guidance.menu and not guidance.region:
             guidance = replace(guidance, region=axes.spanned(guidance.menu))
-        self.open[situation.ordinal] = Open(region=guidance.region, places=axes.center(guidance.region))
+        self.open[situation.ordinal] = Open(
+            region=guidance.region, places=axes.center(guidance.region), offered=guidance.offered
+        )
         try:
             yield guidance
         finally:

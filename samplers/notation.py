@@ -13,6 +13,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from ..engine.spaces import plain, same
+
 DIGITS = 4
 RESOLUTION = 1e-4  # a tenth of what counts as a duplicate, so that rounding never makes one
 LABEL_LENGTH = 64
@@ -103,8 +105,9 @@ def labels(choices: Sequence[Any]) -> tuple[str, ...]:
     Strings stand for themselves, everything else is JSON text. Where two would read alike ("1" and 1) the strings
     are quoted and the others name their type, so no label is the value of another choice.
     """
+    choices = tuple(map(plain, choices))
     try:
-        return _cached_labels(tuple(choices), tuple(map(type, choices)))
+        return _cached_labels(choices, tuple(map(type, choices)))
     except TypeError:  # a choice without a hash
         return _labels(choices)
 
@@ -173,11 +176,6 @@ def _format_choice(value: Any, choices: Sequence[Any]) -> str:
     if index is None:
         index = next((i for i, choice in enumerate(choices) if _equal(value, choice)), None)
     return labels((value,))[0] if index is None else labels(choices)[index]
-
-
-def same(value: Any, choice: Any) -> bool:
-    """Equal in value and type, NaN to itself."""
-    return type(value) is type(choice) and _equal(value, choice)
 
 
 def _equal(value: Any, choice: Any) -> bool:

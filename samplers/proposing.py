@@ -12,6 +12,7 @@ from typing import Any
 
 from ..engine.errors import ProposalError, SpaceExhausted
 from ..engine.records import Params, Proposal
+from ..engine.threads import JobThread
 from .client.errors import TOO_LONG, ClientError
 from .client.line import Conversation
 from .client.protocol import Reply, Request
@@ -35,6 +36,7 @@ logger = logging.getLogger("optuna_llm.samplers")
 TOKENS_BASE = 256
 TOKENS_PER_PARAMETER = 32
 LENGTH_FACTOR = 4  # times the tokens that were too few
+LOOKING = 10.0  # seconds that a reading of the study may take while a reply waits to be accepted
 COMBINATIONS = 64  # of a menu's values, looked through for one that is new
 
 
@@ -123,12 +125,15 @@ async def _opened(question: Question, memory: Memory, name: str) -> AsyncIterato
 
 async def _looked(look: Callable[[], object]) -> None:
     """Another process may have proposed the same while the model was thinking: the fewer of its trials are unknown,
-    the better. A storage that fails is not this moment's concern: the engine writes the trial next.
+    the better. A storage that fails, or does not answer, is not this moment's concern: the engine writes next.
     """
+    lane = JobThread("optuna-llm look")  # a daemon: a storage that never answers keeps no process from its end
     try:
-        await asyncio.to_thread(look)
+        await asyncio.wait_for(asyncio.wrap_future(lane.submit(look)), LOOKING)
     except Exception:
         logger.warning("The study could not be read again before a proposal was accepted", exc_info=True)
+    finally:
+        lane.close()
 
 
 def _advice(guidance: Guidance, space: Space, is_new: Callable[[Params], bool]) -> str:

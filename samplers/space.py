@@ -10,8 +10,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ..engine.spaces import check_search_space, exact_int
-from .notation import choice_text, describe, exact, grid_decimals, labels, same, show
+from ..engine.spaces import check_search_space, exact_int, same
+from .notation import choice_text, describe, exact, grid_decimals, labels, show
 
 RATIONALE = "rationale"
 KEY_LENGTH = 64

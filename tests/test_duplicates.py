@@ -1,22 +1,30 @@
 """What counts as the same configuration, and what happens to one that comes again."""
 
+import enum
 import json
 import math
+import threading
+from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SchemaModel, Script, prompt, sampler
 
 from optuna_llm import AsyncTrial, Request, ask_async, optimize_async
 from optuna_llm.engine.records import Proposal, Share
+from optuna_llm.samplers import proposing
 from optuna_llm.samplers.duplicates import TOLERANCE, Index, point, size
+from optuna_llm.samplers.guidance.axes import Axis
 
 SPACE = {
     "x": FloatDistribution(0, 10),
@@ -225,7 +233,8 @@ def test_a_declared_union_compares_the_whole_proposal_only_with_what_was_suggest
 
 
 def test_the_model_of_the_tests_repeats_nothing_in_a_wide_space() -> None:
-    study = optuna.create_study(sampler=sampler(SchemaModel()))
+    """Without menus: draws from each of their columns may be the trial that they start from."""
+    study = optuna.create_study(sampler=sampler(SchemaModel(), strategy="plain"))
     space = {f"x{n}": FloatDistribution(0, 1) for n in range(4)}
     report = anyio.run(lambda: optimize_async(study, constant, n_trials=30, n_workers=8, search_space=space))
     assert (report.reasks, report.duplicates) == (0, 0)
@@ -300,3 +309,58 @@ def test_a_space_that_holds_nothing_new_is_repeated_in_several_processes_too() -
     study.sampler.door(study).ledger.share(Share(place=0, processes=2))
     (trial,) = anyio.run(lambda: ask_async(study, search_space=only))
     assert trial.params["kind"] in ("a", "b")
+
+
+class Kind(enum.StrEnum):
+    FAST = "fast"
+    SAFE = "safe"
+
+
+@pytest.mark.parametrize("choices", [tuple(Kind), (np.float64(0.1), np.float64(0.2))])
+def test_a_choice_is_known_again_as_a_storage_gives_it_back(choices: tuple[Any, ...], tmp_path: Path) -> None:
+    """As plain strings and numbers."""
+    space = {"kind": CategoricalDistribution(choices)}
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
+    study = optuna.create_study(storage=storage, sampler=sampler(SchemaModel(), search_space=space))
+    ledger = study.sampler.door(study).ledger  # type: ignore[attr-defined]
+    ledger.share(Share(place=0, processes=2))
+    report = anyio.run(lambda: optimize_async(study, constant, n_trials=5, n_workers=2, search_space=space))
+    assert report.stop_reason == "exhausted"
+    assert [trial.params["kind"] for trial in study.trials] in (list(choices), list(reversed(choices)))
+    axis = Axis("kind", space["kind"])
+    assert {axis.place(trial.params["kind"]) for trial in study.trials} == {0, 1}
+
+
+def test_a_trial_with_a_parameter_of_another_kind_says_nothing_about_the_others_alone() -> None:
+    study = optuna.create_study(sampler=sampler(Script({"x": 0.5, "y": "a"}), search_space=BOTH))
+    old = {"x": CategoricalDistribution(("auto",)), "y": BOTH["y"]}
+    study.add_trial(create_trial(value=1.0, params={"x": "auto", "y": "a"}, distributions=old))
+    (proposal,) = anyio.run(study.sampler.propose, study)  # type: ignore[attr-defined]
+    assert proposal.provenance["calls"] == 1
+    assert proposal.provenance["duplicate_of"] is None
+
+
+BOTH = {"x": FloatDistribution(0.0, 1.0), "y": CategoricalDistribution(("a", "b"))}
+
+
+def test_a_storage_that_does_not_answer_at_that_moment_holds_no_proposal_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(proposing, "LOOKING", 0.0)
+    answers = threading.Event()
+    study = optuna.create_study(sampler=sampler(Script({"x": 0.5}), search_space=ONE))
+    study.sampler.door(study).ledger.share(Share(place=0, processes=2))  # type: ignore[attr-defined]
+    readings = [study.get_trials(deepcopy=False)]
+
+    def read(*_: object, **__: object) -> object:
+        if not readings:
+            answers.wait(30)
+        return readings[0] if answers.is_set() else readings.pop()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(study._storage, "get_all_trials", read)
+        (proposal,) = anyio.run(study.sampler.propose, study)  # type: ignore[attr-defined]
+        readings.append([])
+        answers.set()
+    assert proposal.params == {"x": 0.5}
+    assert "could not be read again" in caplog.text

@@ -3,9 +3,11 @@
 import asyncio
 import math
 import random
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -33,6 +35,7 @@ from optuna_llm.samplers.guidance.effects import effects
 from optuna_llm.samplers.guidance.evidence import Evidence
 from optuna_llm.samplers.guidance.failures import risks
 from optuna_llm.samplers.guidance.forms import formed
+from optuna_llm.samplers.guidance.past import read
 from optuna_llm.samplers.guidance.regions import plan
 from optuna_llm.samplers.guidance.strategy import Open
 from optuna_llm.samplers.guidance.trust import SMALLEST, START, Trust
@@ -367,6 +370,17 @@ async def test_of_a_wave_of_asks_one_is_written_in_a_turn_of_the_loop() -> None:
         ({"region": {"speed": Interval(low=0, high=1)}}, "its region names 'speed', which is no parameter"),
         ({"summary": "one line"}, "summary must be a tuple of strings, not 'one line'"),
         ({"menu": {"layers": [True]}}, "its menu offers True for 'layers', which is not in"),
+        ({"menu": {"lr": ["0.01"]}}, "its menu offers '0.01' for 'lr', which is not in"),
+        ({"menu": {"lr": [Decimal("0.01")]}}, r"its menu offers Decimal\('0.01'\) for 'lr', which is not in"),
+        ({"region": {"optimizer": Choices(values=())}}, "its region has none of the choices of 'optimizer'"),
+        (
+            {"region": {"optimizer": Choices(values=("lion",))}},
+            "its region has 'lion' among the choices of 'optimizer'",
+        ),
+        ({"region": {"optimizer": Interval(low=0, high=1)}}, "its region has an Interval .* for 'optimizer'; give two"),
+        ({"region": {"lr": Interval(low=0.1, high=0.01)}}, "its region has an Interval with the ends 0.1 and 0.01"),
+        ({"region": {"lr": Interval(low="a", high=0.01)}}, "its region has an Interval with the ends 'a' and 0.01"),
+        ({"offered": [[0.5]]}, "offered must be rows of 4 places, not"),
     ],
 )
 async def test_guidance_of_a_wrong_kind_is_an_error_that_says_which_part(answer: Any, message: str) -> None:
@@ -375,6 +389,21 @@ async def test_guidance_of_a_wrong_kind_is_an_error_that_says_which_part(answer:
     with pytest.raises(UsageError, match=f"strategy 'own': {message}"):
         await optimize_async(study, lambda trial: 0.0, n_trials=2, search_space=SPACE)
     assert study.trials == []
+
+
+@pytest.mark.asyncio
+async def test_numbers_of_other_libraries_stand_on_the_trials_as_pythons_own() -> None:
+    region = {
+        "lr": Interval(low=np.float32(0.001), high=np.float64(0.1)),
+        "layers": Interval(low=np.int64(3), high=5.0),
+    }
+    own = Own(Guidance(strategy="own", menu={"layers": list(np.arange(3, 6, 2)), "momentum": [1]}, region=region))
+    study = optuna.create_study(sampler=sampler(SchemaModel(), strategy=own))
+    await optimize_async(study, lambda trial: 0.0, n_trials=2, search_space=SPACE)
+    record = study.trials[0].user_attrs["llm"]
+    assert record["region"]["layers"] == {"from": 3, "to": 5}
+    assert study.trials[0].params["layers"] in (3, 5)
+    assert study.trials[0].params["momentum"] == 1.0
 
 
 def test_a_strategy_needs_a_name_that_can_stand_on_the_trials() -> None:
@@ -416,3 +445,37 @@ async def test_a_study_whose_parameter_became_a_number_goes_on() -> None:
     report = await optimize_async(study, lambda trial: trial.params["lr"], n_trials=12, search_space=SPACE)
     assert report.n_complete == 12
     assert "\n0,0,auto,-,-,-\n" in prompt(model.requests[-1])
+
+
+@pytest.mark.parametrize("role", ["explore", "refine", "combine"])
+def test_asks_that_are_open_together_offer_no_candidate_twice(role: str) -> None:
+    few = make_space({f"c{n}": CategoricalDistribution(("a", "b", "c")) for n in range(4)})
+    rng = random.Random(0)
+    trials = [
+        create_trial(
+            params={name: rng.choice("abc") for name in few.distributions},
+            distributions=dict(few.distributions),
+            value=rng.random(),
+        )
+        for _ in range(12)
+    ]
+    for number, trial in enumerate(trials):
+        trial.number = number
+    evidence = Evidence(Axes(few), StudyDirection.MINIMIZE)
+    evidence.update(trials)
+    asks: list[Open] = []
+    for ordinal in range(12, 18):
+        now = Situation(
+            space=few, direction=StudyDirection.MINIMIZE, evidence=evidence, open=tuple(asks), ordinal=ordinal
+        )
+        found = formed("menu", now, role, "menu")
+        places = evidence.axes.center(found.region)
+        asks.append(Open(region=found.region, places=places, offered=found.offered))
+    offered = [tuple(row) for ask in asks for row in ask.offered]
+    assert len(offered) > 12
+    assert len(set(offered)) == len(offered)
+
+
+def test_a_record_that_nobody_could_have_written_ends_no_run() -> None:
+    for wrong in (10**400, math.nan, -1, "all", True):
+        assert read(create_trial(value=1.0, user_attrs={"llm": {"inside": wrong}})).inside is None

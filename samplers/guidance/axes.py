@@ -15,7 +15,8 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.records import Params
-from ..notation import format_value, same
+from ...engine.spaces import same
+from ..notation import format_value
 from ..scale import count, scaled, unscaled
 from ..space import Space, fit
 from .arrays import Array

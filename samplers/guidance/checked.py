@@ -1,14 +1,17 @@
 """A user's strategy, whose guidance is looked over before it is used."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any, get_args
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from ...engine.errors import UsageError
+from ...engine.spaces import plain
 from ..space import Space
-from .axes import Choices, Interval
+from .axes import Axes, Choices, Interval
 from .strategy import Form, Guidance, Situation, Strategy
 from .words import menu_text
 
@@ -37,14 +40,17 @@ class Checked:
         if not isinstance(guidance, Guidance):
             raise UsageError(f"{self._who}: guide() must return a Guidance, not {_shown(guidance)}")
         self._check_kinds(guidance)
-        menu = {name: values for name, values in guidance.menu.items() if name not in situation.fixed}
-        for name, values in menu.items():
-            self._check(name, values, situation.space)
-        for name in guidance.region:
-            if name not in situation.evidence.axes.by_name:
-                raise UsageError(f"{self._who}: its region names {name!r}, which is no parameter with several values")
-        offered = menu_text(menu, situation.space)
-        return replace(guidance, menu=menu, words=" ".join(part for part in (guidance.words, offered) if part))
+        menu = {
+            name: self._offered(name, values, situation.space)
+            for name, values in guidance.menu.items()
+            if name not in situation.fixed
+        }
+        axes = situation.evidence.axes
+        region = {name: self._part(name, part, axes) for name, part in guidance.region.items()}
+        if not all(isinstance(row, Sequence) and len(row) == len(axes) for row in guidance.offered):
+            raise UsageError(f"{self._who}: offered must be rows of {len(axes)} places, not {_shown(guidance.offered)}")
+        words = " ".join(part for part in (guidance.words, menu_text(menu, situation.space)) if part)
+        return replace(guidance, menu=menu, region=region, words=words)
 
     @property
     def _who(self) -> str:
@@ -67,7 +73,8 @@ class Checked:
         if wrong:
             raise UsageError(f"{self._who}: {'; '.join(wrong)}")
 
-    def _check(self, name: str, values: Sequence[Any], space: Space) -> None:
+    def _offered(self, name: str, values: Sequence[Any], space: Space) -> list[Any]:
+        """The values of one parameter's menu, numbers as Python's own."""
         what = f"{self._who}: its menu"
         if name not in space.distributions:
             raise UsageError(f"{what} names {name!r}, but asked for are {', '.join(map(repr, space.distributions))}")
@@ -77,6 +84,28 @@ class Checked:
         for value in values:
             if not _fits(value, distribution):
                 raise UsageError(f"{what} offers {_shown(value)} for {name!r}, which is not in {distribution!r}")
+        return [_own(value, distribution) for value in values]
+
+    def _part(self, name: str, part: Interval | Choices, axes: Axes) -> Interval | Choices:
+        """One parameter's part of the region, numbers as Python's own."""
+        what = f"{self._who}: its region"
+        axis = axes.by_name.get(name)
+        if axis is None:
+            raise UsageError(f"{what} names {name!r}, which is no parameter with several values")
+        if isinstance(part, Choices):
+            wrong = [value for value in part.values if not _fits(value, axis.distribution)]
+            if wrong or not part.values:
+                says = f"{_shown(wrong[0])} among" if wrong else "none of"
+                raise UsageError(f"{what} has {says} the choices of {name!r}; it is {axis.distribution!r}")
+            return Choices(values=tuple(_own(value, axis.distribution) for value in part.values))
+        if axis.categorical or not (_is_number(part.low) and _is_number(part.high) and part.low <= part.high):
+            ends = f"{_shown(part.low)} and {_shown(part.high)}"
+            raise UsageError(
+                f"{what} has an Interval with the ends {ends} for {name!r}; give two numbers, the lower one first, and "
+                f"Choices for what has no order; it is {axis.distribution!r}"
+            )
+        whole = isinstance(axis.distribution, IntDistribution)
+        return Interval(low=_number(part.low, whole=whole), high=_number(part.high, whole=whole))
 
 
 def _shown(value: object) -> str:
@@ -98,9 +127,24 @@ def _is_lines(summary: object) -> bool:
 
 
 def _fits(value: Any, distribution: BaseDistribution) -> bool:
-    if isinstance(value, bool) and not isinstance(distribution, CategoricalDistribution):
+    if not isinstance(distribution, CategoricalDistribution) and not _is_number(value):
         return False
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except (TypeError, ValueError):
         return False
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+
+
+def _own(value: Any, distribution: BaseDistribution) -> Any:
+    """A value that fits, as an answer has it: numpy's numbers are no JSON."""
+    if isinstance(distribution, CategoricalDistribution):
+        return plain(value)
+    return _number(value, whole=isinstance(distribution, IntDistribution))
+
+
+def _number(value: Any, *, whole: bool) -> int | float:
+    return int(value) if whole and value == int(value) else float(value)

@@ -41,6 +41,7 @@ def formed(strategy: str, situation: Situation, role: str, form: Literal["words"
         form=form,
         region=region,
         menu=made.menu if form == "menu" else {},
+        offered=made.places.tolist() if form == "menu" else (),
         words=" ".join(part for part in (ROLES[role].format(number=number), kept, idle, place) if part),
         summary=lines,
     )

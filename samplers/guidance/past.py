@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial
 
 from ...engine.history import llm_of
+from ...engine.records import as_amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +27,14 @@ class Guided:
 def read(trial: FrozenTrial) -> Guided:
     """What a trial's record says; nothing of it is trusted to be there."""
     llm = llm_of(trial)
-    inside = llm.get("inside")
+    inside = as_amount(llm.get("inside"))
     return Guided(
         proposed=bool(llm.get("calls")),
         stumbled=bool(llm.get("reasks")) or llm.get("duplicate_of") is not None,
         strategy=_text(llm.get("strategy")),
         form=_text(llm.get("form")),
         role=_text(llm.get("role")),
-        inside=float(inside) if isinstance(inside, int | float) else None,
+        inside=None if inside is None else min(1.0, inside),
     )
 
 

@@ -53,13 +53,14 @@ ALIKE: Final = 0.02
 class Plan:
     """Candidates for one ask, the most promising first, and the trial that they start from.
 
-    `menu` holds the values of each parameter that the candidates say something about, in their order. The parameters in
-    `idle` do not count in any of them.
+    `menu` holds the values of each parameter that the candidates say something about, in their order, and `places` has
+    a row for each candidate. The parameters in `idle` do not count in any of them.
     """
 
     candidates: tuple[Mapping[str, Any], ...]
     menu: Mapping[str, Sequence[Any]]
     region: Region
+    places: Array
     base: Best | None = None
     idle: tuple[str, ...] = ()
 
@@ -126,7 +127,7 @@ def _plan(situation: Situation, places: Array, base: Best | None) -> Plan:
         region[axis.name] = axis.part(_unique(known.values()))
     candidates = tuple({name: column[row] for name, column in columns.items()} for row in range(len(places)))
     menu = {name: _unique(column) for name, column in columns.items()}
-    return Plan(candidates=candidates, menu=menu, region=region, base=base, idle=tuple(idle))
+    return Plan(candidates=candidates, menu=menu, region=region, places=places, base=base, idle=tuple(idle))
 
 
 def _unique(values: Iterable[Any]) -> list[Any]:
@@ -164,11 +165,12 @@ def _varied(situation: Situation, base: Best, rng: Rng) -> Sequence[int]:
 
 
 def _offered(situation: Situation, ordered: Array) -> Array:
-    """The first candidates that are new, none twice."""
+    """The first candidates that are new, and not offered by another ask, none twice."""
     first = ordered[:1]
     varied = int(((ordered != first) & ~(np.isnan(ordered) & np.isnan(first))).any(axis=0).sum())
     count = max(2, min(OFFERED, VALUES // max(1, varied)))
-    taken = situation.taken[~np.isnan(situation.taken).all(axis=1)]
+    taken = np.concatenate([situation.taken, situation.offered])
+    taken = taken[~np.isnan(taken).all(axis=1)]
     found: list[Array] = []
     for candidate in ordered:
         if len(found) == count:

@@ -30,10 +30,14 @@ class Placed(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """An ask that is being answered at this moment: its region, and the middle of it on each axis."""
+    """An ask that is being answered at this moment: its region, the middle of it, and where the offered candidates are.
+
+    `offered` has a row each; as in `places`, NaN stands for an axis that nothing is said about.
+    """
 
     region: Region
     places: Sequence[float]
+    offered: Sequence[Sequence[float]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,12 @@ class Situation:
         """Where the newest finished trials stand as well."""
         return np.concatenate([self.evidence.newest.places, self.pending])
 
+    @cached_property
+    def offered(self) -> Array:
+        """Where the candidates of the open asks stand, a row each: whichever of them is taken is no trial yet."""
+        rows = [row for ask in self.open for row in ask.offered]
+        return np.array(rows, dtype=float).reshape(-1, len(self.evidence.axes))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guidance:
@@ -76,6 +86,7 @@ class Guidance:
 
     `role` and `region` stand on the trial. `words` is one paragraph at the end of the prompt, `summary` lines about the
     study. `menu` lists the values that a parameter may take: in the schema, if the client takes a new one each time.
+    `offered` are the places of the candidates among which to choose, a row each, so that no other ask offers them.
     """
 
     strategy: str
@@ -85,6 +96,7 @@ class Guidance:
     words: str = ""
     menu: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     summary: tuple[str, ...] = ()
+    offered: Sequence[Sequence[float]] = ()
 
 
 @runtime_checkable
