@@ -93,21 +93,19 @@ class Surrogate:
     """What is expected of configurations, given the `losses` at some `points`, and those that are `pending`.
 
     A pending configuration is believed to give the mean that is expected of it: what it changes is the uncertainty, and
-    what has to be beaten.
+    what has to be beaten. So means follow from the trials alone, and deviations from all points together.
     """
 
     def __init__(self, points: Array, losses: Array, scales: Scales, pending: Array) -> None:
         values = responses(losses)
         self._roots = np.sqrt(scales.weights)
-        self._points = points * self._roots
-        self._precision = np.linalg.inv(_covariances(self._points, scales.noise))
-        self._solved = self._precision @ values
-        self._variance = min(VARIANCES[1], max(VARIANCES[0], float(self._solved @ values) / len(points)))
-        self._pending = pending * self._roots
-        self._known = _matern(squared_distances(self._pending, self._points))
-        explained = self._known @ self._precision @ self._known.T
-        self._pending_precision = np.linalg.inv(_covariances(self._pending, scales.noise) - explained)
-        self._best = min(values.min(), (self._known @ self._solved).min(initial=np.inf))
+        self._points = np.concatenate([points, pending]) * self._roots
+        covariances, seen = _covariances(self._points, scales.noise), len(points)
+        self._precision = np.linalg.inv(covariances)
+        self._solved = np.linalg.solve(covariances[:seen, :seen], values)
+        self._variance = min(VARIANCES[1], max(VARIANCES[0], float(self._solved @ values) / seen))
+        beliefs = covariances[seen:, :seen] @ self._solved
+        self._best = min(values.min(), beliefs.min(initial=np.inf))
 
     def improvements(self, candidates: Array) -> Array:
         """The expected improvement of each candidate on the best trial, in standard deviations of the responses."""
@@ -126,12 +124,9 @@ class Surrogate:
     def _predict(self, candidates: Array) -> tuple[Array, Array]:
         scaled = candidates * self._roots
         covariances = _matern(squared_distances(self._points, scaled))
-        reduced = self._precision @ covariances
-        left = 1.0 - (covariances * reduced).sum(axis=0)
-        if len(self._pending):
-            shared = _matern(squared_distances(self._pending, scaled)) - self._known @ reduced
-            left -= (shared * (self._pending_precision @ shared)).sum(axis=0)
-        return self._solved @ covariances, np.sqrt(self._variance * np.maximum(1e-9, left))
+        left = 1.0 - (covariances * (self._precision @ covariances)).sum(axis=0)
+        means = self._solved @ covariances[: len(self._solved)]
+        return means, np.sqrt(self._variance * np.maximum(1e-9, left))
 
 
 def _covariances(points: Array, noises: Array | float) -> Array:
