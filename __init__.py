@@ -12,27 +12,29 @@ from optuna_llm.engine import (
     Workers,
     ask_async,
 )
+from optuna_llm.engine import Optimizer as _Optimizer
 from optuna_llm.samplers import ContextPolicy, Guidance, LLMGuidedSampler, Situation, Strategy
 from optuna_llm.samplers.client import (
     AuthenticationError,
-    Budget,
     Client,
     ClientError,
     DeadlineExceededError,
     FunctionClient,
-    Limits,
     LiteLLMClient,
     ModelNotFoundError,
     QuotaExceededError,
-    RecordingClient,
-    ReplayClient,
     Reply,
     Request,
     ThrottledError,
     TransientError,
     Usage,
 )
-from optuna_llm.workers import AsyncTrial, CoroutineWorkers, ThreadWorkers, optimize_async
+from optuna_llm.samplers.limits import Budget, Limits
+from optuna_llm.samplers.recording import RecordingClient, ReplayClient
+from optuna_llm.workers import AsyncTrial, CoroutineWorkers, ThreadWorkers
+from optuna_llm.workers import default_workers as _default_workers
+
+optimize_async = _Optimizer(_default_workers).optimize_async
 
 __all__ = [
     "AsyncTrial",

@@ -22,7 +22,7 @@ from synthetic import BUILDERS
 from tasks import Task
 
 from optuna_llm import AsyncTrial, ContextPolicy, LLMGuidedSampler, Reply, Request, Usage, optimize_async
-from optuna_llm.samplers.client import local
+from optuna_llm.samplers.client import local_client as local
 
 TASK: Final = "synthetic/mixed"
 FRAME: Final = 16

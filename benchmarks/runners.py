@@ -17,9 +17,9 @@ from results import Spread, spread
 from workload import SPACE, HoldProbe, LagProbe, SleepingModel, StudyPlace, place, prefill, sampler, suggest_all
 
 from optuna_llm import Budget, FunctionClient, Limits, Reply, Request, Usage, optimize_async
-from optuna_llm.samplers.client.budget import Account
-from optuna_llm.samplers.client.limiter import Limiter
-from optuna_llm.samplers.client.line import Line
+from optuna_llm.samplers.limits.budget import Account
+from optuna_llm.samplers.limits.limiter import Limiter
+from optuna_llm.samplers.limits.stack import Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ from typing import Protocol, runtime_checkable
 
 from optuna import Study
 
-from .history import Snapshot
 from .records import Call, Outcome, Params, Proposal, SearchSpace
-from .study import StudyDoor
+from .study.door import StudyDoor
+from .study.snapshot import Snapshot
 
 
 @runtime_checkable

@@ -2,6 +2,6 @@
 
 from .guidance import Guidance, Situation, Strategy
 from .llm_guided import LLMGuidedSampler
-from .policy import ContextPolicy
+from .prompt.policy import ContextPolicy
 
 __all__ = ["ContextPolicy", "Guidance", "LLMGuidedSampler", "Situation", "Strategy"]

@@ -4,20 +4,20 @@ import uuid
 
 from optuna import Study
 
-from ..engine.journal import guard_journal
-from ..engine.ledger import Ledger
 from ..engine.records import SearchSpace
-from .client.budget import Account
-from .client.line import Line
-from .digest import Digest
+from ..engine.study.journal_repair import guard_journal
+from ..engine.study.ledger import Ledger
 from .discovery import Discovery
-from .duplicates import Index
-from .elsewhere import Elsewhere
-from .flight import Flight
-from .guidance.axes import Axes
-from .guidance.evidence import Evidence
+from .limits.budget import Account
+from .limits.stack import Line
 from .memory import Memory
-from .space import Space, make_space
+from .space.axes import Axes
+from .space.space import Space, make_space
+from .view.duplicates import Index
+from .view.finished_rows import Digest
+from .view.in_flight_rows import Flight
+from .view.observations import Evidence
+from .view.other_spending import Elsewhere
 
 MEMORIES = 8  # sets of columns that are remembered; more than a study has, unless its space changes
 

@@ -13,31 +13,31 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from ..engine.arguments import at_least, is_coroutine_function, require_single_objective
 from ..engine.errors import OptunaLLMError, ProposalError, UsageError, unwrapped
-from ..engine.history import Snapshot, llm_of
-from ..engine.lanes import Lanes
-from ..engine.ledger import Ledger
-from ..engine.options import at_least, is_coroutine_function, require_single_objective
 from ..engine.records import EMPTY, Charge, Params, Proposal, SearchSpace, charge_of
-from ..engine.study import StudyDoor, fixed_params, whole
+from ..engine.study.door import StudyDoor, fixed_params, whole
+from ..engine.study.lanes import Lanes
+from ..engine.study.ledger import Ledger
+from ..engine.study.snapshot import Snapshot, llm_of
 from ..engine.threads import settled, wait_future
 from .arguments import given, meanings, text
 from .client import llm_loop
-from .client.budget import Account, Budget
-from .client.limits import Limits
-from .client.line import Line, shared_of
 from .client.protocol import Client
 from .client.resolve import resolve
 from .desk import Desk
 from .discovery import POLL
 from .guidance import Strategy, chosen
 from .guidance.plain import Plain
-from .guidance.roles import DISCOVERY
-from .policy import ContextPolicy
-from .prompt import Subject
-from .proposing import propose
+from .limits.budget import Account, Budget
+from .limits.limits import Limits
+from .limits.stack import Line, shared_of
+from .pipeline import propose
+from .prompt.messages import Subject
+from .prompt.policy import ContextPolicy
 from .question import Ask, Question
-from .space import conform, make_space, narrow
+from .roles import DISCOVERY
+from .space.space import conform, make_space, narrow
 
 SETTLING = 2.0  # seconds that a cancelled ask waits for its request to end
 

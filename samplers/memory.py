@@ -10,14 +10,14 @@ from weakref import WeakKeyDictionary
 
 from optuna.trial import FrozenTrial
 
-from ..engine.history import Snapshot
 from ..engine.records import Params
-from .digest import Digest
-from .duplicates import Clash, Index, exhausted, find_clash
-from .flight import Flight
-from .guidance.evidence import Evidence
+from ..engine.study.snapshot import Snapshot
 from .guidance.strategy import Guidance, Open, Situation
 from .question import Question
+from .view.duplicates import Clash, Index, exhausted, find_clash
+from .view.finished_rows import Digest
+from .view.in_flight_rows import Flight
+from .view.observations import Evidence
 
 SLICE = 25  # finished trials taken in and formatted at once: 2 ms at 10 parameters
 

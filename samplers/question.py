@@ -9,9 +9,9 @@ from optuna.study import StudyDirection
 from ..engine.records import Params, SearchSpace
 from .guidance.plain import Plain
 from .guidance.strategy import Strategy
-from .policy import ContextPolicy
-from .prompt import Subject, render_head
-from .space import Space
+from .prompt.messages import Subject, render_head
+from .prompt.policy import ContextPolicy
+from .space.space import Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

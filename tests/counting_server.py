@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from .fault_server import FaultServer, Received, Scripted, completion, failure
+from fault_server import FaultServer, Received, Scripted, completion, failure
 
 WINDOW = 10.0
 LATENCY = 0.5

@@ -9,9 +9,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optuna_llm import FunctionClient, LLMGuidedSampler, Reply, Request, Usage
-from optuna_llm.samplers.flight import Flight
-from optuna_llm.samplers.guidance.axes import Axes
-from optuna_llm.samplers.space import make_space
+from optuna_llm.samplers.space.axes import Axes
+from optuna_llm.samplers.space.space import make_space
+from optuna_llm.samplers.view.in_flight_rows import Flight
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-5, 1e-1, log=True),

@@ -2,7 +2,7 @@
 
 from .async_trial import AsyncTrial
 from .coroutine import CoroutineWorkers
-from .optimize import optimize_async
+from .default import default_workers
 from .thread import ThreadWorkers
 
-__all__ = ["AsyncTrial", "CoroutineWorkers", "ThreadWorkers", "optimize_async"]
+__all__ = ["AsyncTrial", "CoroutineWorkers", "ThreadWorkers", "default_workers"]

@@ -5,8 +5,8 @@ import math
 
 import anyio
 
+from ..engine.arguments import slots_of
 from ..engine.errors import UsageError
-from ..engine.options import slots_of
 from ..engine.outcome import completed, of_exception
 from ..engine.records import Call, Outcome
 from .async_trial import AsyncTrial

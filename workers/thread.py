@@ -7,11 +7,11 @@ from typing import Any
 
 from optuna import Trial
 
+from ..engine.arguments import slots_of
 from ..engine.errors import UsageError
-from ..engine.options import slots_of
 from ..engine.outcome import completed, of_exception
 from ..engine.records import Call, Outcome
-from ..engine.study import stoppable
+from ..engine.study.door import stoppable
 from ..engine.threads import JobThread
 
 

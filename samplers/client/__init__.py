@@ -1,6 +1,5 @@
-"""Speaks to models: one request in, one reply out, within rates, retries and a budget."""
+"""Speaks to models: one request in, one reply out."""
 
-from .budget import Account, Budget
 from .errors import (
     AuthenticationError,
     ClientError,
@@ -11,35 +10,23 @@ from .errors import (
     TransientError,
 )
 from .function_client import FunctionClient
-from .limits import Limits
-from .line import Line
 from .litellm_client import LiteLLMClient
-from .local import LocalClient
+from .local_client import LocalClient
 from .protocol import Client, Reply, Request, Usage
-from .recording import RecordingClient
-from .replay import ReplayClient
 from .resolve import resolve
-from .retry import RetryingClient
 
 __all__ = [
-    "Account",
     "AuthenticationError",
-    "Budget",
     "Client",
     "ClientError",
     "DeadlineExceededError",
     "FunctionClient",
-    "Limits",
-    "Line",
     "LiteLLMClient",
     "LocalClient",
     "ModelNotFoundError",
     "QuotaExceededError",
-    "RecordingClient",
-    "ReplayClient",
     "Reply",
     "Request",
-    "RetryingClient",
     "ThrottledError",
     "TransientError",
     "Usage",

@@ -18,12 +18,12 @@ from typing import Any, Final
 from ...engine.errors import UsageError
 from ...engine.scrub import scrub
 from .errors import AuthenticationError, ClientError, DeadlineExceededError
+from .litellm_errors import translate
 from .llm_loop import at_close
 from .prices import PRICE_NAMES, Prices, given_prices
 from .protocol import Reply, Request, Usage
 from .secret import Secret
-from .structured import MODES, Mode, SchemaRejectedError, arguments, is_about_structure, next_mode, text_of
-from .translate import translate
+from .structured_output import MODES, Mode, SchemaRejectedError, arguments, is_about_structure, next_mode, text_of
 
 # Read while litellm is imported: no price list over the network, no `.env` file.
 _ENVIRONMENT: Final = {

@@ -5,7 +5,7 @@ import weakref
 
 from ...engine.errors import UsageError
 from .litellm_client import LiteLLMClient
-from .local import LocalClient
+from .local_client import LocalClient
 from .protocol import Client
 
 _by_name: weakref.WeakValueDictionary[str, Client] = weakref.WeakValueDictionary()

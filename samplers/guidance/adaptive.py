@@ -2,10 +2,10 @@
 
 from typing import Final, Literal
 
-from .course import Score
+from ..roles import EXPLORE, REFINE
+from ..view.progress import Score
 from .forms import formed
 from .planning import role_of
-from .roles import EXPLORE, REFINE
 from .strategy import Guidance, Situation
 
 PROBE_EVERY: Final = 5

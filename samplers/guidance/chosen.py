@@ -4,8 +4,8 @@ import importlib
 from typing import Final
 
 from ...engine.errors import UsageError
-from .checked import Checked
 from .strategy import Strategy
+from .validate import Checked
 
 STRATEGIES: Final = {"adaptive": "Adaptive", "guided": "Guided", "menu": "Menu", "plain": "Plain"}
 """The class of each, in the module of its name; imported when it is chosen: they are a sixth of all our modules."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Array
-from .axes import Axes, Axis
+from ..space.arrays import Array
+from ..space.axes import Axes, Axis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Array, ranks
-from .axes import Axis
-from .evidence import Evidence, Newest
+from ..space.arrays import Array, ranks
+from ..space.axes import Axis
+from ..view.observations import Evidence, Newest
 
 FEWEST = 6
 """Complete trials below which a correlation is noise."""

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from .axes import Axes
+from ..space.axes import Axes
+from ..view.observations import Evidence, Newest
 from .coverage import counts, in_bin
-from .evidence import Evidence, Newest
 
 FEWEST = 2
 """Failures below which a part of an axis is not blamed."""

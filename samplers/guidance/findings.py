@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from ..view.observations import Evidence
 from .effects import Effect, effects
-from .evidence import Evidence
 from .failures import Risk, risks
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from .axes import Region
+from ..roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
+from ..space.axes import Region
 from .findings import find
 from .regions import Plan, plan
-from .roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
 from .strategy import Guidance, Situation
 from .words import candidates_text, idle_text, kept_text, region_text, summary
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from .roles import PROPOSE
+from ..roles import PROPOSE
 from .strategy import Guidance, Situation
 
 

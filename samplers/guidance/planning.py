@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from .roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
+from ..roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
 from .strategy import Situation
 
 DESIGN: Final = 4

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from .arrays import Array
-from .axes import Axes
+from ..space.arrays import Array
+from ..space.axes import Axes
 from .coverage import counts, filled, in_bin
 from .failures import Risk
 

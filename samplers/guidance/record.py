@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from ...engine.records import Params
-from ..notation import clean, format_value
-from .axes import Axes, Choices, Interval
+from ..space.axes import Axes, Choices, Interval
+from ..space.notation import clean, format_value
 from .strategy import Guidance
 
 MAX_BYTES = 1200

@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ...engine.records import Share
-from ..duplicates import TOLERANCE
-from .arrays import Array
-from .axes import Axes, Region
+from ..roles import COMBINE, REFINE
+from ..space.arrays import Array
+from ..space.axes import Axes, Region
+from ..view.duplicates import TOLERANCE
+from ..view.observations import Best
+from .acquisition import FEWEST, promise
 from .coverage import in_bin
-from .evidence import Best
 from .failures import Risk
 from .planning import DESIGN
 from .pools import Rng, anywhere, around, crossed, on_grid, untried, without_idle
-from .promise import FEWEST, promise
-from .roles import COMBINE, REFINE
 from .strategy import Situation
 
 OFFERED: Final = 5

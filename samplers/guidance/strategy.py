@@ -9,11 +9,11 @@ import numpy as np
 from optuna.study import StudyDirection
 
 from ...engine.records import ALONE, Params, Share
-from ..space import Space
-from .arrays import Array
-from .axes import Region
-from .evidence import Evidence
-from .roles import PROPOSE
+from ..roles import PROPOSE
+from ..space.arrays import Array
+from ..space.axes import Region
+from ..space.space import Space
+from ..view.observations import Evidence
 
 Form = Literal["plain", "words", "menu"]
 

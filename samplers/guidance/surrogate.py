@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from .arrays import Array, ranks
-from .embedding import squared_distances
+from ..space.arrays import Array, ranks
+from ..space.embedding import squared_distances
 
 TYPICAL_SCALE: Final = 0.5
 """Median length scale with one parameter; it grows with the square root of their number."""

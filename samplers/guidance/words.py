@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...engine.records import Params
-from ..digest import cells
-from ..notation import format_number, format_value, labels
-from ..space import Space
-from ..text import quoted
-from .axes import Axis, Choices, Interval, Region
+from ..space.axes import Axis, Choices, Interval, Region
+from ..space.notation import format_number, format_value, labels
+from ..space.space import Space
+from ..space.untrusted import quoted
+from ..view.finished_rows import cells
+from ..view.observations import Best, Evidence
 from .coverage import gaps
 from .effects import Effect
-from .evidence import Best, Evidence
 from .findings import Findings
 from .strategy import Situation
 

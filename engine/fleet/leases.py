@@ -1,0 +1,141 @@
+"""Who works on a study: each run keeps a lease in it, and the others judge by it whether the run still lives.
+
+A lease is a user attribute of the study. On one host the process itself decides, at once. Of other hosts a lease that
+has not changed for `EXPIRY` seconds is over; clocks that differ are no reason to think somebody dead.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from optuna.trial import FrozenTrial
+
+from ..process import Process
+from ..records import Share
+from ..study.snapshot import llm_of
+
+LEASE_ATTRIBUTE: Final = "llm_run"
+RUN_ATTRIBUTE: Final = "optuna_llm:run"
+"""System attribute of trials that have no `llm` attribute to carry the run's id, or have an earlier run's."""
+
+REFRESH: Final = 15.0
+EXPIRY: Final = 60.0
+A_REFRESH_SEEN: Final = 20.0  # whoever lives has refreshed its lease by then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """One run's word that it lives: `at` is when it was written (seconds since the epoch), by the writer's clock.
+
+    `model` is what its rates are for, None if it asks no model. `taking` are the numbers of enqueued trials that the
+    run is about to take: they cannot carry its id from the first moment on. `ended`: it took its leave.
+    """
+
+    run: str
+    process: Process
+    at: float
+    model: str | None = None
+    taking: tuple[int, ...] = ()
+    ended: bool = False
+
+    @property
+    def name(self) -> str:
+        """The study attribute that holds it."""
+        return f"{LEASE_ATTRIBUTE}:{self.run}"
+
+    def document(self) -> dict[str, Any]:
+        """The attribute's value: as short as can be once the run has ended, for it stays."""
+        if self.ended:
+            return {"ended": True}
+        process = self.process
+        return {
+            "host": process.host,
+            "pid": process.pid,
+            "started": process.started,
+            "at": round(self.at, 1),
+            "model": self.model,
+            "taking": list(self.taking),
+        }
+
+
+def leases_in(attributes: Mapping[str, Any]) -> Iterator[Lease]:
+    """The leases among a study's user attributes; what cannot be read is nobody's lease."""
+    prefix = f"{LEASE_ATTRIBUTE}:"
+    for name, value in attributes.items():
+        if name.startswith(prefix) and isinstance(value, Mapping):
+            try:
+                yield _lease(name.removeprefix(prefix), value)
+            except (KeyError, TypeError, ValueError):
+                continue
+
+
+def _lease(run: str, value: Mapping[str, Any]) -> Lease:
+    if value.get("ended"):
+        return Lease(run=run, process=Process(host="", pid=0, started=""), at=0.0, ended=True)
+    process = Process(host=value["host"], pid=int(value["pid"]), started=value["started"])
+    taking = tuple(int(number) for number in value["taking"])
+    return Lease(run=run, process=process, at=float(value["at"]), model=value["model"], taking=taking)
+
+
+@dataclass(slots=True)
+class _Seen:
+    lease: Lease
+    since: float
+
+
+class Watch:
+    """Judges leases over time, by two clocks of this host: the time of day, and a monotonic one, in seconds."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+
+    def living(self, leases: Iterable[Lease], *, now: float, ticks: float) -> dict[str, bool]:
+        """Which runs live, by run."""
+        return {lease.run: self._lives(lease, now, ticks) for lease in leases}
+
+    def _lives(self, lease: Lease, now: float, ticks: float) -> bool:
+        if lease.ended:
+            self._seen.pop(lease.run, None)
+            return False
+        seen = self._seen.get(lease.run)
+        if seen is None or seen.lease != lease:
+            seen = self._seen[lease.run] = _Seen(lease, ticks)
+        alive = lease.process.is_alive()
+        if alive is not None:
+            return alive
+        unchanged = ticks - seen.since
+        return unchanged < EXPIRY and (now - lease.at < EXPIRY or unchanged < A_REFRESH_SEEN)
+
+
+def run_of(trial: FrozenTrial) -> str | None:
+    """The run that a trial belongs to, as its record says; None for trials of others."""
+    run = trial.system_attrs.get(RUN_ATTRIBUTE)
+    if run is None:
+        run = llm_of(trial).get("run")
+    return run if isinstance(run, str) else None
+
+
+def leased(running: Iterable[FrozenTrial], leases: Iterable[Lease]) -> list[FrozenTrial]:
+    """The RUNNING trials of the runs that keep, or kept, these leases."""
+    leases = list(leases)
+    runs = {lease.run for lease in leases}
+    taken = {number for lease in leases for number in lease.taking}
+    return [trial for trial in running if _is_leased(trial, runs, taken)]
+
+
+def orphans(running: Iterable[FrozenTrial], leases: Iterable[Lease], living: Mapping[str, bool]) -> list[FrozenTrial]:
+    """The RUNNING trials whose run is dead; those of runs without a lease are nobody's business here."""
+    return leased(running, [lease for lease in leases if not living[lease.run]])
+
+
+def _is_leased(trial: FrozenTrial, runs: set[str], taken: set[int]) -> bool:
+    if RUN_ATTRIBUTE not in trial.system_attrs and trial.number in taken:
+        return True  # popped by a run that could not sign it yet
+    return run_of(trial) in runs
+
+
+def share_of(process: Process, leases: Iterable[Lease], living: Mapping[str, bool]) -> Share:
+    """The process's place among the living ones that keep these leases."""
+    there = {lease.process for lease in leases if living[lease.run]}
+    ordered = sorted(there | {process}, key=lambda one: (one.host, one.pid, one.started))
+    return Share(place=ordered.index(process), processes=len(ordered))

@@ -1,0 +1,109 @@
+"""Search spaces as users write them, checked before anything runs."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from ..errors import UsageError
+from ..records import SearchSpace
+
+EXACT_INT = 2**53  # Optuna stores integers as floats
+
+Number = TypeVar("Number", FloatDistribution, IntDistribution)
+
+
+def check_search_space(search_space: Mapping[str, BaseDistribution]) -> SearchSpace:
+    """The same space with deprecated distributions converted.
+
+    Raises `UsageError` naming the parameter: an empty space, a name that is no string, a value that is no
+    distribution, bounds that are not finite, a range or a grid that no float can tell apart.
+    """
+    if not isinstance(search_space, Mapping):
+        raise UsageError(f"a search space is a mapping of names to distributions, not {type(search_space).__name__}")
+    if not search_space:
+        raise UsageError("the search space is empty: give at least one parameter, or leave it out")
+    return {_name(name): _checked(name, given) for name, given in search_space.items()}
+
+
+def plain(value: Any) -> Any:
+    """What a storage gives back for a choice: a str, int or float for one of a class derived from them."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, float) else value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two choices are equal in value and kind, as storages tell them apart; NaN to itself."""
+    one, other = plain(one), plain(other)
+    if type(one) is not type(other):
+        return False
+    return bool(one == other) or (isinstance(one, float) and math.isnan(one) and math.isnan(other))
+
+
+def exact_int(value: int, distribution: IntDistribution) -> int:
+    """The integer that is left of `value` after a passage through a float, inside the range."""
+    stored = float(value)
+    if stored > distribution.high:
+        stored = math.nextafter(stored, -math.inf)
+    elif stored < distribution.low:
+        stored = math.nextafter(stored, math.inf)
+    return int(stored)
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise UsageError(f"parameter name {name!r} is a {type(name).__name__}: names are strings")
+    return name
+
+
+def _checked(name: str, given: Any) -> BaseDistribution:
+    if isinstance(given, CategoricalDistribution):
+        return given
+    if isinstance(given, FloatDistribution):
+        _check_float(name, given)
+        return _modern(given, FloatDistribution)
+    if isinstance(given, IntDistribution):
+        _check_int(name, given)
+        return _modern(given, IntDistribution)
+    raise UsageError(
+        f"parameter {name!r}: {type(given).__name__} is no Optuna distribution; use FloatDistribution, IntDistribution "
+        "or CategoricalDistribution"
+    )
+
+
+def _modern(given: Number, kind: type[Number]) -> Number:
+    """A deprecated distribution as the one that replaced it; building it anew would adjust `high` with a warning."""
+    if type(given) is kind:
+        return given
+    converted = kind(given.low, given.high, log=given.log)
+    converted.step = given.step
+    return converted
+
+
+def _check_float(name: str, given: FloatDistribution) -> None:
+    low, high, step = given.low, given.high, given.step
+    if not all(math.isfinite(number) for number in (low, high, step or 0.0)):
+        raise UsageError(f"parameter {name!r}: {given!r} is not finite; give finite bounds and step")
+    if not math.isfinite(high - low):
+        raise UsageError(f"parameter {name!r}: {given!r} is wider than a float can hold; narrow it or use log=True")
+    if step is not None and max(abs(low), abs(high), high - low) / step > EXACT_INT:
+        raise UsageError(f"parameter {name!r}: the step of {given!r} is finer than a float can tell; use a larger one")
+
+
+def _check_int(name: str, given: IntDistribution) -> None:
+    low, high, step = given.low, given.high, given.step
+    if max(abs(low), abs(high), high - low) <= EXACT_INT:
+        return
+    try:
+        stored = step == 1 and all(low <= exact_int(bound, given) <= high for bound in (low, high))
+    except OverflowError:
+        stored = False
+    if not stored:
+        raise UsageError(
+            f"parameter {name!r}: Optuna stores integers as floats, which are exact up to 2**53 only, and this range "
+            "goes beyond; narrow it, or tune its logarithm or an index"
+        )

@@ -1,0 +1,86 @@
+"""Ask again when the transport failed, and only then."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ...engine.errors import UsageError
+from ..client.errors import ClientError, DeadlineExceededError
+from ..client.protocol import Client, Reply, Request
+
+BASE_SECONDS: Final = 0.5
+CAP_SECONDS: Final = 30.0
+LONGEST_WAIT_SECONDS: Final = 120.0
+"""Of all pauses of one request. A server that wants a longer one gets it from the caller, who knows what else there is
+to do."""
+
+
+def backoff(failures: int, retry_after: float | None, fraction: float) -> float:
+    """Seconds to wait before the next attempt, after `failures` of them; `fraction` in [0, 1) is the luck of the draw.
+
+    Exponential with full jitter (Brooker, "Exponential Backoff And Jitter", 2015). What the server asked for is
+    waited in full, and the jitter comes on top, so that those throttled together do not return together.
+    """
+    ceiling = min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(failures - 1, 30))
+    return (retry_after or 0.0) + fraction * ceiling
+
+
+@dataclass(slots=True)
+class Attempts:
+    """The failed attempts of one request, and what they say about another one."""
+
+    most: int
+    failures: int = 0
+    deadlines: int = 0
+    waited: float = 0.0
+
+    def delay(self, error: ClientError, fraction: float) -> float | None:
+        """Seconds to wait before the next attempt; None if there is none."""
+        self.failures += 1
+        self.deadlines += isinstance(error, DeadlineExceededError)
+        if not error.transient or self.failures >= self.most or self.deadlines > 1:
+            return None
+        if error.at_once:
+            return 0.0
+        seconds = backoff(self.failures, error.retry_after, fraction)
+        self.waited += seconds
+        return None if self.waited > LONGEST_WAIT_SECONDS else seconds
+
+
+class RetryingClient:
+    """Retries the transient errors of `client`, up to `attempts` requests in all; a missed deadline is retried once."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        attempts: int = 6,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        if attempts < 1:
+            raise UsageError(f"attempts counts the requests, so it is at least 1, got {attempts!r}")
+        self.client = client
+        self.attempts = attempts
+        self._sleep = sleep
+        self._draw = draw
+
+    def __repr__(self) -> str:
+        return f"RetryingClient({self.client!r}, attempts={self.attempts})"
+
+    async def complete(self, request: Request) -> Reply:
+        attempts = Attempts(self.attempts)
+        while True:
+            try:
+                return await self.client.complete(request)
+            except ClientError as error:
+                delay = attempts.delay(error, self._draw())
+                if delay is None:
+                    raise
+            if delay:
+                await self._sleep(delay)
+
+    async def aclose(self) -> None:
+        await self.client.aclose()

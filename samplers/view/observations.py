@@ -1,0 +1,190 @@
+"""What the finished trials show, kept up as they come.
+
+Each is looked at once; new evidence of the same trials equals an old one that grew.
+"""
+
+import bisect
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from ...engine.records import Params
+from ...engine.study.snapshot import is_inconclusive, retried
+from ..space.arrays import Array
+from ..space.axes import ABSENT, Axes
+from ..space.embedding import Embedding
+from .following import TAKEN_BACK, Following
+from .past import read
+from .progress import Course, Score
+from .trust import Trust
+
+T = TypeVar("T")
+
+WINDOW = 256
+"""Finished trials that effects, coverage and distances are computed from: the newest ones."""
+
+KEPT = 4 * WINDOW
+"""Rows that are kept, the older half of them until there are so many: more than a window, with all that may be taken
+back after it."""
+
+STEPS = ((64, 16), (16, 4), (0, 1))
+"""From how many finished trials on, in steps of how many what takes time is computed anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """A complete trial: its number, its value, and where it stands on each axis."""
+
+    number: int
+    value: float
+    params: Params
+    places: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newest:
+    """The newest finished trials, a row each.
+
+    `places`: one column an axis, NaN where a trial has no value, or says nothing about its configuration. `losses`:
+    values turned so that lower is better, NaN where a trial gave none. `failed`: which of them failed.
+    """
+
+    places: Array
+    losses: Array
+    failed: npt.NDArray[np.bool_]
+
+    def only(self, rows: npt.NDArray[np.int_] | npt.NDArray[np.bool_]) -> "Newest":
+        """Some of the rows."""
+        return Newest(places=self.places[rows], losses=self.losses[rows], failed=self.failed[rows])
+
+
+class Evidence(Following):
+    """The finished trials of one study on the axes of one space."""
+
+    def __init__(self, axes: Axes, direction: StudyDirection) -> None:
+        self.axes = axes
+        self.embedding = Embedding(axes)
+        self.direction = direction
+        self._sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+        super().__init__()
+
+    def _clear(self) -> None:
+        self._courses = deque([Course()], maxlen=TAKEN_BACK + 1)  # after each of the newest trials
+        self._places = np.empty((KEPT, len(self.axes)))
+        self._losses = np.empty(KEPT)
+        self._failed = np.empty(KEPT, dtype=bool)
+        self._rows = 0
+        self._ranking: list[tuple[float, int, Best]] = []
+        self._inconclusive: set[int] = set()
+        self._step = 0
+        self._computed: dict[Any, Any] = {}
+
+    @property
+    def complete(self) -> int:
+        """How many of them are complete, and have a place."""
+        return self._courses[-1].complete
+
+    @property
+    def proposed(self) -> int:
+        """How many of them come from the model."""
+        return self._courses[-1].proposed
+
+    @property
+    def since_improvement(self) -> int:
+        """Complete trials since the best value was found, wherever that was."""
+        return self._courses[-1].since_improvement
+
+    @property
+    def trust(self) -> Trust:
+        """How far from the best configuration to look."""
+        return self._courses[-1].trust
+
+    def best(self, count: int) -> list[Best]:
+        """The `count` best complete trials that have a place, best first; the earlier trial wins a tie."""
+        return [best for _, _, best in self._ranking[:count]]
+
+    def score(self, *, role: str | None = None, form: str | None = None) -> Score:
+        """What asks with regions have shown, of all roles and forms or of those named."""
+        kinds = self._courses[-1].scores.items()
+        wanted = (score for (r, f), score in kinds if role in (None, r) and form in (None, f))
+        return sum(wanted, Score())
+
+    @property
+    def newest(self) -> Newest:
+        """The last `WINDOW` finished trials."""
+        return self._until(self._rows)
+
+    def once(self, compute: Callable[["Evidence", Newest], T]) -> T:
+        """What `compute` makes of the newest trials as of the last step; the result is kept until the next one.
+
+        The steps follow from the number of finished trials alone (`STEPS`).
+        """
+        step = step_of(self.known)
+        if step != self._step:
+            self._step, self._computed = step, {}
+        if compute not in self._computed:
+            self._computed[compute] = compute(self, self._until(self._rows - (self.known - step)))
+        found: T = self._computed[compute]
+        return found
+
+    def _until(self, end: int) -> Newest:
+        rows = slice(max(0, end - WINDOW), end)
+        return Newest(places=self._places[rows], losses=self._losses[rows], failed=self._failed[rows])
+
+    def _add(self, trial: FrozenTrial) -> None:
+        inconclusive = is_inconclusive(trial)
+        places = [ABSENT] * len(self.axes) if inconclusive else self.axes.places(trial.params)
+        placed = not all(map(math.isnan, places))
+        loss = self._loss(trial)
+        if loss is not None and placed:
+            assert trial.value is not None
+            best = Best(number=trial.number, value=trial.value, params=trial.params, places=tuple(places))
+            bisect.insort(self._ranking, (loss, trial.number, best), key=_rank)
+        self._append(places, math.nan if loss is None else loss, trial.state is TrialState.FAIL and not inconclusive)
+        judged = not inconclusive and self._inconclusive.issuperset(retried(trial))  # an ask is judged once
+        self._courses.append(self._courses[-1].after(read(trial), loss, placed=placed, judged=judged))
+        if inconclusive:
+            self._inconclusive.add(trial.number)
+
+    @property
+    def _reach(self) -> int:
+        return len(self._courses) - 1
+
+    def _take_back(self, trial: FrozenTrial) -> None:
+        if self.known < self._step:
+            self._step, self._computed = 0, {}
+        self._rows -= 1
+        self._courses.pop()
+        self._inconclusive.discard(trial.number)
+        loss = self._loss(trial)
+        if loss is not None and not np.isnan(self._places[self._rows]).all():
+            del self._ranking[bisect.bisect_left(self._ranking, (loss, trial.number), key=_rank)]
+
+    def _loss(self, trial: FrozenTrial) -> float | None:
+        """A complete trial's value, turned so that lower is better."""
+        return self._sign * trial.value if trial.state is TrialState.COMPLETE and trial.value is not None else None
+
+    def _append(self, places: Sequence[float], loss: float, failed: bool) -> None:
+        if self._rows == KEPT:
+            for column in (self._places, self._losses, self._failed):
+                column[: KEPT // 2] = column[KEPT // 2 :]
+            self._rows = KEPT // 2
+        self._places[self._rows], self._losses[self._rows], self._failed[self._rows] = places, loss, failed
+        self._rows += 1
+
+
+def _rank(entry: tuple[float, int, Best]) -> tuple[float, int]:
+    return entry[:2]
+
+
+def step_of(count: int) -> int:
+    """The last number of finished trials, up to `count`, at which what takes time is computed."""
+    size = next(size for start, size in STEPS if count >= start)
+    return count - count % size

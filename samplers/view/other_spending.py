@@ -1,0 +1,36 @@
+"""What others have spent on a study, read from its own record: other processes, earlier runs, other samplers."""
+
+from collections.abc import Set
+
+from optuna.trial import FrozenTrial
+
+from ...engine.records import Charge, charge_of
+from ...engine.study.snapshot import Snapshot, llm_of
+from .following import Unseen
+
+NOTHING = Charge()
+
+
+class Elsewhere:
+    """Sums up what trials say, and what was spent without a trial, but for what `runs` spent.
+
+    A finished trial is looked at once.
+    """
+
+    def __init__(self, runs: Set[str]) -> None:
+        self._runs = runs
+        self._finished = NOTHING
+        self._unseen = Unseen()
+
+    def update(self, snapshot: Snapshot) -> Charge:
+        """All of it, as of `snapshot`."""
+        for trial in self._unseen.among(snapshot.finished, len(snapshot.finished)):
+            self._finished += self._of(trial)
+        charges = (charge for token, charge in snapshot.charges.items() if token not in self._runs)
+        open_trials = (self._of(trial) for trial in (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
+        return sum((*open_trials, *charges), self._finished)
+
+    def _of(self, trial: FrozenTrial) -> Charge:
+        llm = llm_of(trial)
+        run = llm.get("run")
+        return NOTHING if isinstance(run, str) and run in self._runs else charge_of(llm)

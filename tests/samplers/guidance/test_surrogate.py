@@ -1,0 +1,110 @@
+"""A Gaussian process that is told trials, and says where better ones may be."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optuna_llm.samplers.guidance.surrogate import (
+    Scales,
+    Surrogate,
+    _covariances,
+    _log_likelihoods,
+    _matern,
+    likely_scales,
+    responses,
+)
+from optuna_llm.samplers.space.embedding import squared_distances
+
+ONE = Scales(weights=np.array([4.0]), noise=1e-3)
+NOTHING = np.empty((0, 1))
+LINE = np.linspace(0, 1, 101)[:, None]
+
+
+def column(*values: float) -> np.ndarray:
+    return np.array(values, dtype=float)[:, None]
+
+
+def test_it_expects_at_a_trial_about_what_the_trial_gave_and_little_of_far_places() -> None:
+    points, losses = column(0.0, 0.5, 1.0), np.array([3.0, 1.0, 2.0])
+    surrogate = Surrogate(points, losses, ONE, NOTHING)
+    means, deviations = surrogate.predict(np.concatenate([points, column(40.0)]))
+    assert means[:3] == pytest.approx(responses(losses), abs=0.02)
+    assert means[3] == pytest.approx(0.0, abs=1e-6)
+    assert deviations[3] > 10 * deviations[:3].max()
+
+
+def test_it_looks_near_the_better_trials() -> None:
+    points = column(0.0, 0.2, 0.5, 0.8, 1.0)
+    surrogate = Surrogate(points, (points[:, 0] - 0.35) ** 2, ONE, NOTHING)
+    best = float(LINE[surrogate.improvements(LINE).argmax(), 0])
+    assert best == pytest.approx(0.35, abs=0.08)
+
+
+def test_what_is_in_flight_is_not_promising_any_more() -> None:
+    points, losses = column(0.0, 0.2, 0.8, 1.0), np.array([4.0, 2.0, 2.2, 4.0])
+    alone = Surrogate(points, losses, ONE, NOTHING).improvements(LINE)
+    favourite = LINE[alone.argmax()]
+    together = Surrogate(points, losses, ONE, favourite[None, :]).improvements(LINE)
+    assert together[alone.argmax()] < 0.3 * alone.max()
+    assert abs(float(LINE[together.argmax(), 0] - favourite[0])) > 0.05
+
+
+def test_pending_configurations_leave_means_as_they_are_and_take_uncertainty_as_trials_would() -> None:
+    rng = np.random.default_rng(1)
+    points, pending, places = rng.random((6, 1)), rng.random((3, 1)), rng.random((20, 1))
+    losses = rng.random(6)
+    alone, believing = (Surrogate(points, losses, ONE, flying) for flying in (NOTHING, pending))
+    assert believing.predict(places)[0] == pytest.approx(alone.predict(places)[0])
+    scaled = [2.0 * rows for rows in (np.concatenate([points, pending]), places)]
+    known = _covariances(scaled[0], ONE.noise)
+    shared = _matern(squared_distances(*scaled))
+    left = 1 - np.einsum("ij,ik,kj->j", shared, np.linalg.inv(known), shared)
+    assert believing.predict(places)[1] == pytest.approx(np.sqrt(left * believing._variance))
+
+
+def test_the_likelihood_is_that_of_the_normal_distribution() -> None:
+    rng = np.random.default_rng(2)
+    points, values = rng.random((7, 2)), rng.standard_normal(7)
+    covariances = _covariances(np.stack([points, 3 * points]), np.array([[0.01], [0.1]]))
+    found = _log_likelihoods(covariances, values)
+    for covariance, likelihood in zip(covariances, found, strict=True):
+        variance = min(3.0, max(0.3, values @ np.linalg.solve(covariance, values) / 7))
+        whole = variance * covariance
+        exponent = -0.5 * values @ np.linalg.solve(whole, values)
+        assert likelihood == pytest.approx(exponent - 0.5 * np.linalg.slogdet(whole)[1])
+
+
+def test_the_parameter_that_matters_gets_the_shorter_scale() -> None:
+    rng = np.random.default_rng(3)
+    points = rng.random((40, 2))
+    scales = likely_scales(points, np.sin(6 * points[:, 0]), np.array([0, 1]), rng)
+    assert scales.weights[0] > 2 * scales.weights[1]
+
+
+def test_responses_rise_with_the_losses_and_a_trial_without_one_is_as_bad_as_the_worst() -> None:
+    losses = np.array([2.0, math.nan, -1.0, 5.0, math.inf])
+    found = responses(losses)
+    assert found[2] < found[0] < found[3] == found[1] == found[4]
+    assert responses(np.array([math.nan, math.nan])).tolist() == [0.0, 0.0]
+    assert responses(np.array([7.0, 7.0, 7.0])) == pytest.approx(np.zeros(3))
+
+
+def test_how_bad_the_worst_is_does_not_matter() -> None:
+    losses = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0])
+    worse = np.where(losses == 10.0, 1e12, losses)
+    assert responses(worse) == pytest.approx(responses(losses))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats()), min_size=1, max_size=60),
+    st.lists(st.floats(0, 1), max_size=5),
+)
+def test_improvements_are_numbers_that_are_not_negative(trials: list[tuple[float, float]], flying: list[float]) -> None:
+    points, losses = column(*(place for place, _ in trials)), np.array([loss for _, loss in trials])
+    scales = likely_scales(points, losses, np.array([0]), np.random.default_rng(0))
+    found = Surrogate(points, losses, scales, column(*flying)).improvements(LINE)
+    assert np.isfinite(found).all()
+    assert (found >= -1e-12).all()

@@ -1,0 +1,199 @@
+"""A cap holds under any interleaving, and nothing stays reserved."""
+
+import asyncio
+import random
+
+import clock
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optuna_llm import Budget, BudgetExhaustedError, FunctionClient, Reply, Request, TransientError, Usage, UsageError
+from optuna_llm.engine.records import Charge
+from optuna_llm.samplers.client.prices import Prices
+from optuna_llm.samplers.limits.budget import Account
+from optuna_llm.samplers.limits.budgeted_client import BudgetedClient
+
+REQUEST = Request(messages=[{"role": "user", "content": "x" * 100}], schema={"type": "object"}, max_tokens=100)
+
+
+class PricedModel:
+    """Takes a second, and what `script` says: tokens, or an exception."""
+
+    def __init__(self, *script: int | Exception) -> None:
+        self._script = list(script) or [10]
+        self.sent = 0
+
+    async def prices(self) -> Prices | None:
+        return Prices(prompt=1e-3, completion=2e-3)
+
+    async def complete(self, request: Request) -> Reply:
+        self.sent += 1
+        answer = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        await asyncio.sleep(1)
+        if isinstance(answer, Exception):
+            raise answer
+        return Reply(text="{}", usage=Usage(prompt_tokens=answer, completion_tokens=answer))
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+@given(seed=st.integers(0, 10_000), cap=st.integers(0, 30_000), dollars=st.floats(0, 40), requests=st.integers(0, 120))
+@settings(max_examples=40, deadline=None)
+def test_no_interleaving_of_a_hundred_calls_exceeds_the_caps(
+    seed: int, cap: int, dollars: float, requests: int
+) -> None:
+    rng = random.Random(seed)
+    account = Account(Budget(usd=dollars, tokens=cap, requests=requests))
+    billed = Charge()
+
+    class Random(PricedModel):
+        async def complete(self, request: Request) -> Reply:
+            nonlocal billed
+            billed += Charge(requests=1)
+            await asyncio.sleep(rng.random() * 3)
+            if rng.random() < 0.2:
+                raise TransientError("down")
+            prompt, completion = rng.randint(1, 150), rng.randint(1, 100)
+            billed += Charge(tokens=prompt + completion, usd=prompt * 1e-3 + completion * 2e-3)
+            return Reply(text="{}", usage=Usage(prompt_tokens=prompt, completion_tokens=completion))
+
+    client = BudgetedClient(Random(), account)
+
+    async def one() -> None:
+        await asyncio.sleep(rng.random() * 5)
+        try:
+            async with asyncio.timeout(rng.random() * 8):
+                await client.complete(REQUEST)
+        except (TransientError, TimeoutError, BudgetExhaustedError):
+            pass
+        held = account.statistics()
+        total = held.spent + held.reserved
+        assert total.tokens <= cap
+        assert total.requests <= requests
+        assert total.usd <= dollars * (1 + 1e-6)
+
+    async def main() -> None:
+        await asyncio.gather(*(one() for _ in range(100)))
+
+    clock.run(main())
+    state = account.statistics()
+    assert state.spent.requests == billed.requests <= requests
+    assert state.spent.tokens == billed.tokens <= cap
+    assert state.spent.usd == pytest.approx(billed.usd)
+    assert state.waiting == 0
+    assert (state.reserved.requests, state.reserved.tokens, state.reserved.usd) == (0, 0, pytest.approx(0, abs=1e-9))
+
+
+def test_the_last_request_that_could_exceed_the_cap_is_not_sent() -> None:
+    model = PricedModel(50)
+    client = BudgetedClient(model, Account(Budget(requests=2)))
+
+    async def main() -> None:
+        await client.complete(REQUEST)
+        await client.complete(REQUEST)
+        with pytest.raises(BudgetExhaustedError, match=r"2 requests.*raise Budget\(requests=...\)"):
+            await client.complete(REQUEST)
+
+    clock.run(main())
+    assert model.sent == 2
+
+
+def test_a_request_waits_while_only_reservations_stand_in_the_way() -> None:
+    model = PricedModel(10)
+    client = BudgetedClient(model, Account(Budget(tokens=600)))
+
+    async def main() -> list[object]:
+        return list(await asyncio.gather(*(client.complete(REQUEST) for _ in range(12)), return_exceptions=True))
+
+    outcomes = clock.run(main())
+    assert sum(isinstance(outcome, Reply) for outcome in outcomes) == 12
+    assert model.sent == 12
+
+
+def test_a_waiting_request_that_is_cancelled_does_not_hold_up_the_others() -> None:
+    client = BudgetedClient(PricedModel(10), Account(Budget(tokens=500)))
+
+    async def main() -> None:
+        first, second, third = (asyncio.ensure_future(client.complete(REQUEST)) for _ in range(3))
+        await asyncio.sleep(0.5)
+        assert client.account.statistics().waiting == 2
+        second.cancel()
+        await third
+        assert first.done()
+
+    clock.run(main())
+    assert client.account.statistics().waiting == 0
+
+
+def test_a_failed_request_counts_as_a_request_and_costs_nothing_else() -> None:
+    account = Account(Budget(usd=10, tokens=10_000, requests=10))
+
+    async def main() -> None:
+        with pytest.raises(TransientError):
+            await BudgetedClient(PricedModel(TransientError("down")), account).complete(REQUEST)
+
+    clock.run(main())
+    assert account.statistics().spent == Charge(requests=1)
+    assert account.statistics().reserved == Charge()
+
+
+def test_a_reply_that_does_not_say_what_it_took_counts_in_full() -> None:
+    account = Account(Budget(tokens=10_000))
+
+    async def main() -> None:
+        await BudgetedClient(FunctionClient(lambda _: "{}"), account).complete(REQUEST)
+
+    clock.run(main())
+    assert account.statistics().spent.tokens > 200
+
+
+def test_a_dollar_cap_needs_prices() -> None:
+    client = BudgetedClient(FunctionClient(lambda _: "{}"), Account(Budget(usd=1)))
+
+    async def main() -> None:
+        await client.complete(REQUEST)
+
+    with pytest.raises(UsageError, match="input_cost_per_token"):
+        clock.run(main())
+
+
+def test_a_cost_that_the_reply_does_not_name_follows_from_the_prices() -> None:
+    account = Account(Budget(usd=1))
+
+    async def main() -> None:
+        await BudgetedClient(PricedModel(10), account).complete(REQUEST)
+
+    clock.run(main())
+    assert account.statistics().spent.usd == pytest.approx(0.03)
+
+
+def test_what_others_have_spent_on_the_study_counts() -> None:
+    account = Account(Budget(requests=10))
+    account.watch("study", lambda: Charge(requests=9))
+
+    async def main() -> None:
+        client = BudgetedClient(PricedModel(1), account)
+        await client.complete(REQUEST)
+        with pytest.raises(BudgetExhaustedError, match="10 requests"):
+            await client.complete(REQUEST)
+
+    clock.run(main())
+
+
+def test_the_asker_is_told_what_each_request_took() -> None:
+    told: list[Charge] = []
+
+    async def main() -> None:
+        request = Request(messages=REQUEST.messages, schema={}, metadata={"spent": told.append})
+        await BudgetedClient(PricedModel(7), Account()).complete(request)
+
+    clock.run(main())
+    assert told == [Charge(requests=1, tokens=14)]
+
+
+@pytest.mark.parametrize("wrong", [{"usd": -1}, {"tokens": "many"}, {"requests": True}, {"usd": float("nan")}])
+def test_caps_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Budget(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,463 @@
+"""A recording, replayed: the same study without a model, and a clear error where the run is another one."""
+
+import asyncio
+import json
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import anyio
+import optuna
+import pytest
+from support import SPACE, answer
+
+from optuna_llm import (
+    AsyncTrial,
+    AuthenticationError,
+    Client,
+    ClientError,
+    DeadlineExceededError,
+    FunctionClient,
+    LLMGuidedSampler,
+    ModelNotFoundError,
+    QuotaExceededError,
+    Reply,
+    Request,
+    ThrottledError,
+    TransientError,
+    Usage,
+    UsageError,
+    optimize_async,
+)
+from optuna_llm.samplers.recording import replay_client as replay
+from optuna_llm.samplers.recording.recording_client import HEADER, RecordingClient
+from optuna_llm.samplers.recording.replay_client import ReplayClient
+
+TRIALS = 24
+WORKERS = 4
+
+
+class Scrambled:
+    """A model that answers one request at a time, any of those that wait, and only once as many wait as can."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._rng = random.Random(seed)
+        self._answered = 0
+        self._waiting: list[asyncio.Event] = []
+
+    async def __call__(self, request: Request) -> dict[str, Any]:
+        mine = asyncio.Event()
+        self._waiting.append(mine)
+        self._next()
+        await mine.wait()
+        self._answered += 1
+        self._next()
+        return answer(request.schema, self._rng)
+
+    def _next(self) -> None:
+        if self._waiting and len(self._waiting) == min(WORKERS, TRIALS - self._answered):
+            self._waiting.pop(self._rng.randrange(len(self._waiting))).set()
+
+
+async def score(trial: AsyncTrial) -> float:
+    return float(trial.params["momentum"]) + trial.params["lr"]
+
+
+async def other_score(trial: AsyncTrial) -> float:
+    return 3.0 if trial.number == 7 else await score(trial)
+
+
+def optimized(client: Client, task: str = "Tune a network.", objective: Any = score) -> optuna.Study:
+    study = optuna.create_study(sampler=LLMGuidedSampler(client, task=task))
+
+    async def run() -> None:
+        await optimize_async(study, objective, n_trials=TRIALS, n_workers=WORKERS, search_space=SPACE)
+
+    anyio.run(run)
+    return study
+
+
+def told(study: optuna.Study) -> list[tuple[int, dict[str, Any], float | None, Any]]:
+    return [(t.number, t.params, t.value, t.user_attrs["llm"]["rationale"]) for t in study.trials]
+
+
+def unnumbered(trials: list[tuple[int, dict[str, Any], float | None, Any]]) -> list[str]:
+    return sorted(repr(rest) for _, *rest in trials)
+
+
+def ask(text: str = "hi", **fields: Any) -> Request:
+    return Request(messages=[{"role": "user", "content": text}], schema={"type": "object"}, **fields)
+
+
+def request(id_: int, text: str = "hi") -> dict[str, Any]:
+    asked = ask(text)
+    fields = {"messages": asked.messages, "schema": asked.schema, "max_tokens": 1024, "seed": None, "metadata": {}}
+    return {"event": "request", "id": id_, "request": fields}
+
+
+def reply(id_: int, text: str) -> dict[str, Any]:
+    return {"event": "reply", "id": id_, "reply": {"text": text}}
+
+
+def written(path: Path, *events: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(event) + "\n" for event in (HEADER, *events)), encoding="utf-8")
+    return path
+
+
+async def replaying(folder: Path, *events: dict[str, Any]) -> ReplayClient:
+    """A client for these events, made off the loop because it reads a file."""
+    return await asyncio.to_thread(lambda: ReplayClient(written(folder / "given.jsonl", *events)))
+
+
+async def settled() -> None:
+    """Let every task on the loop go as far as it can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_a_run_of_four_workers_replays_to_the_same_study(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    first = optimized(RecordingClient(FunctionClient(Scrambled()), path))
+    events = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    replies = [event["id"] for event in events if event["event"] == "reply"]
+    assert replies != sorted(replies), "the model did not scramble its answers"
+    again = told(optimized(ReplayClient(path)))
+    assert again[:-WORKERS] == told(first)[:-WORKERS]
+    assert unnumbered(again[-WORKERS:]) == unnumbered(told(first)[-WORKERS:])  # no request follows that orders them
+    assert len(first.trials) == len(again) == TRIALS
+
+
+@pytest.mark.asyncio
+async def test_a_reply_waits_for_every_request_that_came_before_it(tmp_path: Path) -> None:
+    events = (request(1, "a"), request(2, "b"), reply(2, "two"), reply(1, "one"))
+    client = await replaying(tmp_path, *events)
+    order: list[str] = []
+
+    async def one(text: str) -> None:
+        order.append((await client.complete(ask(text))).text)
+
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(one("a"))
+        await settled()
+        assert not first.done()
+        group.create_task(one("b"))
+    assert order == ["two", "one"]
+
+
+@pytest.mark.asyncio
+async def test_a_reply_that_came_before_a_later_request_does_not_wait_for_it(tmp_path: Path) -> None:
+    client = await replaying(tmp_path, request(1, "a"), reply(1, "one"), request(2, "b"), reply(2, "two"))
+    assert [(await client.complete(ask(text))).text for text in "ab"] == ["one", "two"]
+
+
+@pytest.mark.asyncio
+async def test_replies_that_one_request_releases_come_in_recorded_order_its_own_included(tmp_path: Path) -> None:
+    endings = [reply(2, "2"), reply(4, "4"), reply(1, "1"), reply(3, "3")]
+    client = await replaying(tmp_path, *(request(i, str(i)) for i in (1, 2, 3, 4)), *endings)
+    order: list[str] = []
+
+    async def one(text: str) -> None:
+        order.append((await client.complete(ask(text))).text)
+
+    async with asyncio.TaskGroup() as group:
+        for text in "1234":
+            group.create_task(one(text))
+    assert order == ["2", "4", "1", "3"]
+
+
+@pytest.mark.asyncio
+async def test_a_reply_counts_from_the_moment_its_caller_had_it(tmp_path: Path) -> None:
+    events = (request(1, "a"), reply(1, "one"), request(2, "b"), {"event": "returned", "id": 1}, reply(2, "two"))
+    client = await replaying(tmp_path, *events)
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(client.complete(ask("a")))
+        await settled()
+        assert not first.done()
+        group.create_task(client.complete(ask("b")))
+    assert first.result().text == "one"
+
+
+@pytest.mark.asyncio
+async def test_identical_requests_get_their_replies_in_recorded_order(tmp_path: Path) -> None:
+    events = (request(1), request(2), reply(2, "two"), reply(1, "one"), request(3), reply(3, "three"))
+    client = await replaying(tmp_path, *events)
+    pair = await asyncio.gather(client.complete(ask()), client.complete(ask()))
+    assert [given.text for given in (*pair, await client.complete(ask()))] == ["one", "two", "three"]
+
+
+@pytest.mark.asyncio
+async def test_metadata_does_not_matter_and_every_field_of_the_reply_comes_back(tmp_path: Path) -> None:
+    whole = Reply(
+        text="{}",
+        model="m",
+        finish_reason="stop",
+        usage=Usage(prompt_tokens=3, completion_tokens=2, cached_tokens=1, cost=0.5),
+        latency=1.5,
+        quota={"x-ratelimit-remaining": "3"},
+    )
+    path = tmp_path / "run.jsonl"
+    recorder = await asyncio.to_thread(RecordingClient, FunctionClient(lambda _: whole), path)
+    await recorder.complete(ask(metadata={"role": "propose"}))
+    await recorder.aclose()
+    client = await asyncio.to_thread(ReplayClient, path)
+    assert await client.complete(ask(metadata={"role": "other"})) == whole
+
+
+def test_another_task_text_fails_loudly_with_the_nearest_request_and_the_difference(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    optimized(RecordingClient(FunctionClient(Scrambled()), path))
+    with pytest.raises(ClientError) as caught:
+        optimized(ReplayClient(path), task="Tune a netball team.")
+    assert "run.jsonl holds no unused request like this one" in str(caught.value)
+    assert "the nearest is request 1, which differs in messages[0]['content'], line " in str(caught.value)
+    assert "recorded 'Tune a network.', asked 'Tune a netball team.'" in str(caught.value)
+
+
+def test_another_objective_fails_loudly_in_the_middle_of_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    optimized(RecordingClient(FunctionClient(Scrambled()), path))
+    with pytest.raises(ClientError, match=r"the nearest is request \d+, which differs in messages\[1\]\['content'\]"):
+        optimized(ReplayClient(path), objective=other_score)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("asked", "difference"),
+    [
+        (
+            ask("same\nold line"),
+            "request 2, which differs in messages[0]['content'], line 2: recorded 'line', asked 'old",
+        ),
+        (ask("same\nline", max_tokens=5), "request 2, which differs in max_tokens, line 1: recorded '1024', asked '5'"),
+        (ask("same\nline", seed=5), "differs in seed, line 1: recorded 'null', asked '5'"),
+        (Request(messages=[], schema={"type": "object"}), "the number of messages: recorded 1, asked 0"),
+        (Request(messages=ask("same\nline").messages, schema={"a": 1}), "differs in schema, line 1: recorded '{\"type"),
+        (ask("same\nline and" + 100 * " more"), "line 2: recorded 'line', asked 'line and more more"),
+        (ask("same"), "line 2: recorded 'line', asked ''"),
+    ],
+)
+async def test_a_request_that_was_not_recorded_is_refused_at_once(
+    tmp_path: Path, asked: Request, difference: str
+) -> None:
+    client = await replaying(tmp_path, request(1, "other"), request(2, "same\nline"), reply(1, "1"), reply(2, "2"))
+    with pytest.raises(ClientError) as caught:
+        await client.complete(asked)
+    assert difference in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_asks_on_after_the_end_is_told_so(tmp_path: Path) -> None:
+    client = await replaying(tmp_path, request(1), reply(1, "one"))
+    await client.complete(ask())
+    with pytest.raises(ClientError, match=r"all 1 requests of given.jsonl are used"):
+        await client.complete(ask())
+
+
+@pytest.mark.asyncio
+async def test_one_request_too_many_of_a_kind_is_told_from_an_unknown_one(tmp_path: Path) -> None:
+    client = await replaying(tmp_path, request(1), reply(1, "one"), request(2, "hit"), reply(2, "two"))
+    await client.complete(ask())
+    with pytest.raises(ClientError, match=r"\(those that equal it are used\); the nearest is request 2"):
+        await client.complete(ask())
+
+
+ERRORS = [
+    ClientError("plain", status=400),
+    AuthenticationError("key", status=401, code="invalid_api_key"),
+    ModelNotFoundError("model", status=404),
+    QuotaExceededError("quota", code="insufficient_quota"),
+    ThrottledError("slow down", retry_after=2.5, status=429),
+    TransientError("down", status=503),
+    DeadlineExceededError("late"),
+]
+
+
+class OwnError(ThrottledError):
+    """A user's own kind."""
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        *((error, type(error), str(error)) for error in ERRORS),
+        (OwnError("mine", retry_after=1.0), ThrottledError, "mine"),
+        (LookupError("no row"), ClientError, "the recorded client raised LookupError: no row"),
+        (ValueError("bad"), ClientError, "the recorded client raised ValueError: bad"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+async def test_a_recorded_error_is_raised_again(
+    tmp_path: Path, error: Exception, kind: type[ClientError], message: str
+) -> None:
+    def fail(request: Request) -> str:
+        raise error
+
+    path = tmp_path / "run.jsonl"
+    recorder = await asyncio.to_thread(RecordingClient, FunctionClient(fail), path)
+    with pytest.raises(type(error)) as original:
+        await recorder.complete(ask())
+    assert original.value is error
+    await recorder.aclose()
+    client = await asyncio.to_thread(ReplayClient, path)
+    with pytest.raises(ClientError) as caught:
+        await client.complete(ask())
+    assert type(caught.value) is kind
+    assert str(caught.value) == message
+    for name in ("retry_after", "status", "code"):
+        assert getattr(caught.value, name) == getattr(error, name, None)
+
+
+@pytest.mark.asyncio
+async def test_a_request_cancelled_in_the_recording_waits_to_be_cancelled_and_holds_nothing_up(tmp_path: Path) -> None:
+    events = (request(1, "a"), request(2, "b"), {"event": "cancelled", "id": 1}, reply(2, "two"))
+    client = await replaying(tmp_path, *events)
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(client.complete(ask("a")))
+        await settled()
+        assert (await client.complete(ask("b"))).text == "two"
+        assert not waiting.done()
+        waiting.cancel()
+    assert waiting.cancelled()
+    with pytest.raises(ClientError, match="all 2 requests"):
+        await client.complete(ask("a"))
+
+
+@pytest.mark.asyncio
+async def test_a_call_cancelled_in_the_replay_holds_nothing_up_and_may_be_asked_again(tmp_path: Path) -> None:
+    events = (request(1, "a"), request(2, "b"), request(3, "c"), reply(1, "one"), reply(2, "two"), reply(3, "three"))
+    client = await replaying(tmp_path, *events)
+    async with asyncio.TaskGroup() as group:
+        calls = [group.create_task(client.complete(ask(text))) for text in "ab"]
+        await settled()
+        calls[0].cancel()
+        await settled()
+        calls.append(group.create_task(client.complete(ask("c"))))
+    assert [call.result().text for call in calls[1:]] == ["two", "three"]
+    assert (await client.complete(ask("a"))).text == "one"
+
+
+@pytest.mark.asyncio
+async def test_a_call_cancelled_in_the_moment_of_its_release_may_be_asked_again(tmp_path: Path) -> None:
+    client = await replaying(tmp_path, request(1), reply(1, "one"))
+    async with asyncio.TaskGroup() as group:
+        call = group.create_task(client.complete(ask()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        call.cancel()
+    assert call.cancelled()
+    assert (await client.complete(ask())).text == "one"
+
+
+@pytest.mark.asyncio
+async def test_a_request_that_never_comes_is_named_to_those_that_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = (request(1, "a"), request(2, "b"), request(3, "c"), {"event": "cancelled", "id": 3})
+    client = await replaying(tmp_path, *events, reply(1, "one"), reply(2, "two"))
+    loop = asyncio.get_running_loop()
+    clock, ahead = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: clock() + ahead)
+    async with asyncio.TaskGroup() as group:
+        cancelled = group.create_task(client.complete(ask("c")))
+        waiting = asyncio.gather(client.complete(ask("a")), return_exceptions=True)
+        await settled()
+        ahead += replay.WAIT_SECONDS - 5
+        await settled()
+        assert not waiting.done()
+        ahead += 6
+        (error,) = await waiting
+        assert isinstance(error, ClientError)
+        assert "recorded request 2 has not come within 30 s" in str(error)
+        assert "before the reply to request 1" in str(error)
+        assert not cancelled.done()
+        cancelled.cancel()
+    pair = await asyncio.gather(client.complete(ask("b")), client.complete(ask("a")))
+    assert [given.text for given in pair] == ["two", "one"]
+
+
+@pytest.mark.asyncio
+async def test_a_request_that_the_recording_does_not_follow_to_its_end_fails_after_the_others(tmp_path: Path) -> None:
+    client = await replaying(tmp_path, request(1, "a"), request(2, "b"), reply(2, "two"))
+    lost, given = await asyncio.gather(client.complete(ask("a")), client.complete(ask("b")), return_exceptions=True)
+    assert isinstance(given, Reply)
+    assert isinstance(lost, ClientError)
+    assert "the recording ends before the reply to 1" in str(lost)
+
+
+def test_one_client_serves_several_loops_one_after_the_other(tmp_path: Path) -> None:
+    client = ReplayClient(written(tmp_path / "r.jsonl", request(1), reply(1, "one"), request(2), reply(2, "two")))
+    assert [asyncio.run(client.complete(ask())).text for _ in range(2)] == ["one", "two"]
+
+
+def test_a_copy_starts_from_the_beginning(tmp_path: Path) -> None:
+    client = ReplayClient(written(tmp_path / "r.jsonl", request(1), reply(1, "one")))
+    asyncio.run(client.complete(ask()))
+    copy = pickle.loads(pickle.dumps(client))
+    assert asyncio.run(copy.complete(ask())).text == "one"
+    assert repr(copy) == repr(client) == "ReplayClient('r.jsonl')"
+    assert isinstance(copy, Client)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path, cut: int) -> None:
+    path = written(tmp_path / "r.jsonl", request(1), reply(1, "one"), request(2))
+    path.write_bytes(path.read_bytes()[: -cut - 1])
+    assert asyncio.run(ReplayClient(path).complete(ask())).text == "one"
+
+
+def test_a_whole_last_line_without_its_end_of_line_counts(tmp_path: Path) -> None:
+    path = written(tmp_path / "r.jsonl", request(1), reply(1, "one"))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert asyncio.run(ReplayClient(path).complete(ask())).text == "one"
+
+
+BAD_LINES = [
+    "{",
+    "",
+    "[1]",
+    '"text"',
+    '{"event": "request", "id": 1, "request": {}}',
+    '{"event": "request", "id": 2, "request": {}}',
+    '{"event": "request", "id": 2, "request": {"messages": [3], "schema": {}, "max_tokens": 1, "seed": null}}',
+    '{"event": "reply", "id": 7, "reply": {"text": ""}}',
+    '{"event": "reply", "id": 1, "reply": {"text": 3}}',
+    '{"event": "reply", "id": 1, "reply": {"text": "", "other": 3}}',
+    '{"event": "reply", "id": 1, "reply": {"text": "", "usage": {"prompt_tokens": 1}}}',
+    '{"event": "error", "id": 1, "error": {"type": "ClientError"}}',
+    '{"event": "returned", "id": 1}',
+    '{"event": "shrug", "id": 1}',
+    "\x00",
+]
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_any_other_bad_line_is_named(tmp_path: Path, line: str) -> None:
+    path = written(tmp_path / "r.jsonl", request(1))
+    path.write_text(f"{path.read_text()}{line}\n{json.dumps(reply(1, 'one'))}\n")
+    with pytest.raises(UsageError, match=r"r\.jsonl', line 3: no (event of a recording|JSON document)"):
+        ReplayClient(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: not the header"),
+        ('{"schema_ver', "line 1: not the header"),
+        ("[]\n", "line 1: not the header"),
+        ('{"schema_version": 1}\n', "line 1: not the header"),
+        ('{"schema_version": 2, "kind": "optuna-llm recording"}\n', "schema_version 2 is not known here"),
+    ],
+)
+def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        ReplayClient(path)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"r\.jsonl' cannot be read"):
+        ReplayClient(tmp_path / "r.jsonl")

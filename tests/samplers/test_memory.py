@@ -1,0 +1,143 @@
+"""What is remembered of a study is caught up by slices, whatever order its results come in."""
+
+import asyncio
+import datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from support import flight, sampler
+
+from optuna_llm import Request
+from optuna_llm.engine.records import Outcome, Share
+from optuna_llm.engine.study.door import StudyDoor
+from optuna_llm.engine.study.snapshot import History, Snapshot
+from optuna_llm.samplers.memory import SLICE, Memory
+from optuna_llm.samplers.space.axes import Axes
+from optuna_llm.samplers.space.space import make_space
+from optuna_llm.samplers.view.duplicates import Index
+from optuna_llm.samplers.view.finished_rows import Digest
+from optuna_llm.samplers.view.observations import Evidence
+
+SPACE = {"x": FloatDistribution(0, 1)}
+START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
+CACHES = (Digest, Index, Evidence)
+
+
+class Remembered:
+    """A memory of trials that finish one by one."""
+
+    def __init__(self) -> None:
+        self.history = History()
+        self.memory = Memory(
+            latest=lambda: Snapshot(finished=self.history.finished),
+            digest=Digest(tuple(SPACE), StudyDirection.MINIMIZE),
+            flight=flight(SPACE),
+            index=Index(SPACE),
+            evidence=Evidence(Axes(make_space(SPACE)), StudyDirection.MINIMIZE),
+        )
+
+    def finish(self, number: int, end: float) -> None:
+        trial = create_trial(value=1.0, params={"x": number / 1000}, distributions=SPACE)
+        trial.number = number
+        trial.datetime_complete = START + datetime.timedelta(seconds=end)
+        self.history.extend_one(trial)
+
+    @property
+    def known(self) -> list[int]:
+        caches = (self.memory.digest, self.memory.index, self.memory.evidence)
+        return [cache.stands(self.history.finished) for cache in caches]
+
+
+@contextmanager
+def looks() -> Iterator[list[tuple[str, int]]]:
+    """How many trials each cache had to look at, time by time."""
+    found: list[tuple[str, int]] = []
+    with pytest.MonkeyPatch.context() as patched:
+        for kind in CACHES:
+            update = kind.update
+
+            def counted(
+                self: Any, finished: Sequence[FrozenTrial], until: int | None = None, update: Any = update
+            ) -> None:
+                end = len(finished) if until is None else until
+                found.append((type(self).__name__, end - min(end, self.stands(finished))))
+                update(self, finished, until)
+
+            patched.setattr(kind, "update", counted)
+        yield found
+
+
+def test_a_long_history_is_taken_in_by_slices() -> None:
+    study = Remembered()
+    for number in range(160):
+        study.finish(number, number)
+    with looks() as found:
+        asyncio.run(study.memory.catch_up(10))
+    assert study.known == [160] * 3
+    assert max(count for _, count in found) == SLICE
+
+
+def test_a_cache_that_starts_anew_is_taken_in_by_slices_and_the_others_stay() -> None:
+    study = Remembered()
+    for number in range(210):
+        study.finish(number, number)
+    asyncio.run(study.memory.catch_up(10))
+    study.finish(210, 0.5)
+    assert study.known == [0, 1, 0]
+    with looks() as found:
+        asyncio.run(study.memory.catch_up(10))
+    assert study.known == [211] * 3
+    assert max(count for _, count in found) == SLICE
+    assert sum(count for kind, count in found if kind == "Evidence") == 211
+
+
+def test_looking_for_repetitions_ahead_of_the_rest_costs_nothing_later() -> None:
+    study = Remembered()
+    for number in range(90):
+        study.finish(number, number)
+    study.memory.clash({"x": 0.5}, union=False)
+    with looks() as found:
+        asyncio.run(study.memory.catch_up(10))
+    assert sum(count for kind, count in found if kind == "Index") == 0
+
+
+def test_with_two_processes_a_result_costs_a_look_at_those_that_it_overtook() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    mine = optuna.create_study(storage=storage, study_name="shared")
+    other = optuna.load_study(storage=storage, study_name="shared")
+    door, elsewhere = StudyDoor(mine), StudyDoor(other)
+    evidence = Evidence(Axes(make_space(SPACE)), StudyDirection.MINIMIZE)
+    with looks() as found:
+        for _ in range(20):
+            one, two = mine.ask(SPACE), other.ask(SPACE)
+            elsewhere.tell(two, Outcome(state=TrialState.COMPLETE, value=1.0))
+            door.tell(one, Outcome(state=TrialState.COMPLETE, value=1.0))
+            evidence.update(door.ledger.snapshot().finished)
+            evidence.update(door.refresh().finished)
+    assert evidence.known == 40
+    assert sum(count for _, count in found) == 20 * 3
+
+
+def test_what_finished_while_the_model_was_thinking_is_taken_in_by_slices() -> None:
+    study = optuna.create_study()
+    asked: list[Request] = []
+
+    def model(request: Request) -> dict[str, float]:
+        asked.append(request)
+        if len(asked) == 1:
+            study.add_trials([create_trial(value=1.0, params={"x": n / 100}, distributions=SPACE) for n in range(90)])
+        return {"x": 0.5 if len(asked) == 1 else 0.123}
+
+    study.sampler = sampler(model, search_space=SPACE)
+    study.sampler.door(study).ledger.share(Share(place=0, processes=2))
+    with looks() as found:
+        (proposal,) = anyio.run(study.sampler.propose, study)
+    assert proposal.params == {"x": 0.123}
+    assert max(count for _, count in found) == SLICE

@@ -1,0 +1,226 @@
+"""Caches that met trials in another order than that of their completion equal new ones."""
+
+import datetime
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from support import SPACE
+
+from optuna_llm.engine.study.snapshot import History, Snapshot
+from optuna_llm.samplers.space.axes import Axes
+from optuna_llm.samplers.space.space import make_space
+from optuna_llm.samplers.view import following as agreement
+from optuna_llm.samplers.view import observations as evidences
+from optuna_llm.samplers.view.duplicates import Index
+from optuna_llm.samplers.view.finished_rows import Digest
+from optuna_llm.samplers.view.following import TAKEN_BACK, Unseen, agreed
+from optuna_llm.samplers.view.observations import KEPT, STEPS, WINDOW, Evidence, Newest
+from optuna_llm.samplers.view.other_spending import Elsewhere
+
+START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
+AXES = Axes(make_space(SPACE))
+FAILURES = (None, None, None, "Interrupted", "RunDied", "MemoryError", "pruned")
+
+
+def made(number: int, seed: int, end: int) -> FrozenTrial:
+    """A finished trial of any kind, with its record."""
+    rng = random.Random(seed)
+    params = {
+        "lr": 10 ** rng.uniform(-5, -1),
+        "momentum": rng.randrange(11) / 10,
+        "layers": rng.choice((1, 3, 5, 7, 9)),
+        "optimizer": rng.choice(("adam", "sgd", None)),
+    }
+    kept = rng.sample(sorted(params), rng.choice((0, 2, 4, 4, 4)))
+    kind = rng.choice(FAILURES)
+    state = {None: TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(kind, TrialState.FAIL)
+    llm = {
+        "calls": rng.randrange(3),
+        "reasks": rng.randrange(2),
+        "role": rng.choice(("explore", "refine", "combine", None)),
+        "form": rng.choice(("menu", "words")),
+        "inside": rng.choice((None, 0.25, 1.0)),
+        "run": rng.choice("ab"),
+        "usage": {"prompt_tokens": rng.randrange(99), "completion_tokens": 1, "cost": rng.randrange(9) / 4},
+    }
+    trial = create_trial(
+        state=state,
+        value=rng.choice((1.0, rng.random(), float("inf"))) if kind is None else None,
+        params={name: params[name] for name in params if name in kept},
+        distributions={name: SPACE[name] for name in params if name in kept},
+        user_attrs={"llm": llm} | ({"failure": {"type": kind}} if state is TrialState.FAIL else {}),
+        system_attrs={"retry_history": [rng.randrange(number)]} if number and not rng.randrange(4) else {},
+    )
+    trial.number = number
+    trial.datetime_complete = START + datetime.timedelta(seconds=end)
+    return trial
+
+
+@st.composite
+def views(draw: st.DrawFn) -> list[Sequence[FrozenTrial]]:
+    """What a process sees at several moments: trials in order of completion, some late; at times an old view."""
+    seeds = draw(st.lists(st.integers(0, 10**6), min_size=1, max_size=40))
+    delays = draw(st.lists(st.integers(0, 8), min_size=len(seeds), max_size=len(seeds)))
+    ends = draw(st.permutations(range(len(seeds))))
+    trials = [made(number, seed, end) for number, (seed, end) in enumerate(zip(seeds, ends, strict=True))]
+    seen = sorted(trials, key=lambda trial: ends[trial.number] + delays[trial.number])
+    history, found, at = History(), [], 0
+    while at < len(seen):
+        step = draw(st.integers(1, 5))
+        history._append(seen[at : at + step])
+        at += step
+        found.append(history.finished)
+        if draw(st.booleans()):
+            found.append(found[draw(st.integers(0, len(found) - 1))])
+            found.append(found[-1][: draw(st.integers(0, len(found[-1])))])
+    return [*found, history.finished]
+
+
+@contextmanager
+def taking_back(count: int) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(agreement, "TAKEN_BACK", count)
+        patched.setattr(evidences, "TAKEN_BACK", count)
+        yield
+
+
+FEW = st.sampled_from([2, TAKEN_BACK])
+
+
+def of_digest(digest: Digest) -> Any:
+    failed = [trial.number for trial in digest.failed]
+    return digest.known, digest.counts, failed, digest.best(99), digest.rows(0), digest.first_within(20, 500)
+
+
+def newest(evidence: Evidence, found: Newest) -> str:
+    return repr((found.places.tolist(), found.losses.tolist(), found.failed.tolist()))
+
+
+def of_evidence(evidence: Evidence) -> Any:
+    kinds = [(role, form) for role in ("explore", "refine", "combine", "") for form in ("menu", "words")]
+    scores = [evidence.score(role=role, form=form) for role, form in kinds]
+    counts = (evidence.known, evidence.complete, evidence.proposed, evidence.since_improvement, evidence.trust)
+    best = [(best.number, best.value, best.params, repr(best.places)) for best in evidence.best(99)]
+    return counts, scores, evidence.score(), best, newest(evidence, evidence.newest), evidence.once(newest)
+
+
+def grown(cache: Any, new: Callable[[], Any], looks: Sequence[Sequence[FrozenTrial]], summary: Any) -> None:
+    """A cache that is kept up from look to look, by slices, equals a new one at each."""
+    for finished in looks:
+        while (known := cache.stands(finished)) + 7 < len(finished):
+            cache.update(finished, known + 7)
+        cache.update(finished)
+        fresh = new()
+        fresh.update(finished)
+        assert summary(cache) == summary(fresh)
+
+
+@given(views(), FEW)
+def test_a_digest_that_met_trials_late_equals_a_new_one(looks: Any, few: int) -> None:
+    with taking_back(few):
+        grown(digest(), digest, looks, of_digest)
+
+
+@given(views(), FEW)
+def test_evidence_that_met_trials_late_equals_new_evidence(looks: Any, few: int) -> None:
+    with taking_back(few):
+        grown(evidence(), evidence, looks, of_evidence)
+
+
+@given(views())
+def test_an_index_that_met_trials_late_equals_a_new_one_of_all_that_it_met(looks: Any) -> None:
+    index, fresh = Index(SPACE), Index(SPACE)
+    for finished in looks:
+        while (known := index.stands(finished)) + 7 < len(finished):
+            index.update(finished, known + 7)
+        index.update(finished)
+    fresh.update(looks[-1])
+    assert (index._groups, index.shapes) == (fresh._groups, fresh.shapes)
+
+
+@given(views())
+def test_what_others_spent_is_the_same_in_any_order(looks: Any) -> None:
+    elsewhere = Elsewhere({"a"})
+    for finished in looks:
+        elsewhere.update(Snapshot(finished=finished))
+    now = Snapshot(finished=looks[-1])
+    assert elsewhere.update(now) == Elsewhere({"a"}).update(now)
+
+
+def digest() -> Digest:
+    return Digest(tuple(SPACE), StudyDirection.MINIMIZE)
+
+
+def evidence() -> Evidence:
+    return Evidence(AXES, StudyDirection.MAXIMIZE)
+
+
+def test_evidence_of_a_long_history_takes_back_what_it_can_and_equals_new_evidence() -> None:
+    rng, history, kept = random.Random(0), History(), evidence()
+    trials = [made(number, number, number) for number in range(2 * KEPT)]
+    trials.sort(key=lambda trial: trial.number + rng.choice((0, 0, 0, rng.randrange(TAKEN_BACK))))
+    for count, trial in enumerate(trials):
+        history._append([trial])
+        kept.update(history.finished)
+        if count % 97 == 0 or KEPT - 2 <= count <= KEPT + 2:
+            fresh = evidence()
+            fresh.update(history.finished)
+            assert of_evidence(kept) == of_evidence(fresh)
+
+
+def test_what_is_taken_back_leaves_a_window_and_a_step_of_rows() -> None:
+    assert WINDOW + max(size for _, size in STEPS) <= KEPT // 2 - TAKEN_BACK
+
+
+def test_one_that_was_seen_late_is_all_that_is_looked_at_with_those_after_it() -> None:
+    history = History()
+    history.extend([made(number, number, 10 * number) for number in range(300)])
+    caches = (digest(), evidence(), Index(SPACE))
+    for cache in caches:
+        cache.update(history.finished)
+    history.extend_one(made(300, 300, 10 * 297 + 5))
+    assert [cache.stands(history.finished) for cache in caches] == [298] * 3
+    history.extend_one(made(301, 301, 15))
+    assert [cache.stands(history.finished) for cache in caches] == [0, 0, 2]
+
+
+def test_what_is_computed_once_is_kept_if_only_later_trials_were_shifted() -> None:
+    history, kept, calls = History(), evidence(), []
+    history.extend([made(number, number, 10 * number) for number in range(70)])
+
+    def compute(evidence: Evidence, found: Newest) -> int:
+        calls.append(len(found.losses))
+        return len(found.losses)
+
+    for late in (10 * 68 + 5, 10 * 62 + 5):
+        kept.update(history.finished)
+        assert kept.once(compute) == 64
+        history.extend_one(made(len(history.finished), 0, late))
+    kept.update(history.finished)
+    assert kept.once(compute) == 64
+    assert calls == [64, 64]
+
+
+@pytest.mark.parametrize(
+    ("known", "finished", "count"), [("", "", 0), ("ab", "abc", 2), ("abd", "abcd", 2), ("b", "ab", 0)]
+)
+def test_two_views_agree_up_to_where_one_has_a_trial_more(known: str, finished: str, count: int) -> None:
+    trials = {name: create_trial(value=0.0) for name in "abcd"}
+    one, other = ([trials[name] for name in names] for names in (known, finished))
+    assert agreed(one, other, min(len(one), len(other))) == count
+
+
+def test_a_part_of_what_is_known_is_no_news_and_forgets_nothing() -> None:
+    trials = [made(number, number, number) for number in range(9)]
+    unseen = Unseen()
+    assert list(unseen.among(trials, 6)) == trials[:6]
+    assert list(unseen.among(trials[:3], 3)) == []
+    assert unseen.known(trials) == 6
+    assert list(unseen.among(trials, 9)) == trials[6:]

@@ -1,0 +1,83 @@
+"""What trials show of a configuration and of an ask, and which trials show nothing."""
+
+from typing import Any
+
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from optuna_llm.engine.study.snapshot import is_inconclusive, is_interrupted
+from optuna_llm.samplers.space.axes import Axes
+from optuna_llm.samplers.space.space import make_space
+from optuna_llm.samplers.view.observations import Evidence
+from optuna_llm.samplers.view.progress import EARLY
+from optuna_llm.samplers.view.trust import Trust
+
+SPACE = {"x": FloatDistribution(0, 1)}
+OTHER = {"old name": FloatDistribution(0, 1)}
+ASKED = {"calls": 1, "role": "refine", "form": "menu", "inside": 1.0}
+
+
+def made(number: int, value: float | None = None, *, failure: str | None = None, **more: Any) -> FrozenTrial:
+    """One trial on the axis, if no parameters are given."""
+    attributes = {"llm": more.pop("llm", {})} | ({"failure": {"type": failure}} if failure else {})
+    state = TrialState.COMPLETE if value is not None else TrialState.FAIL
+    more = {"params": {"x": 0.5}, "distributions": SPACE} | more
+    trial = create_trial(state=state, value=value, user_attrs=attributes, **more)
+    trial.number = number
+    return trial
+
+
+BEGINNING = [made(number, 10.0 - number) for number in range(EARLY + 1)]
+
+
+def after(*trials: FrozenTrial) -> Evidence:
+    evidence = Evidence(Axes(make_space(SPACE)), StudyDirection.MINIMIZE)
+    evidence.update([*BEGINNING, *trials])
+    return evidence
+
+
+@pytest.mark.parametrize(
+    ("kind", "interrupted", "inconclusive"),
+    [("Interrupted", True, True), ("RunDied", False, True), ("MemoryError", False, False), (None, False, False)],
+)
+def test_what_a_signal_ended_may_be_proposed_again_and_what_died_with_its_run_only_shows_nothing(
+    kind: str | None, interrupted: bool, inconclusive: bool
+) -> None:
+    trial = made(0, failure=kind)
+    assert (is_interrupted(trial), is_inconclusive(trial)) == (interrupted, inconclusive)
+
+
+@pytest.mark.parametrize(("kind", "asks"), [("Interrupted", 0), ("RunDied", 0), ("MemoryError", 1)])
+def test_an_ask_whose_trial_was_cut_short_is_not_judged(kind: str, asks: int) -> None:
+    evidence = after(made(5, failure=kind, llm=ASKED))
+    assert evidence.score().asks == asks
+    assert evidence.trust == Trust(failures=asks)
+    assert evidence.proposed == 1
+
+
+@pytest.mark.parametrize(
+    ("kinds", "failures"), [(["MemoryError"], 1), (["MemoryError", "RunDied"], 1), (["RunDied", "Interrupted"], 0)]
+)
+def test_an_ask_is_judged_once_however_often_its_trial_is_tried(kinds: list[str], failures: int) -> None:
+    tried = [
+        made(5 + n, failure=kind, llm=ASKED, system_attrs={"retry_history": [*range(5, 5 + n)]} if n else {})
+        for n, kind in enumerate(kinds)
+    ]
+    last = made(9, 99.0, llm=ASKED, system_attrs={"retry_history": [trial.number for trial in tried]})
+    assert after(*tried).score().asks == failures
+    evidence = after(*tried, last)
+    assert evidence.score().asks == 1
+    assert evidence.trust == Trust(failures=1)
+
+
+@pytest.mark.parametrize(
+    "elsewhere", [{"params": {}, "distributions": {}}, {"params": {"old name": 0.5}, "distributions": OTHER}]
+)
+def test_a_trial_without_a_place_is_none_to_go_on_from_but_its_value_counts(elsewhere: Any) -> None:
+    evidence = after(made(5, 1.0, **elsewhere), made(6, 2.0, llm=ASKED))
+    assert evidence.complete == EARLY + 2
+    assert [best.number for best in evidence.best(99)] == [6, 4, 3, 2, 1, 0]
+    assert evidence.since_improvement == 1
+    assert evidence.score().improved == 0
