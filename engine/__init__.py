@@ -1,8 +1,9 @@
 """Conducts: who asks, who runs, who tells. Knows Optuna and anyio, and no model."""
 
 from .errors import BudgetExhaustedError, OptunaLLMError, ProposalError, UsageError, WorkerError
+from .outcome import Outcome
 from .protocols import Proposer, Workers
-from .records import Objective, Outcome, Proposal
+from .records import Objective, Proposal
 from .run.ask import ask_async
 from .run.optimize import Optimizer
 from .run.report import RunReport

@@ -13,8 +13,8 @@
         ├── TransientError                 retried: the connection or the server failed
         └── DeadlineExceededError          retried: no answer within the timeout
 
-The client errors live with the client; the engine only looks at `transient`. `SpaceExhausted` and `NoRoom` stay
-inside: they end a run of `optimize_async` well. `SetUpError` is a `ProposalError` of the storage's making.
+The client errors live with the client; the engine only looks at `transient`. Three more stay inside: `SpaceExhausted`
+and `NoRoom` end a run of `optimize_async` well, and `SetUpError` is a `ProposalError` that the storage caused.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,8 +25,7 @@ from typing import Any, ClassVar
 class OptunaLLMError(Exception):
     """Base of all errors of this library."""
 
-    transient: ClassVar[bool] = False
-    """Whether the same request may succeed later, unchanged."""
+    transient: ClassVar[bool] = False  # whether the same request may succeed later, unchanged
 
 
 class UsageError(OptunaLLMError, ValueError):
@@ -42,7 +41,7 @@ class ProposalError(OptunaLLMError):
 
 
 class SetUpError(ProposalError):
-    """A trial was created and could not be set up: the storage raised in between. Several in a row end a run."""
+    """The storage raised while a new trial was set up; the trial is failed. Several in a row end a run."""
 
 
 class BudgetExhaustedError(OptunaLLMError):
@@ -54,7 +53,7 @@ class SpaceExhausted(OptunaLLMError):
 
 
 class NoRoom(OptunaLLMError):
-    """The study's total is reached, or would be if all that is under way counted; `final`: no waiting changes that."""
+    """The study's total leaves no place for another trial; `final`: waiting cannot change that."""
 
     def __init__(self, message: str, *, final: bool) -> None:
         super().__init__(message)
@@ -67,10 +66,9 @@ class WorkerError(OptunaLLMError):
 
 @contextmanager
 def unwrapped() -> Iterator[None]:
-    """Raise the first cause of an exception group as itself, as the caller of a single function expects.
+    """Raise the first error of an exception group instead of the group, as the caller of a single function expects.
 
-    A task group cancels the others at the first failure, so what else it holds failed at the same moment; a note says
-    how many.
+    A note counts the others: they failed at the same moment, for a task group cancels the rest at the first failure.
     """
     try:
         yield

@@ -2,27 +2,58 @@
 
 import math
 import traceback
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from optuna.exceptions import TrialPruned
 from optuna.trial import TrialState
 
-from .records import INTERRUPTED, RUN_DIED, SURPLUS, Failure, Outcome
 from .scrub import scrub
 
-MAX_MESSAGE = 500
-MAX_TRACEBACK = 2000
+# A trial keeps its failure for good, and prompts show the message: long enough for a sentence or two of an exception,
+# and for the innermost frames of its traceback.
+MAX_MESSAGE: Final = 500
+MAX_TRACEBACK: Final = 2000
+
+# Types of failures that are not an exception's.
+SURPLUS: Final = "Surplus"  # the study's total has no place for the trial
+INTERRUPTED: Final = "Interrupted"  # a signal, or the cancellation of its run, ended the trial
+RUN_DIED: Final = "RunDied"  # the process of its run died
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a trial failed: the trial keeps it as its user attribute `failure`."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one objective call came to. `error` is the exception that a failed trial's objective raised, if any."""
+
+    state: TrialState
+    value: float | None = None
+    failure: Failure | None = None
+    error: BaseException | None = None
 
 
 def completed(value: Any) -> Outcome:
-    """The objective returned: COMPLETE, or FAIL if `value` is no number or NaN (infinities are numbers)."""
+    """COMPLETE, or FAIL if `value` is no number or NaN (infinities are numbers)."""
     try:
         number = float(value)
     except (TypeError, ValueError):
-        return _unusable(f"the objective returned {_clip(repr(value), 100)}, which is not a number")
+        return _fail("ValueError", f"the objective returned {_clip(repr(value), 100)}, which is not a number")
     if math.isnan(number):
-        return _unusable("the objective returned NaN")
+        return _fail("ValueError", "the objective returned NaN")
     return Outcome(state=TrialState.COMPLETE, value=number)
+
+
+def of_exception(error: BaseException) -> Outcome:
+    """PRUNED for `TrialPruned`, FAIL for everything else."""
+    return pruned() if isinstance(error, TrialPruned) else failed(error)
 
 
 def pruned() -> Outcome:
@@ -31,56 +62,47 @@ def pruned() -> Outcome:
 
 
 def failed(error: BaseException) -> Outcome:
-    """The objective raised; what looks like a key is taken out of the record."""
+    """The objective raised `error`; what looks like a key is removed from the record."""
     text = scrub("".join(traceback.format_exception(error)))
-    failure = Failure(
-        type=type(error).__name__, message=_clip(scrub(str(error)), MAX_MESSAGE), traceback=text[-MAX_TRACEBACK:]
-    )
+    message = _clip(scrub(str(error)), MAX_MESSAGE)
+    failure = Failure(type=type(error).__name__, message=message, traceback=text[-MAX_TRACEBACK:])
     return Outcome(state=TrialState.FAIL, failure=failure, error=error)
 
 
 def timed_out(limit: float | None) -> Outcome:
-    """The objective was ended by `trial_timeout` (seconds); this never ends the run."""
-    message = f"the objective ran longer than trial_timeout={limit} s"
-    return Outcome(state=TrialState.FAIL, failure=Failure(type="TimeoutError", message=message))
+    """`trial_timeout` (seconds) ended the objective; this never ends the run."""
+    return _fail("TimeoutError", f"the objective ran longer than trial_timeout={limit} s")
 
 
 def interrupted() -> Outcome:
     """A signal ended the run, and the objective did not finish within its grace."""
-    message = "the run was ended by a signal before the objective finished"
-    return Outcome(state=TrialState.FAIL, failure=Failure(type=INTERRUPTED, message=message))
-
-
-def surplus(total: int) -> Outcome:
-    """The study has all the trials that it was to have; this one was not evaluated."""
-    message = f"not evaluated: the study has no place left within total_trials={total}"
-    return Outcome(state=TrialState.FAIL, failure=Failure(type=SURPLUS, message=message))
-
-
-def run_died() -> Outcome:
-    """The process that ran the trial died before it was told."""
-    message = "the run that evaluated this trial died, or lost its storage, before it was told"
-    return Outcome(state=TrialState.FAIL, failure=Failure(type=RUN_DIED, message=message))
-
-
-def late(number: int, outcome: Outcome) -> Outcome:
-    """The result of a trial that was given up came after the total was reached."""
-    message = f"the result of trial {number}, {outcome.value!r}, came when total_trials was reached already"
-    return Outcome(state=TrialState.FAIL, failure=Failure(type=SURPLUS, message=message))
+    return _fail(INTERRUPTED, "the run was ended by a signal before the objective finished")
 
 
 def cancelled() -> Outcome:
     """The run was cancelled around the objective."""
-    return Outcome(state=TrialState.FAIL, failure=Failure(type=INTERRUPTED, message="the run was cancelled"))
+    return _fail(INTERRUPTED, "the run was cancelled")
 
 
-def of_exception(error: BaseException) -> Outcome:
-    """PRUNED for `TrialPruned`, FAIL for everything else."""
-    return pruned() if isinstance(error, TrialPruned) else failed(error)
+def surplus(total: int) -> Outcome:
+    """The study has all its trials; this one was not evaluated."""
+    return _fail(SURPLUS, f"not evaluated: the study has no place left within total_trials={total}")
 
 
-def _unusable(message: str) -> Outcome:
-    return Outcome(state=TrialState.FAIL, failure=Failure(type="ValueError", message=message))
+def late(number: int, outcome: Outcome) -> Outcome:
+    """The result of trial `number` came after it was given up and the total was reached."""
+    return _fail(
+        SURPLUS, f"the result of trial {number}, {outcome.value!r}, came when total_trials was reached already"
+    )
+
+
+def run_died() -> Outcome:
+    """The process that ran the trial died before telling it."""
+    return _fail(RUN_DIED, "the run that evaluated this trial died, or lost its storage, before it was told")
+
+
+def _fail(kind: str, message: str) -> Outcome:
+    return Outcome(state=TrialState.FAIL, failure=Failure(type=kind, message=message))
 
 
 def _clip(text: str, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""Which process this is, and whether another one still lives, as far as this host can tell."""
+"""Identifies processes, and says whether one still lives, as far as this host can tell."""
 
 import functools
 import os
@@ -20,14 +20,14 @@ class Process:
     started: str
 
     def is_alive(self) -> bool | None:
-        """Whether it still runs; None if it is of another host, of which nothing can be said."""
+        """Whether the process still runs; None if it is of another host, where we cannot look."""
         if self.host != this_host():
             return None
         return started(self.pid) == self.started
 
 
 def this_process() -> Process:
-    """The process that asks; a forked child is another one."""
+    """The calling process; a forked child is another one."""
     pid = os.getpid()
     return Process(host=this_host(), pid=pid, started=started(pid) or "")
 
@@ -35,28 +35,25 @@ def this_process() -> Process:
 @functools.cache
 def this_host() -> str:
     """Name of the machine, of its boot and of its pid namespace, as far as the system tells."""
-    return ":".join([platform.node(), _text("/proc/sys/kernel/random/boot_id")[:8], _namespace()])
+    return ":".join([platform.node(), _text("/proc/sys/kernel/random/boot_id")[:8], _pid_namespace()])
 
 
 def started(pid: int) -> str | None:
-    """When a process of this host began, in words that only compare equal to themselves; None if there is none.
-
-    Of a zombie, which runs no more, there is none either.
-    """
+    """When a process of this host began, as an opaque text; None if there is no such process, or it is a zombie."""
     if not Path("/proc/self/stat").exists():
-        return _asked_of_ps(pid)
+        return _started_by_ps(pid)
     fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()  # a name may hold spaces and brackets
     return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else None
 
 
-def _asked_of_ps(pid: int) -> str | None:
+def _started_by_ps(pid: int) -> str | None:
     asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return asked.stdout.strip() or None
 
 
-def _namespace() -> str:
+def _pid_namespace() -> str:
     try:
-        return os.readlink("/proc/self/ns/pid").strip("pid:[]")
+        return os.readlink("/proc/self/ns/pid").removeprefix("pid:[").removesuffix("]")
     except OSError:
         return ""
 

@@ -4,7 +4,8 @@ from typing import Protocol, runtime_checkable
 
 from optuna import Study
 
-from .records import Call, Outcome, Params, Proposal, SearchSpace
+from .outcome import Outcome
+from .records import Call, Params, Proposal, SearchSpace
 from .study.door import StudyDoor
 from .study.snapshot import Snapshot
 

@@ -17,18 +17,15 @@ P = ParamSpec("P")
 
 
 async def wait_future(future: Future[T], *, cancel: bool = True) -> T:
-    """Await a future that another thread completes; being cancelled cancels the future too, if `cancel`.
+    """Await a future that another thread completes; cancellation cancels the future too, if `cancel`.
 
     Works on asyncio and trio. Raises what the future raises, and `OptunaLLMError` if its owner gave it up.
     """
     if future.done():
         await checkpoint()
     else:
-        done = anyio.Event()
-        call_soon = on_this_loop()
-        future.add_done_callback(lambda _: call_soon(done.set))
         try:
-            await done.wait()
+            await _done_event(future).wait()
         except BaseException:
             if cancel:
                 future.cancel()
@@ -40,16 +37,20 @@ async def wait_future(future: Future[T], *, cancel: bool = True) -> T:
 
 
 async def settled(future: Future[T], seconds: float) -> None:
-    """Wait until a future is done, well or not, although we are cancelled; for so many seconds at most."""
+    """Wait until a future is done, well or not, although we are cancelled; for at most `seconds`."""
+    with anyio.move_on_after(seconds, shield=True):
+        await _done_event(future).wait()
+
+
+def _done_event(future: Future[T]) -> anyio.Event:
     done = anyio.Event()
     call_soon = on_this_loop()
     future.add_done_callback(lambda _: call_soon(done.set))
-    with anyio.move_on_after(seconds, shield=True):
-        await done.wait()
+    return done
 
 
 def on_this_loop() -> Callable[[Callable[[], object]], None]:
-    """A function that has the running loop call another one soon; from any thread, and from signal handlers."""
+    """A function that lets any thread, or a signal handler, have the running loop call another function soon."""
     native: Any = current_token().native_token
     schedule = native.call_soon_threadsafe if isinstance(native, AbstractEventLoop) else native.run_sync_soon
 

@@ -6,7 +6,8 @@ from optuna import Study
 
 from ..engine.records import SearchSpace
 from ..engine.study.journal_repair import guard_journal
-from ..engine.study.ledger import Ledger
+from ..engine.study.optuna_internals import storage_of, study_key
+from ..engine.study.state import StudyState
 from .discovery import Discovery
 from .limits.budget import Account
 from .limits.stack import Line
@@ -26,20 +27,19 @@ class Desk:
     """One study, as one sampler in this process sees it."""
 
     def __init__(self, study: Study, line: Line, account: Account) -> None:
-        self.storage = study._storage  # kept, so that no other storage can get its id
+        self.storage = storage_of(study)  # kept, so that no other storage can get its id
         self.line = line
         self.account = account
         self.token = uuid.uuid4().hex[:12]  # not the account's: what two samplers owe is written side by side
         account.runs.add(self.token)
-        self.ledger = Ledger(account.runs)
-        key, limiter = (id(self.storage), study._study_id), line.limiter
+        self.state = StudyState(account.runs)
+        key, sharing = study_key(study), self.state.sharing
         guard_journal(self.storage)
-        self.ledger.reads_attributes = True  # they say who else works on the study, and what was spent
-        self.ledger.on_share = lambda processes: limiter.share(key, processes)
+        line.limiter.share(key, lambda: sharing.asking)
         if account.capped:
-            elsewhere, ledger = Elsewhere(account.runs), self.ledger
+            elsewhere, state = Elsewhere(account.runs), self.state
             # Not `self`: an account lives as long as its client, and a desk holds the client.
-            account.watch(key, lambda: elsewhere.update(ledger.snapshot()))
+            account.watch(key, lambda: elsewhere.update(state.snapshot()))
         self.discovery = Discovery()
         self._direction = study.direction
         self._columns: tuple[SearchSpace, Space] | None = None
@@ -57,7 +57,7 @@ class Desk:
         if memory is None:
             known, axes = columns.distributions, Axes(columns)
             memory = Memory(
-                latest=self.ledger.snapshot,
+                latest=self.state.snapshot,
                 digest=Digest(tuple(known), self._direction),
                 flight=Flight(known, axes.places),
                 index=Index(known),

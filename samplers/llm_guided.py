@@ -15,11 +15,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.arguments import at_least, is_coroutine_function, require_single_objective
 from ..engine.errors import OptunaLLMError, ProposalError, UsageError, unwrapped
-from ..engine.records import EMPTY, Charge, Params, Proposal, SearchSpace, charge_of
-from ..engine.study.door import StudyDoor, fixed_params, whole
+from ..engine.records import EMPTY, Charge, Params, Proposal, SearchSpace
+from ..engine.study.attributes import charge_of, fixed_params, llm_of
+from ..engine.study.door import StudyDoor
 from ..engine.study.lanes import Lanes
-from ..engine.study.ledger import Ledger
-from ..engine.study.snapshot import Snapshot, llm_of
+from ..engine.study.optuna_internals import fail_trial, may_stop, stored_trial, study_key, unfiltered
+from ..engine.study.snapshot import Snapshot
 from ..engine.threads import settled, wait_future
 from .arguments import given, meanings, text
 from .client import llm_loop
@@ -130,7 +131,7 @@ class LLMGuidedSampler(BaseSampler):
     def door(self, study: Study) -> StudyDoor:
         """A door to a study; all doors of one sampler to one study share what is in flight."""
         desk = self._desk(study)
-        return StudyDoor(whole(study), desk.ledger, token=desk.token)
+        return StudyDoor(unfiltered(study), desk.state, token=desk.token)
 
     async def propose(self, study: Study, n: int = 1) -> list[Proposal]:
         """`n` proposals computed concurrently, for the declared or known space; no trial is created.
@@ -143,7 +144,7 @@ class LLMGuidedSampler(BaseSampler):
         proposals: list[Proposal] = []
 
         async def one(lanes: Lanes) -> None:
-            with door.ledger.asking():
+            with door.in_flight.asking():
                 snapshot = await lanes.refresh()
                 if not (self._search_space or snapshot.space):
                     raise UsageError("no parameter is known yet: pass search_space= to LLMGuidedSampler")
@@ -157,9 +158,9 @@ class LLMGuidedSampler(BaseSampler):
                             group.start_soon(one, lanes)
             finally:
                 for proposal in proposals:
-                    door.ledger.give_up(proposal)
+                    door.give_up(proposal)
                 with anyio.CancelScope(shield=True):
-                    await lanes.storage.run(door.pay)
+                    await lanes.storage.run(door.save_spending)
         return proposals
 
     async def propose_one(
@@ -177,7 +178,7 @@ class LLMGuidedSampler(BaseSampler):
             leader = await self._discover(door, snapshot)
             if leader is not None:
                 return leader
-            space = door.ledger.snapshot().space
+            space = door.snapshot().space
         ask = Ask(
             columns=space,
             wanted=[name for name in space if name not in fixed],
@@ -189,7 +190,7 @@ class LLMGuidedSampler(BaseSampler):
         try:
             return await wait_future(future)
         except BaseException:  # it may have been accepted and reserved at the same moment
-            future.add_done_callback(partial(_release, door.ledger))
+            future.add_done_callback(partial(_release, door))
             await settled(future, SETTLING)  # what was spent is known when the task has ended
             raise
 
@@ -199,13 +200,13 @@ class LLMGuidedSampler(BaseSampler):
         if snapshot.space and not discovery.busy:
             return None
         leader = Proposal(params={}, distributions={})
-        door.ledger.reserve(leader)  # it leads for as long as it is reserved or its trial runs
+        door.in_flight.reserve(leader)  # it leads for as long as it is reserved or its trial runs
         given_up = threading.Event()
 
         def wait() -> bool:
             leads = discovery.lead_or_wait(
                 known=lambda: bool(door.recent(POLL).space),
-                alive=lambda: door.ledger.holds(leader),
+                alive=lambda: door.in_flight.is_open(leader),
                 threaded=False,
                 given_up=given_up.is_set,
             )
@@ -220,7 +221,7 @@ class LLMGuidedSampler(BaseSampler):
         finally:
             given_up.set()
             if not leads:
-                door.ledger.release(leader)
+                door.in_flight.release(leader)
         return leader if leads else None
 
     # -- sampling: Optuna's contract
@@ -234,11 +235,11 @@ class LLMGuidedSampler(BaseSampler):
         leader = Proposal(params={}, distributions={})
         leads = desk.discovery.lead_or_wait(
             known=lambda: bool(door.recent(POLL).space),
-            alive=lambda: door.ledger.holds(leader),
+            alive=lambda: door.in_flight.is_open(leader),
             threaded=True,
         )
         if leads:
-            door.ledger.assign(leader, trial.number)
+            door.in_flight.assign(leader, trial.number)
         return dict(door.refresh().space)
 
     def sample_relative(
@@ -256,7 +257,7 @@ class LLMGuidedSampler(BaseSampler):
         proposal = self._ask(
             study, trial, Ask(columns=columns, wanted=wanted, fixed=fixed, union=True, number=trial.number)
         )
-        door.ledger.assign(proposal, trial.number)
+        door.in_flight.assign(proposal, trial.number)
         return dict(proposal.params)
 
     def sample_independent(
@@ -272,12 +273,12 @@ class LLMGuidedSampler(BaseSampler):
         ask = Ask(columns=columns, wanted=[param_name], fixed=trial.params, discovery=True, number=trial.number)
         with desk.discovery.meeting():
             asked = self._ask(study, trial, ask)
-        door.ledger.release(asked)
+        door.in_flight.release(asked)
         return asked.params[param_name]
 
     def _moved(self, door: StudyDoor, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Proposal | None:
         """The value that was proposed for the range that the parameter had, put into the one that it has now."""
-        proposal = door.ledger.assigned(trial.number)
+        proposal = door.in_flight.assigned(trial.number)
         if proposal is None or name not in proposal.params:
             return None
         space = make_space({name: distribution})
@@ -285,7 +286,7 @@ class LLMGuidedSampler(BaseSampler):
         if conformed.params is None:
             return None
         for repair in conformed.repairs:
-            door.ledger.note(trial.number, f"{repair}: the range had changed")
+            door.in_flight.add_repair(trial.number, f"{repair}: the range had changed")
         return Proposal(params=conformed.params, distributions=space.distributions)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -298,14 +299,14 @@ class LLMGuidedSampler(BaseSampler):
                     "use `await optuna_llm.optimize_async(study, objective, ...)`"
                 )
         except UsageError:
-            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            fail_trial(study, trial)
             raise
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget what was in flight for the trial: its result is in the study now."""
         door = self.door(study)
-        door.settle(trial._trial_id, trial.number)
-        door.pay()
+        door.close(trial)
+        door.save_spending()
         self._desk(study).discovery.notify()
 
     # -- inside
@@ -313,19 +314,19 @@ class LLMGuidedSampler(BaseSampler):
     def _ask(self, study: Study, trial: FrozenTrial, ask: Ask) -> Proposal:
         """Propose for a trial that exists, from the thread that waits for it."""
         door = self.door(study)
-        stored = llm_of(study._storage.get_trial(trial._trial_id))
+        stored = llm_of(stored_trial(study, trial))
         try:
-            with door.ledger.asking():
+            with door.in_flight.asking():
                 proposal = llm_loop.run_sync(partial(self._propose, door, ask, earlier=stored))
         except OptunaLLMError as error:
             fatal = not (error.transient or isinstance(error, ProposalError | UsageError))
-            if fatal and door.study._thread_local.in_optimize_loop:
+            if fatal and may_stop(door.study):
                 door.study.stop()
             raise
         try:
-            door.record(trial._trial_id, proposal, run=door.token)
+            door.record(trial, proposal, run=door.token)
         except BaseException:
-            door.ledger.give_up(proposal)
+            door.give_up(proposal)
             raise
         return proposal
 
@@ -354,25 +355,25 @@ class LLMGuidedSampler(BaseSampler):
         carried = charge_of(earlier or {})
         try:
             proposal = await propose(question, conversation, desk.memory(columns), name, door.refresh)
-            door.ledger.reserve(proposal)
+            door.in_flight.reserve(proposal)
             carried = charge_of(proposal.provenance) - carried
         except BaseException:
             carried = Charge()
             raise
         finally:
-            door.ledger.owe(conversation.spent - carried)
+            door.spending.add(conversation.spent - carried)
         return proposal
 
     def _desk(self, study: Study) -> Desk:
-        behind = whole(study)  # the model sees all trials, whatever a pruner filters
-        key = (id(behind._storage), behind._study_id)
+        behind = unfiltered(study)  # the model sees all trials, whatever a pruner filters
+        key = study_key(behind)
         desk = self._desks.get(key)
         return desk if desk is not None else self._desks.setdefault(key, Desk(behind, self._line, self._account))
 
 
-def _release(ledger: Ledger, future: Future[Proposal]) -> None:
+def _release(door: StudyDoor, future: Future[Proposal]) -> None:
     if not future.cancelled() and future.exception() is None:
-        ledger.give_up(future.result())
+        door.give_up(future.result())
 
 
 def _objective_of_optimize() -> Any:

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..engine.records import EMPTY, as_amount, as_count, as_list
+from ..engine.study.attributes import MAX_REPAIRS
 from .client.protocol import Reply, Usage
 from .prompt.context import Counts
 from .space.notation import clean
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 3900  # the door adds staleness and run
-MAX_REPAIRS = 12
 MAX_REPAIR = 100
 
 

@@ -9,9 +9,12 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optuna_llm import FunctionClient, LLMGuidedSampler, Reply, Request, Usage
+from optuna_llm.engine import Optimizer
+from optuna_llm.engine.study.retrying import RetryPolicy
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.in_flight_rows import Flight
+from optuna_llm.workers import default_workers
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-5, 1e-1, log=True),
@@ -86,3 +89,8 @@ def prompt(request: Request) -> str:
 def sampler(model: Any = None, **options: Any) -> LLMGuidedSampler:
     """A sampler around a model of this file."""
     return LLMGuidedSampler(FunctionClient(SchemaModel() if model is None else model), **options)
+
+
+def optimize_with(**policy: float) -> Any:
+    """`optimize_async` with a retry policy of its own for storage calls."""
+    return Optimizer(default_workers, RetryPolicy(**policy)).optimize_async

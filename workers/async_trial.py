@@ -8,6 +8,7 @@ from optuna import Study, Trial
 from optuna.distributions import CategoricalChoiceType
 
 from ..engine.errors import UsageError
+from ..engine.study.optuna_internals import has_preset
 from ..engine.threads import JobThread, wait_future
 
 T = TypeVar("T")
@@ -124,7 +125,7 @@ class AsyncTrial:
 
     def _require_known(self, name: str, *, single: bool) -> None:
         trial = self._trial
-        if single or name in trial.distributions or name in trial._fixed_params or name in trial.relative_params:
+        if single or name in trial.distributions or has_preset(trial, name):
             return
         known = sorted({*trial.distributions, *trial.relative_params})
         raise UsageError(

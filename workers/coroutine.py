@@ -7,8 +7,8 @@ import anyio
 
 from ..engine.arguments import slots_of
 from ..engine.errors import UsageError
-from ..engine.outcome import completed, of_exception
-from ..engine.records import Call, Outcome
+from ..engine.outcome import Outcome, completed, of_exception
+from ..engine.records import Call
 from .async_trial import AsyncTrial
 
 

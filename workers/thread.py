@@ -9,9 +9,9 @@ from optuna import Trial
 
 from ..engine.arguments import slots_of
 from ..engine.errors import UsageError
-from ..engine.outcome import completed, of_exception
-from ..engine.records import Call, Outcome
-from ..engine.study.door import stoppable
+from ..engine.outcome import Outcome, completed, of_exception
+from ..engine.records import Call
+from ..engine.study.optuna_internals import stoppable
 from ..engine.threads import JobThread
 
 

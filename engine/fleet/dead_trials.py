@@ -1,92 +1,70 @@
-"""Trials whose run died are ended; a result that comes all the same is added to the study."""
+"""Trials whose run died are failed; a result that comes all the same is added to the study."""
 
 import logging
-from dataclasses import asdict
-from typing import Final
 
 from optuna import Trial
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial
 
-from ..outcome import late, run_died
-from ..records import FAILURE_ATTRIBUTE, LATE_ATTRIBUTE, LLM_ATTRIBUTE, RUN_DIED, Outcome
-from ..study.door import NOTHING_SPENT, StudyDoor
-from ..study.snapshot import failure_type, llm_of
-from .leases import RUN_ATTRIBUTE, run_of
+from ..outcome import Outcome, late, run_died
+from ..study.attributes import LATE_ATTRIBUTE, LATE_VALUE_ATTRIBUTE, retry_history, run_of, unspent_record
+from ..study.door import StudyDoor
+from ..study.optuna_internals import id_of
 from .total_trials import has_place
-
-VALUE_ATTRIBUTE: Final = "late_value"
 
 logger = logging.getLogger("optuna_llm.engine")
 
 
 def reap(door: StudyDoor, trial: FrozenTrial, retries: int) -> bool:
     """Fail a RUNNING trial of a dead run, and enqueue it anew within its retries; says whether it was we who did."""
-    storage = door.study._storage
     failure = run_died().failure
     assert failure is not None
-    try:
-        storage.set_trial_user_attr(trial._trial_id, FAILURE_ATTRIBUTE, asdict(failure))
-        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-    except UpdateFinishedTrialError:
+    if not door.fail(trial, failure):
         return False
-    told = door.look(trial._trial_id)
-    logger.warning("Trial %d was left RUNNING by run %s, which died: it is failed", trial.number, run_of(trial))
-    if retries and told is not None:
-        door.retry(told, retries)
+    failed = door.reread(trial)
+    logger.warning("Failed trial %d: its run %s died and left it RUNNING", trial.number, run_of(trial))
+    if retries and failed is not None:
+        door.retry(failed, retries)
     return True
 
 
-def is_reaped(trial: FrozenTrial) -> bool:
-    """Whether a trial was ended because its run was thought dead."""
-    return failure_type(trial) == RUN_DIED
-
-
 def add_late(door: StudyDoor, reaped: FrozenTrial, outcome: Outcome, run: str, total: int | None) -> FrozenTrial:
-    """The result of a reaped trial becomes a trial: its own retry if that waits still, else a new one.
+    """Make the result of a reaped trial a trial: its own retry if that still waits, else a new one.
 
-    If the total allows no more it is failed, and carries the value. Called again after a failure, it goes on with
-    the trial that it had made.
+    If the total has no place for it, that trial is failed and carries the value. Called again after a failure, it goes
+    on with the trial that it had made.
     """
-    holder = _known(door, reaped) or _retry(door, reaped) or _created(door, reaped, run)
-    if holder.state.is_finished():
+    holder = _holder(door, reaped) or _waiting_retry(door, reaped)
+    if holder is not None and holder.state.is_finished():
         return holder
-    place = total is None or has_place(holder.number, door.refresh(), total)
-    logger.warning(
-        "The result of trial %d came after it was given up: it is trial %d now", reaped.number, holder.number
-    )
-    storage = door.study._storage
-    marks = {LATE_ATTRIBUTE: reaped.number, VALUE_ATTRIBUTE: outcome.value}
-    for name, value in marks.items():
-        storage.set_trial_user_attr(holder._trial_id, name, value)
-    for step, value in reaped.intermediate_values.items():
-        storage.set_trial_intermediate_value(holder._trial_id, step, value)
-    return door.tell(Trial(door.study, holder._trial_id), outcome if place else late(reaped.number, outcome))
+    trial = Trial(door.study, _new_holder(door, reaped, run) if holder is None else id_of(holder))
+    place = total is None or has_place(trial.number, door.refresh(), total)
+    logger.warning("Trial %d holds the result of trial %d, which was given up too early", trial.number, reaped.number)
+    trial.set_user_attr(LATE_ATTRIBUTE, reaped.number)
+    trial.set_user_attr(LATE_VALUE_ATTRIBUTE, outcome.value)
+    for step in reaped.intermediate_values.keys() - (holder.intermediate_values.keys() if holder else ()):
+        trial.report(reaped.intermediate_values[step], step)
+    return door.tell(trial, outcome if place else late(reaped.number, outcome))
 
 
-def _known(door: StudyDoor, reaped: FrozenTrial) -> FrozenTrial | None:
-    """The trial that an attempt before this one has made."""
+def _holder(door: StudyDoor, reaped: FrozenTrial) -> FrozenTrial | None:
+    """The trial that an earlier, failed attempt already made, if any."""
     now = door.refresh()
     trials = (*now.running, *reversed(now.finished), *now.surplus)
     return next((trial for trial in trials if trial.user_attrs.get(LATE_ATTRIBUTE) == reaped.number), None)
 
 
-def _retry(door: StudyDoor, reaped: FrozenTrial) -> FrozenTrial | None:
-    """Take the retry that waits for its turn: what it is for is known now."""
+def _waiting_retry(door: StudyDoor, reaped: FrozenTrial) -> FrozenTrial | None:
+    """The retry of the trial, if it still waits; made RUNNING."""
     for trial in door.refresh().waiting:
-        if trial.system_attrs.get("retry_history", [None])[-1] == reaped.number and door.claimed(trial):
+        if list(retry_history(trial))[-1:] == [reaped.number] and door.pop(trial):
             return trial
     return None
 
 
-def _created(door: StudyDoor, reaped: FrozenTrial, run: str) -> FrozenTrial:
-    llm = llm_of(reaped)
-    template = create_trial(
-        state=TrialState.RUNNING,
+def _new_holder(door: StudyDoor, reaped: FrozenTrial, run: str) -> int:
+    return door.add_running(
+        run=run,
         params=reaped.params,
         distributions=reaped.distributions,
-        user_attrs={LATE_ATTRIBUTE: reaped.number, **({LLM_ATTRIBUTE: {**llm, **NOTHING_SPENT}} if llm else {})},
-        system_attrs={RUN_ATTRIBUTE: run},
+        user_attrs={LATE_ATTRIBUTE: reaped.number, **unspent_record(reaped)},
     )
-    trial_id = door.study._storage.create_new_trial(door.study._study_id, template_trial=template)
-    return door.study._storage.get_trial(trial_id)

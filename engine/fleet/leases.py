@@ -1,34 +1,33 @@
 """Who works on a study: each run keeps a lease in it, and the others judge by it whether the run still lives.
 
-A lease is a user attribute of the study. On one host the process itself decides, at once. Of other hosts a lease that
-has not changed for `EXPIRY` seconds is over; clocks that differ are no reason to think somebody dead.
+A lease is a user attribute of the study. On one host the process itself decides, at once. A lease of another host is
+over once it has not changed for `LEASE_EXPIRY` seconds; clocks that differ make nobody dead.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from optuna.trial import FrozenTrial
 
 from ..process import Process
 from ..records import Share
-from ..study.snapshot import llm_of
+from ..study.attributes import LEASE_PREFIX, RUN_ATTRIBUTE, run_of
 
-LEASE_ATTRIBUTE: Final = "llm_run"
-RUN_ATTRIBUTE: Final = "optuna_llm:run"
-"""System attribute of trials that have no `llm` attribute to carry the run's id, or have an earlier run's."""
-
-REFRESH: Final = 15.0
-EXPIRY: Final = 60.0
-A_REFRESH_SEEN: Final = 20.0  # whoever lives has refreshed its lease by then
+# All in seconds. A write every 15 s costs a storage nothing, and three of them may be lost or late before a run on
+# another host is thought dead. A lease that looks old when it is first seen may be of a host whose clock is behind: it
+# is given one refresh, and a little more, to change.
+LEASE_REFRESH: Final = 15.0
+LEASE_EXPIRY: Final = 60.0
+FIRST_REFRESH_DUE: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """One run's word that it lives: `at` is when it was written (seconds since the epoch), by the writer's clock.
+    """One run's claim to be alive, written `at` (seconds since the epoch, by the writer's clock).
 
     `model` is what its rates are for, None if it asks no model. `taking` are the numbers of enqueued trials that the
-    run is about to take: they cannot carry its id from the first moment on. `ended`: it took its leave.
+    run is about to take, because they cannot carry its id from the first moment on. `ended`: the run is over.
     """
 
     run: str
@@ -41,30 +40,21 @@ class Lease:
     @property
     def name(self) -> str:
         """The study attribute that holds it."""
-        return f"{LEASE_ATTRIBUTE}:{self.run}"
+        return f"{LEASE_PREFIX}{self.run}"
 
     def document(self) -> dict[str, Any]:
         """The attribute's value: as short as can be once the run has ended, for it stays."""
         if self.ended:
             return {"ended": True}
-        process = self.process
-        return {
-            "host": process.host,
-            "pid": process.pid,
-            "started": process.started,
-            "at": round(self.at, 1),
-            "model": self.model,
-            "taking": list(self.taking),
-        }
+        return {**asdict(self.process), "at": round(self.at, 1), "model": self.model, "taking": list(self.taking)}
 
 
 def leases_in(attributes: Mapping[str, Any]) -> Iterator[Lease]:
-    """The leases among a study's user attributes; what cannot be read is nobody's lease."""
-    prefix = f"{LEASE_ATTRIBUTE}:"
+    """The leases among a study's user attributes; skips what cannot be read."""
     for name, value in attributes.items():
-        if name.startswith(prefix) and isinstance(value, Mapping):
+        if name.startswith(LEASE_PREFIX) and isinstance(value, Mapping):
             try:
-                yield _lease(name.removeprefix(prefix), value)
+                yield _lease(name.removeprefix(LEASE_PREFIX), value)
             except (KeyError, TypeError, ValueError):
                 continue
 
@@ -78,7 +68,7 @@ def _lease(run: str, value: Mapping[str, Any]) -> Lease:
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Sighting:
     lease: Lease
     since: float
 
@@ -87,7 +77,7 @@ class Watch:
     """Judges leases over time, by two clocks of this host: the time of day, and a monotonic one, in seconds."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _Sighting] = {}
 
     def living(self, leases: Iterable[Lease], *, now: float, ticks: float) -> dict[str, bool]:
         """Which runs live, by run."""
@@ -99,20 +89,12 @@ class Watch:
             return False
         seen = self._seen.get(lease.run)
         if seen is None or seen.lease != lease:
-            seen = self._seen[lease.run] = _Seen(lease, ticks)
+            seen = self._seen[lease.run] = _Sighting(lease, ticks)
         alive = lease.process.is_alive()
         if alive is not None:
             return alive
         unchanged = ticks - seen.since
-        return unchanged < EXPIRY and (now - lease.at < EXPIRY or unchanged < A_REFRESH_SEEN)
-
-
-def run_of(trial: FrozenTrial) -> str | None:
-    """The run that a trial belongs to, as its record says; None for trials of others."""
-    run = trial.system_attrs.get(RUN_ATTRIBUTE)
-    if run is None:
-        run = llm_of(trial).get("run")
-    return run if isinstance(run, str) else None
+        return unchanged < LEASE_EXPIRY and (now - lease.at < LEASE_EXPIRY or unchanged < FIRST_REFRESH_DUE)
 
 
 def leased(running: Iterable[FrozenTrial], leases: Iterable[Lease]) -> list[FrozenTrial]:

@@ -13,7 +13,7 @@ from ..errors import UsageError, unwrapped
 from ..outcome import failed
 from ..study.journal_repair import tidy_journal
 from ..study.lanes import Lanes
-from ..study.retrying import insist
+from ..study.optuna_internals import storage_of
 from .candidates import Asker, Candidate
 from .source import resolve_source, resolve_space
 
@@ -32,7 +32,7 @@ async def ask_async(
     source = resolve_source(study)
     space = resolve_space(search_space, source.proposer)
     with Lanes(source.door) as lanes:
-        await insist("opening the study", lambda: lanes.storage.run(tidy_journal, study._storage))
+        await lanes.store("opening the study", tidy_journal, storage_of(study))
         known = source.proposer is None or space or source.proposer.search_space or (await lanes.refresh()).space
         if not known:
             raise UsageError("no parameter is known yet: pass search_space= to ask_async or to the sampler")
@@ -71,6 +71,6 @@ async def _ask_batch(asker: Asker, n: int) -> list[Trial]:
         with CancelScope(shield=True):
             for trial in trials:
                 await asker.lanes.storage.run(asker.door.tell, trial, failed(error))
-            await asker.lanes.storage.run(asker.door.pay)
+            await asker.lanes.storage.run(asker.door.save_spending)
         raise
     return sorted(trials, key=lambda trial: trial.number)

@@ -8,17 +8,17 @@ from typing import TypeAlias
 from optuna import Trial
 from optuna.trial import FrozenTrial
 
-from ..errors import NoRoom
-from ..fleet.lease_keeper import Keeper
-from ..fleet.leases import run_of
-from ..fleet.total_trials import has_place, room
+from ..errors import NoRoom, OptunaLLMError
+from ..fleet.lease_keeper import LeaseKeeper
+from ..fleet.total_trials import has_place, places_left
 from ..outcome import surplus
 from ..protocols import Proposer
 from ..records import EMPTY, Params, Proposal, SearchSpace
-from ..study.door import StudyDoor, fixed_params
-from ..study.lanes import Lanes, Shared
-from ..study.retrying import insist
-from ..study.snapshot import Snapshot, same_as
+from ..study.attributes import fixed_params, run_of
+from ..study.door import StudyDoor
+from ..study.lanes import Lanes, SharedJob
+from ..study.optuna_internals import id_of
+from ..study.snapshot import Snapshot
 
 logger = logging.getLogger("optuna_llm.engine")
 
@@ -56,10 +56,10 @@ class Asker:
         fixed: Params = EMPTY,
         to_the_end: bool = False,
         total: int | None = None,
-        keeper: Keeper | None = None,
+        keeper: LeaseKeeper | None = None,
     ) -> None:
         self.door = door
-        self.ledger = door.ledger
+        self.in_flight = door.in_flight
         self.proposer = proposer
         self.lanes = lanes
         self.search_space = search_space
@@ -68,7 +68,7 @@ class Asker:
         self.to_the_end = to_the_end
         self.total = total
         self.keeper = keeper
-        self._look = Shared(lanes.storage, keeper.look if keeper is not None else lambda: 0)
+        self._reap = SharedJob(lanes.storage, keeper.reap_dead if keeper is not None else lambda: 0)
         self._made: set[int] = set()  # numbers of the trials that this run has made
         self._promised = 0  # places for candidates that are no trials yet
 
@@ -79,7 +79,7 @@ class Asker:
         """
         if self.proposer is None and self.total is None:
             return SamplersTurn()
-        with self.ledger.asking():  # before the first await, so that proposals of one wave know of each other
+        with self.in_flight.asking():  # before the first await, so that proposals of one wave know of each other
             snapshot = await self.lanes.refresh()
             while (waiting := self._first_waiting(snapshot)) is None and not self._promise(snapshot):
                 snapshot = await self._after_others(snapshot)
@@ -106,11 +106,11 @@ class Asker:
         """An enqueued trial that is free, claimed for the proposer; a sampler finds its own when its turn comes."""
         if self.proposer is None:
             return next(iter(self._takeable(snapshot)), None)
-        return self.ledger.claim(lambda trial: self._has_place(trial.number, snapshot))
+        return self.in_flight.claim(self._takeable(snapshot))
 
     def _promise(self, snapshot: Snapshot) -> bool:
         """Set a place aside for one candidate, if the study has one."""
-        if self.total is not None and room(snapshot, self.total).free <= self._promised:
+        if self.total is not None and places_left(snapshot, self.total).free <= self._promised:
             return False
         self._promised += 1
         return True
@@ -121,11 +121,11 @@ class Asker:
         Who is there, and who is dead, is looked at after `full` was read: a lease is older than its trials.
         """
         total = self.total or 0
-        complete = room(full, total).done >= total
+        complete = places_left(full, total).done >= total
         promised = self._promised > 0
-        if not complete and any(run_of(trial) not in self.ledger.active for trial in full.running):
-            await insist("looking after other runs", self._look)
-            running = {trial.number for trial in self.ledger.snapshot().running}
+        if not complete and any(run_of(trial) not in self.door.sharing.active_runs for trial in full.running):
+            await self.lanes.retry("looking after other runs", self._reap)
+            running = {trial.number for trial in self.door.snapshot().running}
             if any(trial.number not in running for trial in full.running):
                 return await self.lanes.refresh()
         waits = not complete and (promised or self._may_free(full))
@@ -133,9 +133,11 @@ class Asker:
 
     def _may_free(self, snapshot: Snapshot) -> bool:
         """Whether one of our runs has a place that may come free, or will once it is dead; no others are waited for."""
-        if self._takeable(snapshot) or any(run_of(trial) in self.ledger.active for trial in snapshot.running):
+        if self._takeable(snapshot) or any(
+            run_of(trial) in self.door.sharing.active_runs for trial in snapshot.running
+        ):
             return True
-        return self.keeper is not None and bool(self.keeper.held(snapshot.running))
+        return self.keeper is not None and bool(self.keeper.with_lease(snapshot.running))
 
     async def _enqueued(self, proposer: Proposer, waiting: FrozenTrial, snapshot: Snapshot) -> Enqueued:
         """What a trial leaves open is proposed while it waits, so that a failure leaves it waiting."""
@@ -148,7 +150,7 @@ class Asker:
             proposal = await proposer.propose_one(self.door, snapshot, search_space=space, fixed=fixed)
             return Enqueued(trial=waiting, proposal=proposal)
         except BaseException:
-            self.ledger.unclaim(waiting.number)
+            self.in_flight.unclaim(waiting.number)
             raise
 
     def _with_fixed(self, proposal: Proposal) -> Proposal:
@@ -159,8 +161,8 @@ class Asker:
             return proposal
         params = {name: fixed.get(name, proposal.params.get(name)) for name in space}
         whole = replace(proposal, params=params, distributions=space)
-        self.ledger.reserve(whole)
-        self.ledger.release(proposal)
+        self.in_flight.reserve(whole)
+        self.in_flight.release(proposal)
         return whole
 
     def discard(self, candidate: Candidate) -> None:
@@ -168,10 +170,10 @@ class Asker:
         match candidate:
             case Proposal():
                 self._promised -= 1
-                self.ledger.give_up(candidate)
+                self.door.give_up(candidate)
             case Enqueued(trial=trial, proposal=proposal):
-                self.ledger.unclaim(trial.number)
-                self.ledger.give_up(proposal)
+                self.in_flight.unclaim(trial.number)
+                self.door.give_up(proposal)
             case SamplersTurn():
                 self._promised = max(0, self._promised - 1)
 
@@ -187,17 +189,17 @@ class Asker:
         lane = self.lanes.helper if isinstance(candidate, SamplersTurn) else self.lanes.storage
         attempts = itertools.count()
         try:
-            return await insist(
+            return await self.lanes.retry(
                 "creating a trial",
                 lambda: lane.run(self.lanes.stoppable, self._create, candidate, again=next(attempts) > 0),
-                may_repeat=lambda: self._is_open(candidate),
+                may_repeat=lambda error: not isinstance(error, OptunaLLMError) and self._is_open(candidate),
             )
         except BaseException:
             if isinstance(candidate, Enqueued) and self._is_open(candidate):
-                self.ledger.unclaim(candidate.trial.number)
-                self.ledger.give_up(candidate.proposal)
+                self.in_flight.unclaim(candidate.trial.number)
+                self.door.give_up(candidate.proposal)
             elif isinstance(candidate, Proposal) and self._is_open(candidate):
-                self.ledger.give_up(candidate)
+                self.door.give_up(candidate)
             raise
         finally:
             if not isinstance(candidate, Enqueued):
@@ -207,9 +209,9 @@ class Asker:
         """Whether nothing has become of a candidate yet; of what samplers do by themselves that cannot be said."""
         match candidate:
             case Proposal():
-                return self.ledger.reserves(candidate)
+                return self.in_flight.is_reserved(candidate)
             case Enqueued(trial=trial):
-                return self.ledger.claims(trial.number)
+                return self.in_flight.is_claimed(trial.number)
             case SamplersTurn():
                 return False
 
@@ -225,7 +227,7 @@ class Asker:
         self._made.add(trial.number)
         if self.total is None:
             return trial
-        with self.door.setting_up(trial._trial_id):
+        with self.door.setting_up(id_of(trial)):
             if has_place(trial.number, self.door.refresh(), self.total):
                 return trial
             self.door.tell(trial, surplus(self.total))
@@ -233,15 +235,15 @@ class Asker:
 
     def _is_too_late(self, candidate: Candidate) -> bool:
         """Whether others have made its configuration a trial, or taken the last place; it is given up then."""
-        if self.total is None and not self.ledger.shared:
+        if self.total is None and not self.door.sharing.was_shared:
             return False
         snapshot = self.door.refresh()
-        full = self.total is not None and not self._takeable(snapshot) and room(snapshot, self.total).free < 1
+        full = self.total is not None and not self._takeable(snapshot) and places_left(snapshot, self.total).free < 1
         match candidate:
             case Proposal():
-                late = full or (candidate.new and any(same_as(candidate.params, snapshot)))
+                late = full or (candidate.new and any(snapshot.with_params(candidate.params)))
                 if late:
-                    self.ledger.give_up(candidate)
+                    self.door.give_up(candidate)
                 return late
             case Enqueued():
                 return False
@@ -253,18 +255,18 @@ class Asker:
         written = self.search_space is not None
         for trial in self.door.refresh().running:
             ours = run_of(trial) == self.run and trial.number not in self._made
-            if ours and self.door.holds(trial, proposal, written=written):
-                return self.door.adopt(trial._trial_id, proposal, written=written)
+            if ours and self.door.is_made_of(trial, proposal, params_in_one_write=written):
+                return self.door.adopt(id_of(trial), proposal, params_in_one_write=written)
         return None
 
     def _created(self, candidate: Candidate) -> Trial | None:
         match candidate:
             case Proposal():
-                return self.door.create(candidate, written=self.search_space is not None, run=self.run)
+                return self.door.create(candidate, params_in_one_write=self.search_space is not None, run=self.run)
             case Enqueued(trial=waiting, proposal=proposal):
                 if not self._may_take(waiting):
-                    self.ledger.unclaim(waiting.number)
-                    self.ledger.give_up(proposal)
+                    self.in_flight.unclaim(waiting.number)
+                    self.door.give_up(proposal)
                     return None
                 try:
                     return self.door.take(waiting, proposal, self.search_space or {}, self.run)
@@ -290,4 +292,4 @@ class Asker:
 
     def _took(self, waiting: FrozenTrial) -> None:
         if self.keeper is not None:
-            self.keeper.took(waiting.number)
+            self.keeper.forget_taking(waiting.number)

@@ -12,12 +12,12 @@ from optuna import Study, Trial
 from optuna.trial import FrozenTrial, TrialState
 
 from ..errors import OptunaLLMError, SetUpError, unwrapped
-from ..fleet.dead_trials import add_late, is_reaped
-from ..outcome import cancelled, failed, interrupted, timed_out
+from ..fleet.dead_trials import add_late
+from ..outcome import Outcome, cancelled, failed, interrupted, timed_out
 from ..protocols import Workers
-from ..records import EMPTY, Call, Objective, Outcome, Proposal
-from ..study import retrying as insisting
-from ..study.door import stop_requested
+from ..records import EMPTY, Call, Objective, Proposal
+from ..study.attributes import is_reaped
+from ..study.optuna_internals import stop_requested
 from .candidates import Asker, Candidate, Enqueued
 from .progress import Progress, ProgressBar
 from .report import RunReport, Tally, standing
@@ -111,10 +111,9 @@ class Run:
     async def _begin(self) -> None:
         """Say that we are here, end what the dead left behind, and say where the study stands."""
         keeper = self.asker.keeper
-        self.door.ledger.active.add(self.asker.run)
+        self.door.sharing.active_runs.add(self.asker.run)
         if keeper is not None:
-            self.door.ledger.on_attributes.append(keeper.heard)
-            await insisting.insist("beginning the run", lambda: self.lanes.storage.run(keeper.start))
+            await self.lanes.store("beginning the run", keeper.start)
         snapshot = await self.lanes.refresh()
         if snapshot.finished or snapshot.running or snapshot.waiting:
             now = standing(snapshot, self.asker.total)
@@ -123,15 +122,13 @@ class Run:
     async def _end(self) -> None:
         """Keep what was spent without a trial, and take leave; unless the storage has stopped answering."""
         keeper = self.asker.keeper
-        self.door.ledger.active.discard(self.asker.run)
+        self.door.sharing.active_runs.discard(self.asker.run)
         if keeper is not None:
-            keeper.leave()
-        with anyio.move_on_after(insisting.STORAGE_SECONDS, shield=True):
-            if self.door.ledger.due() is not None:
-                await self.lanes.storage.run(self.door.pay)
+            keeper.retire()
+        with anyio.move_on_after(self.lanes.policy.seconds, shield=True):
+            if self.door.spending.unsaved() is not None:
+                await self.lanes.storage.run(self.door.save_spending)
             if keeper is not None:
-                if keeper.heard in self.door.ledger.on_attributes:
-                    self.door.ledger.on_attributes.remove(keeper.heard)
                 await self.lanes.storage.run(keeper.stop)
 
     async def _conduct(self) -> None:

@@ -23,13 +23,13 @@ from ..arguments import (
     workers_of,
 )
 from ..errors import UsageError
-from ..fleet.lease_keeper import Keeper, shared_by_processes
+from ..fleet.lease_keeper import LeaseKeeper
 from ..protocols import Workers
 from ..records import Objective
-from ..study.door import clear_stop, stoppable
 from ..study.journal_repair import tidy_journal
 from ..study.lanes import Lanes
-from ..study.retrying import insist
+from ..study.optuna_internals import clear_stop, stoppable, storage_of
+from ..study.retrying import RetryPolicy
 from .candidates import Asker
 from .loop import Options, Run
 from .report import RunReport
@@ -38,10 +38,18 @@ from .source import Source, resolve_source, resolve_space
 
 
 class Optimizer:
-    """Runs studies. `default_workers` gives the place where an objective runs if the call names none."""
+    """Runs studies. `default_workers` gives the place where an objective runs if the call names none.
 
-    def __init__(self, default_workers: Callable[[Objective], AbstractContextManager[Workers]]) -> None:
+    `policy` says for how long a storage that fails is tried.
+    """
+
+    def __init__(
+        self,
+        default_workers: Callable[[Objective], AbstractContextManager[Workers]],
+        policy: RetryPolicy | None = None,
+    ) -> None:
         self._default_workers = default_workers
+        self._policy = policy
 
     async def optimize_async(
         self,
@@ -113,7 +121,9 @@ class Optimizer:
             space = resolve_space(search_space, source.proposer)
             total = None if total_trials is None else at_least("total_trials", total_trials, 0)
             run = uuid.uuid4().hex[:12]
-            with Lanes(source.door) as lanes, stoppable(study):
+            keeper = _keeper(source, run, options.retries)
+            read = source.door.refresh if keeper is None else keeper.refresh
+            with Lanes(source.door, read=read, policy=self._policy) as lanes, stoppable(study):
                 asker = Asker(
                     door=source.door,
                     proposer=source.proposer,
@@ -123,21 +133,21 @@ class Optimizer:
                     fixed=source.fixed,
                     to_the_end=True,
                     total=total,
-                    keeper=_keeper(source, run, options.retries),
+                    keeper=keeper,
                 )
-                await insist("opening the study", lambda: lanes.storage.run(tidy_journal, study._storage))
+                await lanes.store("opening the study", tidy_journal, storage_of(study))
                 if is_async and space is None:
                     await _require_known_space(asker)
                 clear_stop(study)
                 return await Run(options, asker=asker, workers=place)()
 
 
-def _keeper(source: Source, run: str, retries: int) -> Keeper | None:
+def _keeper(source: Source, run: str, retries: int) -> LeaseKeeper | None:
     """The keeper of a run's lease, where other processes could see it."""
-    if not shared_by_processes(source.door):
+    if not source.door.is_shareable:
         return None
     model = None if source.proposer is None else source.proposer.model
-    return Keeper(source.door, run=run, model=model, retries=retries)
+    return LeaseKeeper(source.door, run=run, model=model, retries=retries)
 
 
 async def _require_known_space(asker: Asker) -> None:

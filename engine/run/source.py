@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, PartialFixedSampler
 
 from ..errors import UsageError
 from ..protocols import Proposer
-from ..records import EMPTY, Params, SearchSpace
+from ..records import Params, SearchSpace
 from ..study.distributions import check_search_space
 from ..study.door import StudyDoor
 from ..study.journal_repair import guard_journal
+from ..study.optuna_internals import behind_fixed, storage_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +26,11 @@ class Source:
 
 def resolve_source(study: Study) -> Source:
     """Find the proposer of a study; one inside Optuna's `PartialFixedSampler` is asked directly, not trial by trial."""
-    sampler: BaseSampler = study.sampler
-    guard_journal(study._storage)
-    fixed: Params = EMPTY
-    if isinstance(sampler, PartialFixedSampler) and isinstance(sampler._base_sampler, Proposer):
-        fixed = dict(sampler._fixed_params)
-        sampler = sampler._base_sampler
+    guard_journal(storage_of(study))
+    sampler, fixed = behind_fixed(study.sampler)
     if isinstance(sampler, Proposer):
         return Source(door=sampler.door(study), proposer=sampler, fixed=fixed)
-    return Source(door=StudyDoor(study), proposer=None, fixed=EMPTY)
+    return Source(door=StudyDoor(study), proposer=None, fixed={})
 
 
 def resolve_space(search_space: Mapping[str, BaseDistribution] | None, proposer: Proposer | None) -> SearchSpace | None:

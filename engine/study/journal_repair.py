@@ -1,7 +1,7 @@
-"""What Optuna's journal file does not mend by itself: a torn last line, and a lock whose owner is dead.
+"""Mends what Optuna's journal file does not mend by itself: a torn last line, and a lock whose owner is dead.
 
-The lock that a journal file has is put into one that looks after both. It stays the same lock for other processes:
-same file, same rules; only what the file says of its owner is more.
+`MendingLock` wraps the lock of a journal file and looks after both. For other processes it stays the same lock: same
+file, same rules; the file only says more about its owner.
 """
 
 import atexit
@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,21 +27,23 @@ from optuna.storages.journal._file import LOCK_FILE_SUFFIX, BaseJournalFileLock,
 
 from ..process import Process, this_process
 
-OWNER: Final = ".owner-"
-TORN: Final = ".torn-"
-RECORD: Final = b'{"op_code":'
-MOST_OF_NAME: Final = 1000  # bytes
-FIRST_DELAY: Final = 0.001
-LONGEST_DELAY: Final = 0.02
-SAY_AFTER: Final = 10.0  # seconds
+OWNER_INFIX: Final = ".owner-"
+TORN_INFIX: Final = ".torn-"
+RECORD_START: Final = b'{"op_code":'  # how Optuna's writer begins every line
+MAX_OWNER_BYTES: Final = 1000  # an owner file is a tenth of that; Optuna's own lock links to the journal, which is long
+
+# In seconds. Optuna's lock is held for a write, some milliseconds, and Optuna polls at the first of these.
+FIRST_POLL: Final = 0.001
+LONGEST_POLL: Final = 0.02
+WARN_AFTER: Final = 10.0
 
 logger = logging.getLogger("optuna_llm.engine")
 
-_guarding = threading.Lock()
+_guarding = threading.Lock()  # invariant: a backend's lock is wrapped once
 
 
 def guard_journal(storage: BaseStorage) -> None:
-    """Have every write to a journal file, from now on, mend what a process that died in mid-write left behind."""
+    """Let every later write to a journal file mend what a process that died in mid-write left behind."""
     backend = _file_backend(storage)
     if backend is None:
         return
@@ -50,7 +53,7 @@ def guard_journal(storage: BaseStorage) -> None:
 
 
 def tidy_journal(storage: BaseStorage) -> None:
-    """Mend all that dead processes left in a journal file, and remove what they left beside it."""
+    """Mend all that dead processes left in a journal file, and remove the files they left beside it."""
     backend = _file_backend(storage)
     if backend is None:
         return
@@ -82,7 +85,7 @@ class MendingLock(BaseJournalFileLock):
 
     def acquire(self) -> bool:
         """Wait for the lock, then mend the file."""
-        if self._link is None or not self._acquired(self._link):
+        if self._link is None or not self._acquire_named(self._link):
             self._lock.acquire()
         try:
             mend(self._path)
@@ -95,43 +98,43 @@ class MendingLock(BaseJournalFileLock):
         """Let the next one in."""
         self._lock.release()
 
-    def _acquired(self, link: Callable[[str, str], None]) -> bool:
-        """Wait for the lock and take it in our own name; False where the file system has no such links."""
-        patience = Patience(getattr(self._lock, "grace_period", None))
+    def _acquire_named(self, link: Callable[[str, str], None]) -> bool:
+        """Wait for the lock and take it in our name; False where the file system has no such links."""
+        wait = LockWait(getattr(self._lock, "grace_period", None))
         while True:
             try:
                 self._owner = owner_file(self._file, self._owner)
                 link(self._owner, self._file)
                 return True
             except FileExistsError:
-                if free_of_dead(self._path):
+                if release_dead(self._path):
                     continue
-                if patience.is_over(self._file):
-                    logger.warning("The lock %s was held for too long by nobody we know: it is taken", self._file)
+                if wait.is_over(self._file):
+                    logger.warning("Took the lock %s: its owner is unknown, and held it for too long", self._file)
                     with suppress(RuntimeError):  # somebody else took it at the same moment
                         self._lock.release()
             except OSError as error:
                 if error.errno in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
                     return False
                 raise
-            patience.sleep()
+            wait.sleep()
 
 
-class Patience:
-    """How long a lock that never changes hands is waited for: `grace` seconds, or for ever if its owner lives."""
+class LockWait:
+    """Decides how long to wait for a lock that never changes hands: `grace` seconds, or for ever if its owner lives."""
 
     def __init__(self, grace: float | None) -> None:
         self._grace = grace
-        self._delay = FIRST_DELAY
+        self._poll = FIRST_POLL
         self._seen: tuple[int, int] | None = None
-        self._since = self._said = time.monotonic()
+        self._since = self._warned = time.monotonic()
 
     def is_over(self, lock: str) -> bool:
-        """Look at the lock once more."""
+        """Look at the lock once more; says whether the wait is over."""
         now = time.monotonic()
-        if now - self._said > SAY_AFTER:
-            self._said = now
-            logger.warning("Waiting for the lock of a journal file, %s, for more than %.0f s", lock, SAY_AFTER)
+        if now - self._warned > WARN_AFTER:
+            self._warned = now
+            logger.warning("Waiting for the lock of a journal file, %s, for more than %.0f s", lock, WARN_AFTER)
         try:
             link = os.lstat(lock)
         except OSError:
@@ -142,47 +145,47 @@ class Patience:
         return self._grace is not None and now - self._since > self._grace and not is_alive(lock)
 
     def sleep(self) -> None:
-        """Wait a little, and longer each time."""
-        time.sleep(self._delay)
-        self._delay = min(LONGEST_DELAY, 1.5 * self._delay)
+        """Wait a little, longer each time."""
+        time.sleep(self._poll)
+        self._poll = min(LONGEST_POLL, 1.5 * self._poll)
 
 
-def free_of_dead(path: str) -> bool:
+def release_dead(path: str) -> bool:
     """Remove the lock of a journal file if its owner, of this host, is dead; says whether it did."""
     lock = path + LOCK_FILE_SUFFIX
     if is_alive(lock) is not False:
         return False
-    with alone(path):
+    with host_lock(path):
         if is_alive(lock) is not False:  # somebody was faster, and holds it now
             return False
         with suppress(FileNotFoundError):
             os.unlink(lock)
-    logger.warning("The journal file %s was locked by a process that died: its lock was taken over", path)
+    logger.warning("Removed the lock of the journal file %s: the process that held it died", path)
     return True
 
 
 def mend(path: str) -> None:
     """Make the last line of a journal file whole; the file's lock must be held.
 
-    What was cut off in mid-write is moved to a file beside it: its author never heard that it was stored. A last line
-    that lacks nothing but its end gets that.
+    A record that was cut off in mid-write is moved to a file beside the journal: its author was never told that it was
+    stored. A record that lacks only its line end gets one.
     """
     with open(path, "r+b") as file:
         size = file.seek(0, os.SEEK_END)
-        if size == 0 or _byte(file, size - 1) == b"\n":
-            return
         start = _start_of_line(file, size)
+        if start == size:
+            return
         file.seek(start)
         torn = file.read()
         if _is_record(torn):
             file.write(b"\n")
-            logger.warning("The last line of the journal file %s lacked its end, and has it now", path)
+            logger.warning("The last line of the journal file %s lacked its end: added it", path)
         else:
             backup = _backup(path, start, torn)
             file.truncate(start)
             logger.warning(
                 "The last line of the journal file %s was torn (a process died, or the disk was full, while it was "
-                "written); the journal ends before it now, and its %d bytes are in %s",
+                "written): moved its %d bytes to %s",
                 path,
                 len(torn),
                 backup,
@@ -192,32 +195,27 @@ def mend(path: str) -> None:
 
 
 def mend_joined(path: str) -> None:
-    """Blank out torn beginnings of lines, which others have written on; the file's lock must be held.
+    """Blank out the torn record at the start of a line that ends in a whole one; the file's lock must be held.
 
-    `optuna.create_study` writes before anybody can mend: its record then stands on a line with the torn one. Spaces
-    before a record are no error, and nothing moves that others may be reading.
+    `optuna.create_study` writes before anybody can mend, so that its record stands on the torn one's line. Spaces
+    before a record are valid, and nothing moves that others may be reading.
     """
     position = 0
     with open(path, "r+b") as file:
         for line in file:
-            begin = line.rfind(RECORD)
+            begin = line.rfind(RECORD_START)
             if begin > 0 and line[:begin].strip() and not _is_record(line) and _is_record(line[begin:]):
                 backup = _backup(path, position, line[:begin])
                 with open(path, "r+b", buffering=0) as other:
                     other.seek(position)
                     other.write(b" " * begin)
                     os.fsync(other.fileno())
-                logger.warning(
-                    "A line of the journal file %s began with a torn one: its %d bytes are in %s now",
-                    path,
-                    begin,
-                    backup,
-                )
+                logger.warning("Moved %d bytes of a torn line of the journal file %s to %s", begin, path, backup)
             position += len(line)
 
 
 def _backup(path: str, position: int, torn: bytes) -> str:
-    backup = f"{path}{TORN}{position}-{uuid.uuid4().hex[:6]}"
+    backup = f"{path}{TORN_INFIX}{position}-{uuid.uuid4().hex[:6]}"
     Path(backup).write_bytes(torn)
     return backup
 
@@ -233,12 +231,6 @@ def _start_of_line(file: Any, end: int, step: int = 4096) -> int:
     return 0
 
 
-def _byte(file: Any, position: int) -> bytes:
-    file.seek(position)
-    found: bytes = file.read(1)
-    return found
-
-
 def _is_record(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
@@ -246,54 +238,53 @@ def _is_record(line: bytes) -> bool:
         return False
 
 
-# -- who holds a lock: the file that it links to, or is, says so
+# -- the file that a lock links to, or is, names its owner
 
 
 def owner_file(lock: str, known: str = "") -> str:
-    """The file that names this process; the lock becomes a link to it, so that lock and name appear at once.
+    """Write the file that names this process; the lock becomes a link to it, so that lock and name appear at once.
 
-    `known` is what this gave before. Its time is set anew, since others wait for a lock for as long as that changes.
+    `known` is what an earlier call returned. Its time is set anew: others wait for as long as that changes.
     """
-    owner = f"{os.path.abspath(lock)}{OWNER}{platform.node()}-{os.getpid()}"
+    owner = f"{os.path.abspath(lock)}{OWNER_INFIX}{platform.node()}-{os.getpid()}"
     if owner == known:
         with suppress(FileNotFoundError):
             os.utime(owner)
             return owner
-    me = this_process()
     unique = f"{owner}-{uuid.uuid4().hex[:6]}"
-    Path(unique).write_text(json.dumps({"host": me.host, "pid": me.pid, "started": me.started}), encoding="utf-8")
+    Path(unique).write_text(json.dumps(asdict(this_process())), encoding="utf-8")
     os.replace(unique, owner)
-    atexit.register(_remove_own, owner, me.pid)
+    atexit.register(_remove_own, owner, os.getpid())
     return owner
 
 
 def _remove_own(owner: str, pid: int) -> None:
-    if os.getpid() == pid:  # a forked child inherits what is to be done at exit
+    if os.getpid() == pid:  # a forked child inherits the exit handlers
         Path(owner).unlink(missing_ok=True)
 
 
 def clear_dead(path: str) -> None:
-    """Remove the files that name dead processes of this host, unless a lock stands in their name."""
-    with alone(path):
+    """Remove the files that name dead processes of this host, unless the lock links to them."""
+    with host_lock(path):
         lock = path + LOCK_FILE_SUFFIX
         held = os.path.realpath(lock)
-        for owner in Path(path).parent.glob(glob.escape(os.path.basename(lock)) + OWNER + "*"):
+        for owner in Path(path).parent.glob(glob.escape(os.path.basename(lock)) + OWNER_INFIX + "*"):
             if os.path.realpath(owner) != held and is_alive(str(owner)) is False:
                 owner.unlink(missing_ok=True)
 
 
 def is_alive(owner: str) -> bool | None:
-    """Whether the owner that a lock names lives; None for one that names none, or one of another host."""
+    """Whether the owner that a file names lives; None if it names none, or one of another host."""
     try:
-        with open(owner, "rb") as file:  # Optuna's own lock links to the journal itself, which may be long
-            return Process(**json.loads(file.read(MOST_OF_NAME))).is_alive()
+        with open(owner, "rb") as file:
+            return Process(**json.loads(file.read(MAX_OWNER_BYTES))).is_alive()
     except (OSError, ValueError, TypeError):
         return None
 
 
 @contextmanager
-def alone(path: str) -> Iterator[None]:
-    """One process of this host at a time: who is dead on a host is only judged there."""
+def host_lock(path: str) -> Iterator[None]:
+    """Hold a lock that only processes of this host contend for: who is dead on a host is judged there alone."""
     with open(path, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,12 +1,13 @@
 """The two threads of a run: storage calls on one, other samplers and callbacks on the other."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from ..threads import JobThread, wait_future
-from .door import StudyDoor, stoppable
-from .retrying import insist
+from .door import StudyDoor
+from .optuna_internals import stoppable
+from .retrying import RetryPolicy, retry
 from .snapshot import Snapshot
 
 P = ParamSpec("P")
@@ -14,13 +15,20 @@ T = TypeVar("T")
 
 
 class Lanes:
-    """Owns both threads; use as a context manager."""
+    """Owns both threads; use as a context manager.
 
-    def __init__(self, door: StudyDoor) -> None:
+    `read` is what a reading of the study does on the storage thread, `door.refresh` if it is not given. `policy` says
+    for how long storage calls are retried.
+    """
+
+    def __init__(
+        self, door: StudyDoor, *, read: Callable[[], object] | None = None, policy: RetryPolicy | None = None
+    ) -> None:
         self.door = door
+        self.policy = policy or RetryPolicy()
         self.storage = JobThread("optuna-llm storage")
         self.helper = JobThread("optuna-llm helper")
-        self._read = Shared(self.storage, door.refresh)
+        self._read = SharedJob(self.storage, read or door.refresh)
 
     def __enter__(self) -> "Lanes":
         return self
@@ -39,36 +47,28 @@ class Lanes:
 
         Raises `OptunaLLMError` if the storage fails for long.
         """
-        await insist("reading the study", self._read)
-        return self.door.ledger.snapshot()
+        await self.retry("reading the study", self._read)
+        return self.door.snapshot()
+
+    async def store(self, doing: str, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `job` on the storage thread, again while it raises; `doing` names it in messages."""
+        return await self.retry(doing, lambda: self.storage.run(job, *args, **kwargs))
+
+    async def retry(self, doing: str, attempt: Callable[[], Awaitable[T]], **options: Any) -> T:
+        """`retrying.retry` with this run's policy."""
+        return await retry(doing, attempt, policy=self.policy, **options)
 
 
-class Shared:
+class SharedJob:
     """A job that many want done at once: callers of the same moment share one run of it, that begins after the call."""
 
-    def __init__(self, lane: JobThread, job: Callable[[], object]) -> None:
-        self._lane = lane
+    def __init__(self, thread: JobThread, job: Callable[[], object]) -> None:
+        self._thread = thread
         self._job = job
-        self._next: _Once | None = None
+        self._next: Future[object] | None = None
 
     async def __call__(self) -> None:
         """Wait for the end of such a run, and raise what it raises."""
-        once = self._next
-        if once is None or once.begun:
-            once = self._next = _Once(self._job)
-            once.future = self._lane.submit(once)
-        await wait_future(once.future, cancel=False)
-
-
-class _Once:
-    """One run to come; whoever arrives after it has begun needs the next one."""
-
-    future: Future[object]
-
-    def __init__(self, job: Callable[[], object]) -> None:
-        self._job = job
-        self.begun = False
-
-    def __call__(self) -> object:
-        self.begun = True
-        return self._job()
+        if self._next is None or self._next.running() or self._next.done():  # begun: it may have read too early
+            self._next = self._thread.submit(self._job)
+        await wait_future(self._next, cancel=False)

@@ -1,4 +1,4 @@
-"""What a study holds, kept up to date trial by trial: a finished trial is looked at once and never again."""
+"""A study at one moment, and the history behind it, which looks at each finished trial once."""
 
 import bisect
 import datetime
@@ -6,49 +6,45 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from ..records import (
-    ALONE,
-    EMPTY,
-    FAILURE_ATTRIBUTE,
-    INTERRUPTED,
-    LLM_ATTRIBUTE,
-    RUN_DIED,
-    SURPLUS,
-    Charge,
-    Params,
-    Proposal,
-    Share,
-    as_mapping,
-)
-from .distributions import same
+from ..records import ALONE, EMPTY, Charge, Params, Proposal, Share
+from .attributes import has_params, is_interrupted, is_surplus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A study at one moment.
 
-    `finished` is in order of completion, then number; `running` and `waiting` (enqueued) by number.
+    `finished` is in order of completion, then number; `running` and `waiting` (enqueued) by number. `surplus` trials
+    were created after the study's total was reached, and not evaluated; they are in nothing else. `space` is the union
+    of the distributions of all trials, the newest of each name, in the order in which the study first met the names.
     `reserved` are accepted proposals that are no trials yet; `assigned` maps a running trial's number to the proposal
-    whose values it has not all suggested yet; `asking` counts the proposals being computed. `space` is the union of
-    the distributions of all trials, the newest of each name, in the order in which the study first met the names.
-    `charges` maps who asked to what they spent that no trial has on record, where that is wanted. `surplus` trials
-    were created after the study's total was reached, and not evaluated; they are in nothing else. `share` is this
-    process's place among those that ask for the study.
+    whose values it has not all suggested yet; `asking` counts the proposals being computed. `attributes` are the
+    study's user attributes, and `charges` what these say was spent that no trial has on record, by the token of who
+    spent it; both are empty where nobody asks a model. `share` is this process's place among those that work on the
+    study.
     """
 
     finished: tuple[FrozenTrial, ...] = ()
     running: tuple[FrozenTrial, ...] = ()
     waiting: tuple[FrozenTrial, ...] = ()
+    surplus: tuple[FrozenTrial, ...] = ()
     space: Mapping[str, BaseDistribution] = field(default_factory=dict)
     reserved: tuple[Proposal, ...] = ()
     assigned: Mapping[int, Proposal] = field(default_factory=dict)
     asking: int = 0
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     charges: Mapping[str, Charge] = field(default_factory=dict)
-    surplus: tuple[FrozenTrial, ...] = ()
     share: Share = ALONE
+
+    def with_params(self, params: Params) -> Iterator[FrozenTrial]:
+        """The running and finished trials that have exactly these parameters, less those that were interrupted."""
+        if params:
+            for trial in (*self.running, *self.finished):
+                if has_params(trial, params) and not is_interrupted(trial):
+                    yield trial
 
 
 @dataclass(slots=True)
@@ -63,66 +59,6 @@ class _Name:
 def completion_order(trial: FrozenTrial) -> tuple[datetime.datetime, int]:
     """Sort key of finished trials: when they finished, then their number."""
     return trial.datetime_complete or datetime.datetime.max, trial.number  # noqa: DTZ901 (Optuna's times are naive)
-
-
-def llm_of(trial: FrozenTrial) -> Mapping[str, Any]:
-    """What a trial has on record of its proposal; empty if it has nothing, or something that is no such record.
-
-    Users and other tools may have written it, so nothing in it is sure to be of the right type.
-    """
-    return as_mapping(trial.user_attrs.get(LLM_ATTRIBUTE))
-
-
-def failure_type(trial: FrozenTrial) -> str | None:
-    """What a failed trial has on record as the type of its failure; None for others."""
-    failure = trial.user_attrs.get(FAILURE_ATTRIBUTE)
-    if trial.state is not TrialState.FAIL or not isinstance(failure, Mapping):
-        return None
-    kind = failure.get("type")
-    return kind if isinstance(kind, str) else None
-
-
-def is_interrupted(trial: FrozenTrial) -> bool:
-    """Whether a signal ended a trial, or its run's cancellation.
-
-    Its configuration is as good as untried, and may be proposed again.
-    """
-    return failure_type(trial) == INTERRUPTED
-
-
-def is_inconclusive(trial: FrozenTrial) -> bool:
-    """Whether a trial failed for a reason that says nothing about its configuration: a signal, or its run's end.
-
-    What died with its run is not to be proposed again all the same: it may have been the cause, it is enqueued anew
-    where retries allow, and its result may still come.
-    """
-    return failure_type(trial) in (INTERRUPTED, RUN_DIED)
-
-
-def retried(trial: FrozenTrial) -> Sequence[int]:
-    """The numbers of the trials that this one is a retry of, the first one first, as Optuna's own retries have them."""
-    numbers: Sequence[int] = trial.system_attrs.get("retry_history", ())
-    return numbers
-
-
-def same_as(params: Params, snapshot: Snapshot) -> Iterator[FrozenTrial]:
-    """The trials that have exactly these parameters, but for those that were interrupted."""
-    if params:
-        for trial in (*snapshot.running, *snapshot.finished):
-            if _has(trial, params) and not is_interrupted(trial):
-                yield trial
-
-
-def _has(trial: FrozenTrial, params: Params) -> bool:
-    if trial.params != params:
-        return False
-    choices = (name for name, d in trial.distributions.items() if isinstance(d, CategoricalDistribution))
-    return all(same(trial.params[name], params[name]) for name in choices)
-
-
-def is_surplus(trial: FrozenTrial) -> bool:
-    """Whether a trial was failed because its study's total was reached before it could run."""
-    return failure_type(trial) == SURPLUS
 
 
 class History:

@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from ...engine.errors import UsageError
 from ...engine.study.distributions import plain
+from ...engine.study.optuna_internals import contains
 from ..space.axes import Axes, Choices, Interval
 from ..space.space import Space
 from .strategy import Form, Guidance, Situation, Strategy
@@ -130,7 +131,7 @@ def _fits(value: Any, distribution: BaseDistribution) -> bool:
     if not isinstance(distribution, CategoricalDistribution) and not _is_number(value):
         return False
     try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
+        return contains(distribution, value)
     except (TypeError, ValueError):
         return False
 

@@ -7,7 +7,7 @@ attempt; whoever is cancelled while it waits, or before it has sent, leaves ever
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,7 +84,7 @@ class Limiter:
         self._paused_until = -float("inf")
         self._granted = self._throttled = 0
         self._paused_seconds = 0.0
-        self._sharers: dict[Hashable, int] = {}
+        self._sharers: dict[Hashable, Callable[[], int]] = {}
         self._applied: tuple[Limits, int] | None = None
         self.limits = limits
 
@@ -106,8 +106,8 @@ class Limiter:
         """Change the limits, from the next request on; any thread may."""
         self.limits = limits
 
-    def share(self, study: Hashable, processes: int) -> None:
-        """So many processes send for a study: each takes its part of the limits, from the next request on.
+    def share(self, study: Hashable, processes: Callable[[], int]) -> None:
+        """`processes()` send for a study: each takes its part of the limits, asked for at each request.
 
         Of several studies the one with the most processes counts; any thread may call this.
         """
@@ -116,7 +116,7 @@ class Limiter:
     @property
     def sharers(self) -> int:
         """How many processes divide the limits."""
-        return max((1, *tuple(self._sharers.values())))
+        return max((1, *(processes() for processes in tuple(self._sharers.values()))))
 
     async def acquire(self, tokens: float = 0.0) -> Slot:
         """Wait for the turn to send a request of about so many tokens.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ...engine.records import EMPTY, FAILURE_ATTRIBUTE
+from ...engine.records import EMPTY
+from ...engine.study.attributes import FAILURE_ATTRIBUTE
 from ...engine.study.snapshot import Snapshot
 from ..space.notation import clean
 from ..space.untrusted import quoted, scrub

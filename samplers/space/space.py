@@ -11,6 +11,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.study.distributions import check_search_space, exact_int, same
+from ...engine.study.optuna_internals import contains
 from .notation import choice_text, describe, exact, grid_decimals, labels, show
 
 RATIONALE = "rationale"
@@ -215,7 +216,7 @@ def _grid_point(value: float, distribution: FloatDistribution) -> float:
             point = distribution.low + index * distribution.step
             for candidate in (round(point, decimals), point):
                 candidate = min(max(candidate, distribution.low), distribution.high)
-                if distribution._contains(candidate):
+                if contains(distribution, candidate):
                     return candidate
     return distribution.low
 

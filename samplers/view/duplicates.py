@@ -15,8 +15,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial
 
 from ...engine.records import Params, SearchSpace
+from ...engine.study.attributes import is_interrupted
 from ...engine.study.distributions import plain
-from ...engine.study.snapshot import is_interrupted
 from ..space import scale
 from .following import Unseen
 

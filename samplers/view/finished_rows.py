@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ...engine.study.snapshot import is_interrupted
+from ...engine.study.attributes import is_interrupted
 from ..space.notation import format_number, format_value
 from .following import Following
 

@@ -10,7 +10,8 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from ...engine.records import EMPTY, Params, Proposal, SearchSpace
-from ...engine.study.snapshot import Snapshot, llm_of
+from ...engine.study.attributes import llm_of
+from ...engine.study.snapshot import Snapshot
 from .duplicates import Point, point
 from .finished_rows import Row, cells, curve
 

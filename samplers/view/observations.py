@@ -16,7 +16,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ...engine.records import Params
-from ...engine.study.snapshot import is_inconclusive, retried
+from ...engine.study.attributes import is_inconclusive, retry_history
 from ..space.arrays import Array
 from ..space.axes import ABSENT, Axes
 from ..space.embedding import Embedding
@@ -148,7 +148,7 @@ class Evidence(Following):
             best = Best(number=trial.number, value=trial.value, params=trial.params, places=tuple(places))
             bisect.insort(self._ranking, (loss, trial.number, best), key=_rank)
         self._append(places, math.nan if loss is None else loss, trial.state is TrialState.FAIL and not inconclusive)
-        judged = not inconclusive and self._inconclusive.issuperset(retried(trial))  # an ask is judged once
+        judged = not inconclusive and self._inconclusive.issuperset(retry_history(trial))  # an ask is judged once
         self._courses.append(self._courses[-1].after(read(trial), loss, placed=placed, judged=judged))
         if inconclusive:
             self._inconclusive.add(trial.number)

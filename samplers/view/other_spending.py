@@ -4,8 +4,9 @@ from collections.abc import Set
 
 from optuna.trial import FrozenTrial
 
-from ...engine.records import Charge, charge_of
-from ...engine.study.snapshot import Snapshot, llm_of
+from ...engine.records import Charge
+from ...engine.study.attributes import charge_of, llm_of
+from ...engine.study.snapshot import Snapshot
 from .following import Unseen
 
 NOTHING = Charge()

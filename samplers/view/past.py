@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial
 
 from ...engine.records import as_amount
-from ...engine.study.snapshot import llm_of
+from ...engine.study.attributes import llm_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,10 @@ from support import SPACE, SchemaModel, sampler
 
 from optuna_llm import AsyncTrial, Budget, optimize_async
 from optuna_llm.engine.fleet.dead_trials import add_late
-from optuna_llm.engine.fleet.leases import run_of
 from optuna_llm.engine.outcome import completed, failed
-from optuna_llm.engine.records import Charge, Proposal, Share, charge_of
+from optuna_llm.engine.records import Charge, Proposal, Share
+from optuna_llm.engine.study.attributes import charge_of, llm_of, run_of
 from optuna_llm.engine.study.door import StudyDoor
-from optuna_llm.engine.study.snapshot import llm_of
 
 PARAMS = {"lr": 0.01, "momentum": 0.5, "layers": 3, "optimizer": "adam"}
 WRONG: dict[str, Any] = {
@@ -102,12 +101,12 @@ def test_a_parameter_that_is_met_after_the_attribute_was_written_is_proposed(att
 def test_such_a_trial_is_told_tried_anew_and_added_late(attribute: Any) -> None:
     study = optuna.create_study()
     door = StudyDoor(study)
-    door.ledger.share(Share(place=0, processes=2))
+    door.sharing.update(Share(place=0, processes=2))
     proposal = Proposal(params=PARAMS, distributions=SPACE, provenance={"duplicate_of": None})
-    trials = [door.create(proposal, written=True, run="r") for _ in range(3)]
+    trials = [door.create(proposal, params_in_one_write=True, run="r") for _ in range(3)]
     for trial in trials:
         trial.set_user_attr("llm", attribute)
-        door.ledger.note(trial.number, "lr 2.0 clamped to 0.1")
+        door.in_flight.add_repair(trial.number, "lr 2.0 clamped to 0.1")
         told = door.tell(trial, failed(ValueError("no")))
         assert door.retry(told, retries=1)
     assert add_late(door, told, completed(1.0), "r", None).state is TrialState.COMPLETE

@@ -10,11 +10,10 @@ import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
-from support import SPACE, SchemaModel, sampler
+from support import SPACE, SchemaModel, optimize_with, sampler
 
-from optuna_llm import AsyncTrial, OptunaLLMError, optimize_async
-from optuna_llm.engine.fleet import lease_keeper as keeper
-from optuna_llm.engine.study import retrying as insisting
+from optuna_llm import AsyncTrial, OptunaLLMError
+from optuna_llm.engine.study.door import StudyDoor
 
 CALLS = [
     name
@@ -55,7 +54,7 @@ class Wrapped(InMemoryStorage):
         return called
 
 
-def run(storage: Wrapped) -> tuple[optuna.Study, dict[int, float], BaseException | None]:
+def run(storage: Wrapped, seconds: float = 60.0) -> tuple[optuna.Study, dict[int, float], BaseException | None]:
     """The study, the values that objectives returned, and what the run raised."""
     study = optuna.create_study(storage=storage, sampler=sampler(SchemaModel()))
     study.enqueue_trial({"lr": 0.01})
@@ -67,19 +66,17 @@ def run(storage: Wrapped) -> tuple[optuna.Study, dict[int, float], BaseException
         return returned[trial.number]
 
     error = None
+    optimize = optimize_with(first_pause=0.001, seconds=seconds)
     storage.armed = True
     try:
-        anyio.run(
-            lambda: optimize_async(study, objective, total_trials=N_TRIALS, n_workers=2, search_space=SPACE, retries=1)
-        )
+        anyio.run(lambda: optimize(study, objective, total_trials=N_TRIALS, n_workers=2, search_space=SPACE, retries=1))
     except Exception as raised:
         error = raised
     storage.armed = False
     return study, returned, error
 
 
-def count(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(keeper, "shared_by_processes", lambda _: True)
+def count() -> int:
     storage = Wrapped(lambda: None)
     _, returned, error = run(storage)
     assert error is None
@@ -88,19 +85,17 @@ def count(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(insisting, "FIRST_DELAY", 0.001)
-    monkeypatch.setattr("optuna_llm.engine.run.optimize.shared_by_processes", lambda _: True)  # leases are calls, too
+def with_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases are storage calls, too."""
+    monkeypatch.setattr(StudyDoor, "is_shareable", True)
 
 
-def test_one_failure_at_any_call_is_got_over_or_said(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_failure_at_any_call_is_got_over_or_said(caplog: pytest.LogCaptureFixture) -> None:
     def fails() -> None:
         raise OSError("the disk is full")
 
     ended = []
-    for at in range(count(monkeypatch)):
+    for at in range(count()):
         caplog.clear()
         study, returned, error = run(Wrapped(fails, at))
         told = {trial.number: trial.value for trial in study.trials if trial.state is TrialState.COMPLETE}
@@ -115,15 +110,12 @@ def test_one_failure_at_any_call_is_got_over_or_said(
     assert not ended
 
 
-def test_a_stall_at_any_call_ends_the_run_in_bounded_time_with_every_result(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    calls = count(monkeypatch)
-    monkeypatch.setattr(insisting, "STORAGE_SECONDS", 0.1)
-    for at in range(calls):
+def test_a_stall_at_any_call_ends_the_run_in_bounded_time_with_every_result(caplog: pytest.LogCaptureFixture) -> None:
+    for at in range(count()):
         caplog.clear()
         release = threading.Event()
-        study, returned, error = run(Wrapped(lambda release=release: release.wait(30) and None, at))  # type: ignore[misc]
+        storage = Wrapped(lambda release=release: release.wait(30) and None, at)  # type: ignore[misc]
+        study, returned, error = run(storage, seconds=0.1)
         release.set()
         told = {trial.number: trial.value for trial in study.trials if trial.state is TrialState.COMPLETE}
         for number, value in returned.items():
@@ -132,8 +124,8 @@ def test_a_stall_at_any_call_ends_the_run_in_bounded_time_with_every_result(
         assert error is not None or len(told) == N_TRIALS, at
 
 
-def test_what_is_lost_is_logged_as_an_error(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(insisting, "STORAGE_SECONDS", 0.1)
+def test_what_is_lost_is_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    optimize = optimize_with(seconds=0.1)
 
     class Full(InMemoryStorage):
         def set_trial_state_values(self, *args: Any, **kwargs: Any) -> bool:
@@ -141,7 +133,7 @@ def test_what_is_lost_is_logged_as_an_error(caplog: pytest.LogCaptureFixture, mo
 
     study = optuna.create_study(storage=Full(), sampler=sampler())
     with pytest.raises(OptunaLLMError, match=r"value 7\.5"):
-        anyio.run(lambda: optimize_async(study, lambda _: 7.5, n_trials=1, search_space=SPACE))
+        anyio.run(lambda: optimize(study, lambda _: 7.5, n_trials=1, search_space=SPACE))
     assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
 
 
@@ -149,9 +141,9 @@ def test_what_is_lost_is_logged_as_an_error(caplog: pytest.LogCaptureFixture, mo
 @pytest.mark.parametrize("total", [None, 3])
 @pytest.mark.parametrize("declared", [SPACE, None])
 def test_a_trial_that_was_stored_by_a_failing_call_is_run_and_made_once(
-    shared: bool, total: int | None, declared: Any, monkeypatch: pytest.MonkeyPatch
+    shared: bool, total: int | None, declared: Any
 ) -> None:
-    monkeypatch.setattr(insisting, "FIRST_DELAY", 0.0)
+    optimize = optimize_with(first_pause=0.0)
     failures = iter([True, False, True])
 
     class Deaf(InMemoryStorage):
@@ -162,14 +154,14 @@ def test_a_trial_that_was_stored_by_a_failing_call_is_run_and_made_once(
             return made
 
     study = optuna.create_study(storage=Deaf(), sampler=sampler(SchemaModel(), search_space=SPACE))
-    study.sampler.door(study).ledger.shared = shared  # type: ignore[attr-defined]
+    study.sampler.door(study).sharing.was_shared = shared  # type: ignore[attr-defined]
 
     def objective(trial: optuna.Trial) -> float:
         values = [trial._suggest(name, distribution) for name, distribution in SPACE.items()]
         return float(len(values))
 
     report = anyio.run(
-        lambda: optimize_async(study, objective, n_trials=3, total_trials=total, n_workers=1, search_space=declared)
+        lambda: optimize(study, objective, n_trials=3, total_trials=total, n_workers=1, search_space=declared)
     )
     assert report.n_complete == 3
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3

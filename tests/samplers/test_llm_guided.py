@@ -347,7 +347,7 @@ def test_proposals_can_be_had_without_trials() -> None:
     assert len(proposals) == 3
     assert study.trials == []
     assert all(set(proposal.params) == set(SPACE) for proposal in proposals)
-    assert one.door(study).ledger.snapshot().reserved == ()
+    assert one.door(study).snapshot().reserved == ()
 
 
 @pytest.mark.parametrize(

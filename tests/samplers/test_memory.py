@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import flight, sampler
 
 from optuna_llm import Request
-from optuna_llm.engine.records import Outcome, Share
+from optuna_llm.engine.outcome import Outcome
+from optuna_llm.engine.records import Share
 from optuna_llm.engine.study.door import StudyDoor
 from optuna_llm.engine.study.snapshot import History, Snapshot
 from optuna_llm.samplers.memory import SLICE, Memory
@@ -119,7 +120,7 @@ def test_with_two_processes_a_result_costs_a_look_at_those_that_it_overtook() ->
             one, two = mine.ask(SPACE), other.ask(SPACE)
             elsewhere.tell(two, Outcome(state=TrialState.COMPLETE, value=1.0))
             door.tell(one, Outcome(state=TrialState.COMPLETE, value=1.0))
-            evidence.update(door.ledger.snapshot().finished)
+            evidence.update(door.snapshot().finished)
             evidence.update(door.refresh().finished)
     assert evidence.known == 40
     assert sum(count for _, count in found) == 20 * 3
@@ -136,7 +137,7 @@ def test_what_finished_while_the_model_was_thinking_is_taken_in_by_slices() -> N
         return {"x": 0.5 if len(asked) == 1 else 0.123}
 
     study.sampler = sampler(model, search_space=SPACE)
-    study.sampler.door(study).ledger.share(Share(place=0, processes=2))
+    study.sampler.door(study).sharing.update(Share(place=0, processes=2))
     with looks() as found:
         (proposal,) = anyio.run(study.sampler.propose, study)
     assert proposal.params == {"x": 0.123}

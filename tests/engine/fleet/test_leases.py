@@ -1,6 +1,5 @@
 """Who lives, who is dead, and what becomes of the trials of the dead."""
 
-import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,11 +15,13 @@ from optuna.trial import TrialState, create_trial
 from support import SPACE, SchemaModel, sampler
 
 from optuna_llm import AsyncTrial, RunReport, UsageError, ask_async, optimize_async
-from optuna_llm.engine.fleet.lease_keeper import Keeper
-from optuna_llm.engine.fleet.leases import Lease, Watch, leased, leases_in, orphans, run_of, share_of
+from optuna_llm.engine.fleet import lease_keeper
+from optuna_llm.engine.fleet.lease_keeper import LeaseKeeper
+from optuna_llm.engine.fleet.leases import Lease, Watch, leased, leases_in, orphans, share_of
 from optuna_llm.engine.process import Process, this_process
 from optuna_llm.engine.records import Share
 from optuna_llm.engine.run import loop
+from optuna_llm.engine.study.attributes import run_of
 from optuna_llm.engine.study.door import StudyDoor
 
 HERE = this_process()
@@ -116,19 +117,44 @@ def test_each_living_process_has_a_place_among_those_that_keep_leases() -> None:
 
 def test_rates_are_divided_by_processes_that_ask_the_same_model_and_the_study_by_all() -> None:
     study = optuna.create_study(sampler=sampler(SchemaModel()))
-    door, heard = StudyDoor(study), list[int]()
-    door.ledger.on_share = heard.append
-    kept = Keeper(door, run=uuid.uuid4().hex, model="m")
+    door = study.sampler.door(study)  # type: ignore[attr-defined]
+    limiter = study.sampler._line.limiter  # type: ignore[attr-defined]
+    kept = LeaseKeeper(door, run=uuid.uuid4().hex, model="m")
     for host, model in (("b", "m"), ("c", "another"), ("d", None)):
         other = Lease(run=host, process=Process(host=host, pid=2, started=""), at=time.time(), model=model)
         study._storage.set_study_user_attr(study._study_id, other.name, other.document())
     kept.start()
-    assert heard[-1] == 2
-    assert door.ledger.snapshot().share.processes == 4
-    assert door.ledger.shared
+    assert limiter.sharers == 2
+    assert door.snapshot().share.processes == 4
+    assert door.sharing.was_shared
     kept.stop()
-    assert heard[-1] == 1
-    assert door.ledger.snapshot().share == Share()
+    assert limiter.sharers == 1
+    assert door.snapshot().share == Share()
+
+
+def test_a_reading_of_the_study_judges_the_leases_that_it_brings() -> None:
+    study = optuna.create_study(sampler=sampler(SchemaModel()))
+    door = study.sampler.door(study)  # type: ignore[attr-defined]
+    kept = LeaseKeeper(door, run=uuid.uuid4().hex, model="m")
+    kept.start()
+    other = Lease(run="b", process=Process(host="b", pid=2, started=""), at=time.time(), model="m")
+    study._storage.set_study_user_attr(study._study_id, other.name, other.document())
+    assert door.refresh().share.processes == 1  # who reads without a lease judges nobody
+    kept.refresh()
+    assert door.snapshot().share.processes == 2
+    kept.stop()
+    kept.refresh()
+    assert door.snapshot().share.processes == 1
+
+
+def test_a_run_whose_end_is_stored_is_remembered_nowhere_else() -> None:
+    study = optuna.create_study()
+    kept = LeaseKeeper(StudyDoor(study), run=uuid.uuid4().hex)
+    kept.start()
+    kept.retire()
+    assert kept.run in lease_keeper._ended
+    kept.stop()
+    assert kept.run not in lease_keeper._ended
 
 
 def dead_run(study: optuna.Study, run: str = "dead") -> None:
@@ -203,9 +229,9 @@ def test_a_run_that_joined_since_the_last_look_is_waited_for(
     storage: BaseStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = optuna.create_study(storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
-    look = Keeper.look
+    look = LeaseKeeper.reap_dead
 
-    def look_and_let_it_die(self: Keeper) -> int:
+    def look_and_let_it_die(self: LeaseKeeper) -> int:
         reaped = look(self)
         if any(run_of(trial) == "joined" for trial in study.trials):
             dead_run(study, "joined")
@@ -216,7 +242,7 @@ def test_a_run_that_joined_since_the_last_look_is_waited_for(
             running_elsewhere(study, "joined", ELSEWHERE_PARAMS)
         return 1.0
 
-    monkeypatch.setattr(Keeper, "look", look_and_let_it_die)
+    monkeypatch.setattr(LeaseKeeper, "reap_dead", look_and_let_it_die)
     monkeypatch.setattr(loop, "RECHECK", 0.0)
     anyio.run(lambda: optimize_async(study, objective, total_trials=2, n_workers=1, search_space=SPACE))
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "COMPLETE"]
@@ -229,13 +255,13 @@ def test_a_result_that_comes_after_its_trial_was_given_up_is_kept(
 ) -> None:
     """Another engine thinks that we are dead, as it may of a process that was stopped for long."""
     study = optuna.create_study(storage=storage, sampler=sampler(SchemaModel()))
-    other = Keeper(StudyDoor(study), run="other", retries=retries)
+    other = LeaseKeeper(StudyDoor(study), run="other", retries=retries)
 
     def objective(trial: optuna.Trial) -> float:
         dead_run(study, study.trials[0].user_attrs["llm"]["run"])
         if not room:
             study.add_trial(create_trial(state=TrialState.COMPLETE, value=9.0))
-        assert other.look() == 1
+        assert other.reap_dead() == 1
         assert study.trials[0].state is TrialState.FAIL
         return 4.5
 
@@ -264,7 +290,7 @@ def test_a_retry_bears_no_run_until_it_is_taken(storage: BaseStorage) -> None:
     template = create_trial(state=TrialState.RUNNING, user_attrs={"llm": {"run": "dead"}}, system_attrs=system_attrs)
     study.add_trial(template)
     dead_run(study)
-    assert Keeper(StudyDoor(study), run="r", retries=1).look() == 1
+    assert LeaseKeeper(StudyDoor(study), run="r", retries=1).reap_dead() == 1
     waiting = study.trials[1]
     assert (waiting.state, run_of(waiting)) == (TrialState.WAITING, None)
 
@@ -296,31 +322,30 @@ def test_a_total_is_a_whole_number(wrong: Any) -> None:
 
 def test_two_runs_take_one_enqueued_trial_once(storage: BaseStorage) -> None:
     study = optuna.create_study(storage=storage)
-    one, other = (Keeper(StudyDoor(study), run=run) for run in ("a", "b"))
+    one, other = (LeaseKeeper(StudyDoor(study), run=run) for run in ("a", "b"))
     assert one.may_take(0, lambda: True)
     assert not other.may_take(0, lambda: True)  # it sees the other's word, and gives way
-    one.took(0)
+    one.forget_taking(0)
     one._write()
     assert other.may_take(0, lambda: True)
     waits = iter([True, True, False])
     assert not one.may_take(0, lambda: next(waits))  # the smaller id waits until it is taken
-    assert os.getpid() == HERE.pid
 
 
 def test_a_run_that_has_ended_holds_nothing_although_its_process_lives_and_nobody_could_be_told(
     storage: BaseStorage,
 ) -> None:
     study = optuna.create_study(storage=storage)
-    ended, other = (Keeper(StudyDoor(study), run=uuid.uuid4().hex) for _ in range(2))
+    ended, other = (LeaseKeeper(StudyDoor(study), run=uuid.uuid4().hex) for _ in range(2))
     ended.start()
     attribute = {"llm": {"run": ended.run}}
     template = create_trial(
         state=TrialState.RUNNING, params=ELSEWHERE_PARAMS, distributions=SPACE, user_attrs=attribute
     )
     study.add_trial(template)
-    assert other.look() == 0
-    ended.leave()  # the storage does not answer: its lease stays as it is
-    assert other.look() == 1
+    assert other.reap_dead() == 0
+    ended.retire()  # the storage does not answer: its lease stays as it is
+    assert other.reap_dead() == 1
     assert study.trials[0].user_attrs["failure"]["type"] == "RunDied"
 
 

@@ -14,8 +14,9 @@ from optuna.trial import TrialState
 from support import SPACE, SchemaModel, Script, sampler
 
 from optuna_llm import AsyncTrial, CoroutineWorkers, ProposalError, ThreadWorkers, UsageError, ask_async, optimize_async
-from optuna_llm.engine.records import Call, Outcome
-from optuna_llm.engine.study.snapshot import is_interrupted
+from optuna_llm.engine.outcome import Outcome
+from optuna_llm.engine.records import Call
+from optuna_llm.engine.study.attributes import is_interrupted
 
 pytestmark = pytest.mark.asyncio
 
@@ -636,9 +637,9 @@ async def test_an_objective_that_does_not_suit_its_workers_ends_the_run() -> Non
 
 async def nothing_reserved(study: optuna.Study) -> None:
     """What was accepted at the moment of the cancellation is released on the other thread, a moment later."""
-    ledger = study.sampler.door(study).ledger  # type: ignore[attr-defined]
+    door = study.sampler.door(study)  # type: ignore[attr-defined]
     with anyio.fail_after(10):
-        while ledger.snapshot().reserved:  # noqa: ASYNC110 (there is no event to wait for)
+        while door.snapshot().reserved:  # noqa: ASYNC110 (there is no event to wait for)
             await anyio.sleep(0.001)
 
 

@@ -8,10 +8,9 @@ import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
-from support import SPACE, sampler
+from support import SPACE, optimize_with, sampler
 
 from optuna_llm import AsyncTrial, OptunaLLMError, optimize_async
-from optuna_llm.engine.study import retrying as insisting
 
 
 class Failing(InMemoryStorage):
@@ -46,37 +45,30 @@ async def objective(trial: AsyncTrial) -> float:
     return 4.25
 
 
-def run(storage: InMemoryStorage) -> optuna.Study:
+def run(storage: InMemoryStorage, **policy: float) -> optuna.Study:
     study = optuna.create_study(storage=storage, sampler=sampler())
-    anyio.run(lambda: optimize_async(study, objective, n_trials=3, n_workers=1, search_space=SPACE, catch=ValueError))
+    optimize = optimize_with(**policy)
+    anyio.run(lambda: optimize(study, objective, n_trials=3, n_workers=1, search_space=SPACE, catch=ValueError))
     return study
 
 
 @pytest.mark.parametrize("name", ["state", "attribute"])
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_storage_that_fails_for_a_while_gets_every_result(
-    name: str, times: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(insisting, "FIRST_DELAY", 0.001)
+def test_a_storage_that_fails_for_a_while_gets_every_result(name: str, times: int) -> None:
     storage = Failing(name, times)
-    study = run(storage)
+    study = run(storage, first_pause=0.001)
     assert storage.times == 0
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
     assert study.trials[1].user_attrs["failure"]["message"] == "no luck"
 
 
-def test_a_result_that_cannot_be_told_is_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(insisting, "STORAGE_SECONDS", 0.2)
-    monkeypatch.setattr(insisting, "FIRST_DELAY", 0.01)
+def test_a_result_that_cannot_be_told_is_in_the_error() -> None:
     with pytest.raises(OptunaLLMError, match=r"trial 0 within.*disk is full.*COMPLETE, value 4.25, parameters.*lr"):
-        run(Failing("state", 10**6))
+        run(Failing("state", 10**6), first_pause=0.01, seconds=0.2)
 
 
-def test_every_result_that_is_lost_is_in_the_log(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(insisting, "STORAGE_SECONDS", 0.2)
-    monkeypatch.setattr(insisting, "FIRST_DELAY", 0.01)
+def test_every_result_that_is_lost_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    optimize = optimize_with(first_pause=0.01, seconds=0.2)
     study = optuna.create_study(storage=Failing("state", 10**6), sampler=sampler())
     both = anyio.Event()
 
@@ -87,7 +79,7 @@ def test_every_result_that_is_lost_is_in_the_log(
         return float(trial.number)
 
     with pytest.raises(OptunaLLMError):
-        anyio.run(lambda: optimize_async(study, together, n_trials=2, n_workers=2, search_space=SPACE))
+        anyio.run(lambda: optimize(study, together, n_trials=2, n_workers=2, search_space=SPACE))
     lost = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert sorted(line.split("within")[0][-3:].strip() for line in lost) == ["0", "1"]
 
@@ -108,10 +100,7 @@ def test_an_error_of_a_sampler_after_the_result_is_stored_ends_the_run_as_it_is(
     assert picky.calls == 1
 
 
-def test_a_storage_that_does_not_answer_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(insisting, "STORAGE_SECONDS", 0.2)
+def test_a_storage_that_does_not_answer_is_given_up() -> None:
     release = threading.Event()
 
     class Stalling(InMemoryStorage):
@@ -121,6 +110,6 @@ def test_a_storage_that_does_not_answer_is_given_up(
 
     try:
         with pytest.raises(OptunaLLMError, match=r"did not answer.*value 4\.25"):
-            run(Stalling())
+            run(Stalling(), seconds=0.2)
     finally:
         release.set()

@@ -12,10 +12,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_llm.engine.errors import SetUpError
-from optuna_llm.engine.fleet.leases import RUN_ATTRIBUTE
 from optuna_llm.engine.outcome import completed, failed, pruned
 from optuna_llm.engine.records import ALONE, Proposal, Share
-from optuna_llm.engine.study.door import StudyDoor, clear_stop, fixed_params, stop_requested, stoppable
+from optuna_llm.engine.study.attributes import RUN_ATTRIBUTE, fixed_params
+from optuna_llm.engine.study.door import StudyDoor
+from optuna_llm.engine.study.optuna_internals import clear_stop, stop_requested, stoppable
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-5, 1e-1, log=True),
@@ -78,7 +79,7 @@ def facts(trial: FrozenTrial) -> dict[str, Any]:
 
 def test_a_trial_created_in_one_write_equals_one_that_was_asked_for(study: optuna.Study) -> None:
     asked = study.ask(SPACE)
-    created = StudyDoor(study).create(proposal(), written=True, run="r")
+    created = StudyDoor(study).create(proposal(), params_in_one_write=True, run="r")
     one, other = study.trials
     assert other.system_attrs == {RUN_ATTRIBUTE: "r"}  # in the same write, so that no kill leaves it anonymous
     assert facts(one) == {**facts(other), "system_attrs": {}}
@@ -87,7 +88,7 @@ def test_a_trial_created_in_one_write_equals_one_that_was_asked_for(study: optun
 
 
 def test_a_created_trial_is_told_like_any_other(study: optuna.Study) -> None:
-    created = StudyDoor(study).create(proposal(), written=True, run="r")
+    created = StudyDoor(study).create(proposal(), params_in_one_write=True, run="r")
     study.tell(created, 0.5)
     assert study.best_trial.number == 0
     assert study.best_params == PARAMS
@@ -104,7 +105,7 @@ def test_creating_a_trial_is_one_write(study: optuna.Study, monkeypatch: pytest.
                 return _real(*args, **kwargs)
 
             monkeypatch.setattr(study._storage, name, spy)
-    StudyDoor(study).create(proposal(provenance={"model": "m"}), written=True, run="r")
+    StudyDoor(study).create(proposal(provenance={"model": "m"}), params_in_one_write=True, run="r")
     assert writes == ["create_new_trial"]
 
 
@@ -112,26 +113,26 @@ def test_provenance_is_part_of_the_write(study: optuna.Study) -> None:
     study.add_trial(optuna.create_trial(value=1.0))
     door = StudyDoor(study)
     door.refresh()
-    door.create(proposal(provenance={"model": "m"}, seen=0), written=True, run="r7")
+    door.create(proposal(provenance={"model": "m"}, seen=0), params_in_one_write=True, run="r7")
     assert study.trials[1].user_attrs == {"llm": {"model": "m", "staleness": 1, "run": "r7"}}
 
 
 def test_values_may_be_written_as_they_are_suggested(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    trial = door.create(proposal(), written=False, run="r")
+    trial = door.create(proposal(), params_in_one_write=False, run="r")
     assert study.trials[0].params == {}
     assert trial.suggest_float("lr", 1e-5, 1e-1, log=True) == PARAMS["lr"]
     assert study.trials[0].params == {"lr": PARAMS["lr"]}
-    assert door.ledger.snapshot().assigned[0].params == PARAMS
+    assert door.snapshot().assigned[0].params == PARAMS
 
 
 def test_a_reservation_is_seen_until_its_trial_is(study: optuna.Study) -> None:
     door = StudyDoor(study)
     made = proposal()
-    door.ledger.reserve(made)
-    assert door.ledger.snapshot().reserved == (made,)
-    door.create(made, written=True, run="r")
-    now = door.ledger.snapshot()
+    door.in_flight.reserve(made)
+    assert door.snapshot().reserved == (made,)
+    door.create(made, params_in_one_write=True, run="r")
+    now = door.snapshot()
     assert now.reserved == ()
     assert [trial.params for trial in now.running] == [PARAMS]
 
@@ -139,15 +140,15 @@ def test_a_reservation_is_seen_until_its_trial_is(study: optuna.Study) -> None:
 def test_an_assignment_ends_when_the_trial_is_told(study: optuna.Study) -> None:
     door = StudyDoor(study)
     made = proposal()
-    trial = door.create(made, written=False, run="r")
-    assert door.ledger.holds(made)
+    trial = door.create(made, params_in_one_write=False, run="r")
+    assert door.in_flight.is_open(made)
     door.tell(trial, completed(1.0))
-    assert not door.ledger.holds(made)
+    assert not door.in_flight.is_open(made)
 
 
 def test_failures_are_told_with_their_reason(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    told = door.tell(door.create(proposal(), written=True, run="r"), failed(MemoryError("out of memory")))
+    told = door.tell(door.create(proposal(), params_in_one_write=True, run="r"), failed(MemoryError("out of memory")))
     assert told.state is TrialState.FAIL
     stored = study.trials[0].user_attrs["failure"]
     assert stored["type"] == "MemoryError"
@@ -157,7 +158,7 @@ def test_failures_are_told_with_their_reason(study: optuna.Study) -> None:
 
 def test_a_pruned_trial_keeps_its_last_value(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    trial = door.create(proposal(), written=True, run="r")
+    trial = door.create(proposal(), params_in_one_write=True, run="r")
     trial.report(0.25, 3)
     told = door.tell(trial, pruned())
     assert told.state is TrialState.PRUNED
@@ -167,14 +168,14 @@ def test_a_pruned_trial_keeps_its_last_value(study: optuna.Study) -> None:
 @pytest.mark.parametrize("value", ["text", None, float("nan"), [1.0, 2.0]])
 def test_what_is_no_number_fails_the_trial_and_says_so(study: optuna.Study, value: Any) -> None:
     door = StudyDoor(study)
-    told = door.tell(door.create(proposal(), written=True, run="r"), completed(value))
+    told = door.tell(door.create(proposal(), params_in_one_write=True, run="r"), completed(value))
     assert told.state is TrialState.FAIL
     assert "the objective returned" in told.user_attrs["failure"]["message"]
 
 
 def test_an_infinite_value_completes_as_in_optuna(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    told = door.tell(door.create(proposal(), written=True, run="r"), completed(float("inf")))
+    told = door.tell(door.create(proposal(), params_in_one_write=True, run="r"), completed(float("inf")))
     assert told.state is TrialState.COMPLETE
 
 
@@ -192,18 +193,18 @@ def test_an_enqueued_trial_is_taken_once_with_what_it_leaves_open(study: optuna.
     assert taken is not None
     assert taken.params == {**PARAMS, "lr": 0.01}
     assert door.take(waiting, NOTHING, {}, "r") is None
-    assert door.ledger.snapshot().waiting == ()
+    assert door.snapshot().waiting == ()
 
 
-def test_a_claim_is_shared_by_all_doors_of_a_ledger_and_can_be_given_back(study: optuna.Study) -> None:
+def test_a_claim_is_shared_by_all_doors_with_one_state_and_can_be_given_back(study: optuna.Study) -> None:
     study.enqueue_trial({"lr": 0.01})
     door = StudyDoor(study)
     door.refresh()
-    claimed = door.ledger.claim()
+    claimed = door.in_flight.claim(door.snapshot().waiting)
     assert claimed is not None
-    assert StudyDoor(study, door.ledger).ledger.claim() is None
-    door.ledger.unclaim(claimed.number)
-    assert door.ledger.claim() is claimed
+    assert StudyDoor(study, door.state).in_flight.claim(door.snapshot().waiting) is None
+    door.in_flight.unclaim(claimed.number)
+    assert door.in_flight.claim(door.snapshot().waiting) is claimed
 
 
 @pytest.mark.parametrize("broken", ["create_new_trial", "get_all_trials", "get_trial"])
@@ -212,7 +213,7 @@ def test_a_storage_that_fails_in_the_middle_leaves_nothing_running_or_reserved(
 ) -> None:
     door = StudyDoor(study)
     made = proposal()
-    door.ledger.reserve(made)
+    door.in_flight.reserve(made)
     real = getattr(study._storage, broken)
     failures = [OSError("locked")]
 
@@ -223,21 +224,21 @@ def test_a_storage_that_fails_in_the_middle_leaves_nothing_running_or_reserved(
 
     monkeypatch.setattr(study._storage, broken, fail_once)
     if broken == "get_all_trials":  # the trial stands; only the look at it was late
-        assert door.create(made, written=True, run="r").params == PARAMS
+        assert door.create(made, params_in_one_write=True, run="r").params == PARAMS
     else:
         with pytest.raises((OSError, SetUpError), match="locked"):
-            door.create(made, written=True, run="r")
+            door.create(made, params_in_one_write=True, run="r")
         assert TrialState.RUNNING not in {trial.state for trial in study.trials}
     if broken == "create_new_trial":  # nothing was made of it: it is there for another attempt
-        assert door.ledger.snapshot().reserved == (made,)
-        door.create(made, written=True, run="r")
-    assert door.ledger.snapshot().reserved == ()
+        assert door.snapshot().reserved == (made,)
+        door.create(made, params_in_one_write=True, run="r")
+    assert door.snapshot().reserved == ()
 
 
 def test_repairs_made_while_a_trial_ran_are_written_when_it_is_told(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    trial = door.create(proposal(provenance={"model": "m", "repairs": ["a"]}), written=True, run="r")
-    door.ledger.note(trial.number, "b")
+    trial = door.create(proposal(provenance={"model": "m", "repairs": ["a"]}), params_in_one_write=True, run="r")
+    door.in_flight.add_repair(trial.number, "b")
     door.tell(trial, completed(1.0))
     assert study.trials[0].user_attrs["llm"]["repairs"] == ["a", "b"]
 
@@ -245,11 +246,11 @@ def test_repairs_made_while_a_trial_ran_are_written_when_it_is_told(study: optun
 def told_twice(study: optuna.Study, processes: int, order: tuple[int, int] = (0, 1), **more: Any) -> list[Any]:
     """What two trials of one configuration, made at the same moment and told in this order, say that they repeat."""
     door = StudyDoor(study)
-    door.ledger.share(Share(place=0, processes=processes))
+    door.sharing.update(Share(place=0, processes=processes))
     provenance = {"role": "refine", "duplicate_of": None, **more}
-    trials = [door.create(proposal(provenance=provenance), written=True, run="r") for _ in range(2)]
+    trials = [door.create(proposal(provenance=provenance), params_in_one_write=True, run="r") for _ in range(2)]
     for number in order:
-        door.ledger.share(ALONE)  # the other process takes its leave
+        door.sharing.update(ALONE)  # the other process takes its leave
         door.tell(trials[number], completed(1.0))
     return [trial.user_attrs["llm"]["duplicate_of"] for trial in study.trials]
 
@@ -263,9 +264,10 @@ def test_what_two_processes_proposed_at_the_same_moment_is_on_record(
 
 def test_a_repetition_that_is_told_before_the_first_one_has_its_values_is_on_record(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    door.ledger.share(Share(place=0, processes=2))
+    door.sharing.update(Share(place=0, processes=2))
     slow, fast = (
-        door.create(proposal(provenance={"duplicate_of": None}), written=written, run="r") for written in (False, True)
+        door.create(proposal(provenance={"duplicate_of": None}), params_in_one_write=written, run="r")
+        for written in (False, True)
     )
     door.tell(fast, completed(1.0))
     for name, distribution in SPACE.items():
@@ -284,8 +286,8 @@ def test_a_record_of_a_repetition_stays_as_it_is(study: optuna.Study) -> None:
 
 def test_a_retry_repeats_on_purpose(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    door.ledger.share(Share(place=0, processes=2))
-    first = door.create(proposal(provenance={"duplicate_of": None}), written=True, run="r")
+    door.sharing.update(Share(place=0, processes=2))
+    first = door.create(proposal(provenance={"duplicate_of": None}), params_in_one_write=True, run="r")
     assert door.retry(door.tell(first, failed(ValueError("no"))), retries=1)
     (waiting,) = door.refresh().waiting
     again = door.take(waiting, Proposal(params={}, distributions={}), SPACE, "r")

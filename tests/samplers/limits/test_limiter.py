@@ -229,8 +229,8 @@ def test_limits_may_change_while_others_wait() -> None:
 def test_a_share_divides_the_rates() -> None:
     async def main() -> float:
         limiter = Limiter(Limits(requests_per_minute=600, max_in_flight=7))
-        limiter.share("a study", 2)
-        limiter.share("another", 1)
+        limiter.share("a study", lambda: 2)
+        limiter.share("another", lambda: 1)
         (await limiter.acquire()).release()
         assert limiter.statistics().limit == 3
         times = await asyncio.gather(*(send(limiter) for _ in range(50)))

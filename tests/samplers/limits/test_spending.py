@@ -9,7 +9,7 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
-from support import SPACE, SchemaModel, Script, sampler
+from support import SPACE, SchemaModel, Script, optimize_with, sampler
 
 from optuna_llm import (
     Budget,
@@ -25,7 +25,6 @@ from optuna_llm import (
     optimize_async,
 )
 from optuna_llm.engine.records import Proposal, Share
-from optuna_llm.engine.study import retrying as insisting
 from optuna_llm.samplers.client.prices import Prices
 
 PER_CALL = 110  # tokens of one reply of SchemaModel
@@ -109,16 +108,14 @@ def test_proposals_that_a_stop_leaves_over_stay_spent() -> None:
     assert run(again, 5).n_complete == 2
 
 
-def test_a_proposal_that_could_not_be_stored_stays_spent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(insisting, "STORAGE_SECONDS", 0.2)
-
+def test_a_proposal_that_could_not_be_stored_stays_spent() -> None:
     class Full(InMemoryStorage):
         def create_new_trial(self, study_id: int, template_trial: Any = None) -> int:
             raise OSError("the disk is full")
 
     study = optuna.create_study(storage=Full(), sampler=sampler(SchemaModel()))
     with pytest.raises(OptunaLLMError, match=r"creating a trial.*the disk is full"):
-        run(study, 3)
+        anyio.run(lambda: optimize_with(seconds=0.2)(study, objective, n_trials=3, search_space=SPACE))
     (charge,) = study.user_attrs.values()
     assert charge["requests"] == 1
 
@@ -201,9 +198,9 @@ def test_a_report_counts_what_a_configuration_took_that_another_process_was_fast
     script = Script({"x": 0.5}, {"x": 0.7})
     space = {"x": FloatDistribution(0.0, 1.0)}
     study = optuna.create_study(sampler=sampler(script, search_space=space))
-    ledger = study.sampler.door(study).ledger  # type: ignore[attr-defined]
-    ledger.share(Share(place=0, processes=2))
-    reserve = ledger.reserve
+    door = study.sampler.door(study)  # type: ignore[attr-defined]
+    door.sharing.update(Share(place=0, processes=2))
+    reserve = door.in_flight.reserve
 
     def overtaken(proposal: Proposal) -> None:
         reserve(proposal)
@@ -211,6 +208,6 @@ def test_a_report_counts_what_a_configuration_took_that_another_process_was_fast
             study.add_trial(create_trial(state=TrialState.RUNNING, params={"x": 0.5}, distributions=space))
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ledger, "reserve", overtaken)
+        patched.setattr(door.in_flight, "reserve", overtaken)
         report = anyio.run(lambda: optimize_async(study, lambda _: 1.0, n_trials=1, search_space=space))
     assert len(script.requests) == report.llm_calls == 2

@@ -252,7 +252,7 @@ def test_what_another_process_proposed_meanwhile_is_seen_before_a_reply_is_accep
         return {"x": 0.5 if len(asked) == 1 else 0.7}
 
     study.sampler = sampler(model, search_space=ONE)
-    study.sampler.door(study).ledger.share(Share(place=0, processes=processes))
+    study.sampler.door(study).sharing.update(Share(place=0, processes=processes))
     (proposal,) = anyio.run(study.sampler.propose, study)
     if processes == 1:
         assert proposal.params == {"x": 0.5}
@@ -264,7 +264,7 @@ def test_what_another_process_proposed_meanwhile_is_seen_before_a_reply_is_accep
 def test_a_storage_that_fails_at_that_moment_fails_no_proposal(caplog: pytest.LogCaptureFixture) -> None:
     study = optuna.create_study(sampler=sampler(Script({"x": 0.5}), search_space=ONE))
     door = study.sampler.door(study)
-    door.ledger.share(Share(place=0, processes=2))
+    door.sharing.update(Share(place=0, processes=2))
     readings = [study.get_trials(deepcopy=False)]
 
     def read(*_: object, **__: object) -> object:
@@ -284,20 +284,20 @@ def test_what_another_process_made_a_trial_since_is_proposed_anew(
     processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = optuna.create_study(sampler=sampler(Script({"x": 0.5}, {"x": 0.7}), search_space=ONE))
-    ledger = study.sampler.door(study).ledger
-    ledger.share(Share(place=0, processes=processes))
-    reserve = ledger.reserve
+    door = study.sampler.door(study)
+    door.sharing.update(Share(place=0, processes=processes))
+    reserve = door.in_flight.reserve
 
     def overtaken(proposal: Proposal) -> None:
         reserve(proposal)
         if proposal.params == {"x": 0.5}:
             study.add_trial(create_trial(state=TrialState.RUNNING, params={"x": 0.5}, distributions=ONE))
 
-    monkeypatch.setattr(ledger, "reserve", overtaken)
+    monkeypatch.setattr(door.in_flight, "reserve", overtaken)
     (trial,) = anyio.run(lambda: ask_async(study, search_space=ONE))
     assert trial.params == {"x": 0.5 if processes == 1 else 0.7}
-    assert ledger.snapshot().reserved == ()
-    spent = ledger.due()
+    assert door.snapshot().reserved == ()
+    spent = door.spending.unsaved()
     assert (spent is None) == (processes == 1)  # what was given up is paid for all the same
 
 
@@ -306,7 +306,7 @@ def test_a_space_that_holds_nothing_new_is_repeated_in_several_processes_too() -
     study = optuna.create_study(sampler=sampler(SchemaModel(), search_space=only))
     for kind in ("a", "b"):
         study.add_trial(create_trial(value=1.0, params={"kind": kind}, distributions=only))
-    study.sampler.door(study).ledger.share(Share(place=0, processes=2))
+    study.sampler.door(study).sharing.update(Share(place=0, processes=2))
     (trial,) = anyio.run(lambda: ask_async(study, search_space=only))
     assert trial.params["kind"] in ("a", "b")
 
@@ -322,8 +322,8 @@ def test_a_choice_is_known_again_as_a_storage_gives_it_back(choices: tuple[Any, 
     space = {"kind": CategoricalDistribution(choices)}
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
     study = optuna.create_study(storage=storage, sampler=sampler(SchemaModel(), search_space=space))
-    ledger = study.sampler.door(study).ledger  # type: ignore[attr-defined]
-    ledger.share(Share(place=0, processes=2))
+    door = study.sampler.door(study)  # type: ignore[attr-defined]
+    door.sharing.update(Share(place=0, processes=2))
     report = anyio.run(lambda: optimize_async(study, constant, n_trials=5, n_workers=2, search_space=space))
     assert report.stop_reason == "exhausted"
     assert [trial.params["kind"] for trial in study.trials] in (list(choices), list(reversed(choices)))
@@ -349,7 +349,7 @@ def test_a_storage_that_does_not_answer_at_that_moment_holds_no_proposal_up(
     monkeypatch.setattr(proposing, "LOOKING", 0.0)
     answers = threading.Event()
     study = optuna.create_study(sampler=sampler(Script({"x": 0.5}), search_space=ONE))
-    study.sampler.door(study).ledger.share(Share(place=0, processes=2))  # type: ignore[attr-defined]
+    study.sampler.door(study).sharing.update(Share(place=0, processes=2))  # type: ignore[attr-defined]
     readings = [study.get_trials(deepcopy=False)]
 
     def read(*_: object, **__: object) -> object:

@@ -7,7 +7,7 @@ from optuna.distributions import FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_llm.engine.study.snapshot import is_inconclusive, is_interrupted
+from optuna_llm.engine.study.attributes import is_inconclusive, is_interrupted
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.observations import Evidence
