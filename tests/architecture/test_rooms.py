@@ -15,6 +15,21 @@ ALLOWED_SIBLINGS = {"engine": {"engine"}, "samplers": {"samplers", "engine"}, "w
 ENGINE_LIBRARIES = {"optuna", "anyio", "tqdm"}  # tqdm is Optuna's own progress bar
 LAZY_ADAPTERS = {"samplers/client/litellm_client.py", "samplers/client/local_client.py"}
 LONGEST_MODULE = 400
+OPTUNAS_FOLDER = "engine/study/"  # the one that may know what is not public in Optuna
+OPTUNAS_PRIVATE = {
+    "_backend",
+    "_base_sampler",
+    "_contains",
+    "_file_path",
+    "_fixed_params",
+    "_relative_params",
+    "_stop_flag",
+    "_storage",
+    "_study_id",
+    "_suggest",
+    "_thread_local",
+    "_trial_id",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +131,18 @@ def short(source: Source) -> Iterator[str]:
         yield f"{source.path} has {lines} lines"
 
 
+def private_optuna(source: Source) -> Iterator[str]:
+    """Attributes of `self` are one's own, whatever they are called."""
+    if source.path.startswith(OPTUNAS_FOLDER):
+        return
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Attribute) and node.attr in OPTUNAS_PRIVATE and ast.unparse(node.value) != "self":
+            yield f"{source.path}:{node.lineno} uses {ast.unparse(node)}"
+    for item in imports_of(source):
+        if item.target.startswith("optuna.") and "._" in item.target:
+            yield f"{source.path}:{item.line} imports {item.target}"
+
+
 def bare_root(source: Source) -> Iterator[str]:
     if source.folder == "" and source.path != "__init__.py":
         yield f"{source.path} stands in the root"
@@ -129,6 +156,7 @@ CHECKERS: Sequence[Checker] = (
     no_print,
     short,
     bare_root,
+    private_optuna,
 )
 OFFENDERS = [
     (one_way, "samplers/a.py", "from ..workers import ThreadWorkers"),
@@ -150,12 +178,18 @@ OFFENDERS = [
     (no_print, "engine/a.py", "def say(): print('hello')"),
     (short, "engine/a.py", "x = 1\n" * (LONGEST_MODULE + 1)),
     (bare_root, "helpers.py", "x = 1"),
+    (private_optuna, "engine/fleet/a.py", "def key(study): return study._study_id"),
+    (private_optuna, "engine/run/a.py", "def stop(self): self.study._stop_flag = True"),
+    (private_optuna, "samplers/a.py", "def known(trial): return trial._trial_id"),
+    (private_optuna, "workers/a.py", "from optuna.storages.journal._file import get_lock_file"),
 ]
 HONEST = [
     Source(path="__init__.py", text="from optuna_llm.engine import optimize_async"),
     Source(path="engine/a.py", text="import json\nimport anyio.abc\nfrom optuna import Trial\nfrom . import errors"),
     Source(path="samplers/client/a.py", text="import pydantic\nfrom ...engine.errors import OptunaLLMError"),
     Source(path="samplers/client/local_client.py", text="def start():\n    import xllamacpp"),
+    Source(path="engine/study/a.py", text="def key(study): return study._study_id"),
+    Source(path="workers/a.py", text="class A:\n    def storage(self): return self._storage"),
     Source(path="workers/a.py", text="from ..engine.records import Proposal\nx = 1\n" * (LONGEST_MODULE // 2)),
 ]
 
