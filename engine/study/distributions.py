@@ -1,4 +1,4 @@
-"""Search spaces as users write them, checked before anything runs."""
+"""Distributions: a search space is checked before anything runs, and values are told apart as storages do."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ..errors import UsageError
 from ..records import SearchSpace
 
-EXACT_INT = 2**53  # Optuna stores integers as floats
+EXACT_INT = 2**53  # Optuna stores integers as floats, which hold every integer up to here
 
 Number = TypeVar("Number", FloatDistribution, IntDistribution)
 
@@ -17,18 +17,18 @@ Number = TypeVar("Number", FloatDistribution, IntDistribution)
 def check_search_space(search_space: Mapping[str, BaseDistribution]) -> SearchSpace:
     """The same space with deprecated distributions converted.
 
-    Raises `UsageError` naming the parameter: an empty space, a name that is no string, a value that is no
-    distribution, bounds that are not finite, a range or a grid that no float can tell apart.
+    Raises `UsageError`, which names the parameter, for an empty space, a name that is no string, a value that is no
+    distribution, bounds that are not finite, and a range or a grid that floats cannot hold.
     """
     if not isinstance(search_space, Mapping):
         raise UsageError(f"a search space is a mapping of names to distributions, not {type(search_space).__name__}")
     if not search_space:
         raise UsageError("the search space is empty: give at least one parameter, or leave it out")
-    return {_name(name): _checked(name, given) for name, given in search_space.items()}
+    return {_checked_name(name): _checked(name, distribution) for name, distribution in search_space.items()}
 
 
 def plain(value: Any) -> Any:
-    """What a storage gives back for a choice: a str, int or float for one of a class derived from them."""
+    """A choice as a storage gives it back: a str, int or float for one of a class derived from them."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -37,7 +37,7 @@ def plain(value: Any) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two choices are equal in value and kind, as storages tell them apart; NaN to itself."""
+    """Whether two choices are equal in value and type, as storages tell them apart; NaN equals NaN."""
     one, other = plain(one), plain(other)
     if type(one) is not type(other):
         return False
@@ -45,7 +45,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def exact_int(value: int, distribution: IntDistribution) -> int:
-    """The integer that is left of `value` after a passage through a float, inside the range."""
+    """The integer that a storage gives back for `value`, kept inside the range."""
     stored = float(value)
     if stored > distribution.high:
         stored = math.nextafter(stored, -math.inf)
@@ -54,7 +54,7 @@ def exact_int(value: int, distribution: IntDistribution) -> int:
     return int(stored)
 
 
-def _name(name: Any) -> str:
+def _checked_name(name: Any) -> str:
     if not isinstance(name, str):
         raise UsageError(f"parameter name {name!r} is a {type(name).__name__}: names are strings")
     return name
@@ -76,7 +76,7 @@ def _checked(name: str, given: Any) -> BaseDistribution:
 
 
 def _modern(given: Number, kind: type[Number]) -> Number:
-    """A deprecated distribution as the one that replaced it; building it anew would adjust `high` with a warning."""
+    """Convert a deprecated distribution; the step is set apart, because a constructor adjusts `high` and warns."""
     if type(given) is kind:
         return given
     converted = kind(given.low, given.high, log=given.log)

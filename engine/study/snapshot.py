@@ -62,7 +62,7 @@ def completion_order(trial: FrozenTrial) -> tuple[datetime.datetime, int]:
 
 
 class History:
-    """The incremental view behind `Snapshot`; feeding it any sequence of readings ends where one reading does."""
+    """The trials of a study, taken in reading by reading; any sequence of readings ends as its last one alone."""
 
     def __init__(self) -> None:
         self.finished: tuple[FrozenTrial, ...] = ()
@@ -73,15 +73,15 @@ class History:
         self._open: dict[int, FrozenTrial] = {}
         self._seen = 0
         self._names: dict[str, _Name] = {}
-        self._met: dict[int, int] = {}
+        self._n_known: dict[int, int] = {}  # how many parameters of an open trial are in the space
 
     def extend(self, trials: Sequence[FrozenTrial]) -> None:
-        """Take in a reading of all trials, ordered by number from 0; one that is older than the last is passed over."""
+        """Take in a reading of all trials, ordered by number from 0; skips one that is older than the last."""
         if len(trials) < self._seen:
             return
         changed = [trials[number] for number in (*self._open, *range(self._seen, len(trials)))]
         self._seen = len(trials)
-        self._take(changed)
+        self._update(changed)
 
     def extend_one(self, trial: FrozenTrial) -> bool:
         """Take in a reading of one trial; False if trials before it are unknown, so that all must be read."""
@@ -89,11 +89,11 @@ class History:
             return False
         if trial.number == self._seen or trial.number in self._open:
             self._seen = max(self._seen, trial.number + 1)
-            self._take([trial])
+            self._update([trial])
         return True
 
-    def _take(self, changed: list[FrozenTrial]) -> None:
-        """Take in trials that were not finished when they were last seen."""
+    def _update(self, changed: list[FrozenTrial]) -> None:
+        """Take in trials that were not finished when they were last read."""
         done = [trial for trial in changed if trial.state.is_finished()]
         for trial in changed:
             self._open[trial.number] = trial
@@ -104,13 +104,15 @@ class History:
         self.waiting = tuple(trial for trial in pending if trial.state is TrialState.WAITING)
         self.surplus += tuple(trial for trial in done if is_surplus(trial))
         self._append([trial for trial in done if not is_surplus(trial)])
-        self._meet(changed)
+        if sum(self._extend_space(trial) for trial in changed):  # all of them
+            ordered = sorted(self._names.items(), key=lambda item: item[1].first)
+            self.space = {name: known.distribution for name, known in ordered}
         for trial in done:
-            self._met.pop(trial.number, None)
+            self._n_known.pop(trial.number, None)
 
     def _append(self, done: list[FrozenTrial]) -> None:
         if not done:
-            return
+            return  # the same tuple: caches know it again
         done.sort(key=completion_order)
         if not self.finished or completion_order(self.finished[-1]) <= completion_order(done[0]):
             self.finished = (*self.finished, *done)
@@ -120,24 +122,22 @@ class History:
             bisect.insort(merged, trial, key=completion_order)
         self.finished = tuple(merged)
 
-    def _meet(self, trials: list[FrozenTrial]) -> None:
+    def _extend_space(self, trial: FrozenTrial) -> bool:
+        """Take in a trial's distributions; says whether they changed the space."""
+        if self._n_known.get(trial.number) == len(trial.distributions):
+            return False  # a trial's parameters only ever grow
+        self._n_known[trial.number] = len(trial.distributions)
         changed = False
-        for trial in trials:
-            if self._met.get(trial.number) == len(trial.distributions):
-                continue  # a trial's parameters only ever grow
-            self._met[trial.number] = len(trial.distributions)
-            for position, (name, distribution) in enumerate(trial.distributions.items()):
-                here = (trial.number, position)
-                known = self._names.get(name)
-                if known is None:
-                    self._names[name] = _Name(here, trial.number, distribution)
-                    changed = True
-                    continue
-                if here < known.first:
-                    known.first, changed = here, True
-                if trial.number >= known.newest and distribution != known.distribution:
-                    known.newest, known.distribution, changed = trial.number, distribution, True
-                known.newest = max(known.newest, trial.number)
-        if changed:
-            ordered = sorted(self._names.items(), key=lambda item: item[1].first)
-            self.space = {name: known.distribution for name, known in ordered}
+        for position, (name, distribution) in enumerate(trial.distributions.items()):
+            here = (trial.number, position)
+            known = self._names.get(name)
+            if known is None:
+                self._names[name] = _Name(here, trial.number, distribution)
+                changed = True
+                continue
+            if here < known.first:
+                known.first, changed = here, True
+            if trial.number >= known.newest and distribution != known.distribution:
+                known.distribution, changed = distribution, True
+            known.newest = max(known.newest, trial.number)
+        return changed
