@@ -1,6 +1,7 @@
 """One of several processes on a study: `member.py URL FOLDER OPTIONS`, OPTIONS a JSON object of `optimize_async`'s.
 
-It appends to FOLDER/diary what it did: "began NUMBER PID", and "told NUMBER VALUE" once a result is stored.
+It appends to FOLDER/diary what it did: "began NUMBER PID", and "told NUMBER VALUE" once a result is stored. With the
+option `together` no trial ends before so many processes have begun one.
 """
 
 import json
@@ -24,6 +25,7 @@ seconds = given.pop("seconds", 0.05)
 api_base = given.pop("api_base", None)
 rate = given.pop("requests_per_minute", None)
 baseline = given.pop("random", False)
+together = given.pop("together", 1)
 
 
 def write(line):
@@ -31,8 +33,15 @@ def write(line):
         diary.write(f"{line}\n")
 
 
+def processes_that_began():
+    entries = (line.split() for line in (folder / "diary").read_text(encoding="utf-8").splitlines())
+    return {entry[-1] for entry in entries if entry[0] == "began"}
+
+
 async def objective(trial):
     write(f"began {trial.number} {os.getpid()}")
+    while len(processes_that_began()) < together:  # noqa: ASYNC110 (other processes set no event)
+        await anyio.sleep(0.01)
     await anyio.sleep(random.uniform(0.5, 1.5) * seconds)
     return float(trial.number)
 

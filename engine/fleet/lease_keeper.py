@@ -48,7 +48,7 @@ class LeaseKeeper:
 
     def start(self) -> int:
         """Write the lease, fail what the dead left behind, and go on doing so; returns how many trials that were."""
-        self._write()
+        self.write()
         reaped = self.reap_dead()
         self._thread = threading.Thread(target=self._keep, name="optuna-llm lease", daemon=True)
         self._thread.start()
@@ -114,7 +114,7 @@ class LeaseKeeper:
         that would give it to two.
         """
         self._taking.add(number)
-        self._write()
+        self.write()
         until = time.monotonic() + CONFLICT_SECONDS
         while still_waiting():
             rivals = self._rivals(number)
@@ -124,7 +124,7 @@ class LeaseKeeper:
                 break
             time.sleep(CONFLICT_POLL)
         self._taking.discard(number)
-        self._write()
+        self.write()
         return False
 
     def forget_taking(self, number: int) -> None:
@@ -141,12 +141,13 @@ class LeaseKeeper:
     def _keep(self) -> None:
         while not self._over.wait(LEASE_REFRESH):
             try:
-                self._write()
+                self.write()
                 self.reap_dead()
             except Exception:
                 logger.warning("The lease of run %s could not be refreshed; trying again", self.run, exc_info=True)
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write the lease as it is now, unless the run is over."""
         with self._lock:
             if not self._over.is_set():
                 taking = tuple(sorted(self._taking))

@@ -326,7 +326,7 @@ def test_two_runs_take_one_enqueued_trial_once(storage: BaseStorage) -> None:
     assert one.may_take(0, lambda: True)
     assert not other.may_take(0, lambda: True)  # it sees the other's word, and gives way
     one.forget_taking(0)
-    one._write()
+    one.write()
     assert other.may_take(0, lambda: True)
     waits = iter([True, True, False])
     assert not one.may_take(0, lambda: next(waits))  # the smaller id waits until it is taken
