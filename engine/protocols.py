@@ -70,6 +70,6 @@ class Workers(Protocol):
         What the objective raises, `KeyboardInterrupt` included, is an outcome (see `engine.outcome`), never raised.
         When cancelled (a timeout, a signal, the end of the run), it tells the objective if it can, and raises the
         cancellation without waiting for it. Anything else that is raised means that the place itself failed: the
-        engine fails the trial and ends the run with that error.
+        engine fails the trial and ends the run with `WorkerError`.
         """
         ...

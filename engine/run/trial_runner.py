@@ -8,7 +8,7 @@ from anyio import CancelScope
 from optuna import Trial
 from optuna.trial import FrozenTrial, TrialState
 
-from ..errors import OptunaLLMError, SetUpError
+from ..errors import OptunaLLMError, SetUpError, WorkerError
 from ..fleet.dead_trials import add_late, is_reaped
 from ..outcome import cancelled, failed, interrupted, timed_out
 from ..protocols import Workers
@@ -70,9 +70,6 @@ class TrialRunner:
         outcome = cancelled()
         try:
             outcome = await self._evaluate(trial)
-        except Exception as error:  # of the workers: an objective's own is an outcome
-            outcome = failed(error)
-            raise
         finally:
             told = await self._store(trial, outcome)
         log_trial(told, outcome)
@@ -101,7 +98,13 @@ class TrialRunner:
 
     async def _run_on_workers(self, trial: Trial) -> Outcome:
         lane = self._context.lanes.storage
-        return await self._workers.run(Call(objective=self._options.objective, trial=trial, lane=lane))
+        try:
+            return await self._workers.run(Call(objective=self._options.objective, trial=trial, lane=lane))
+        except Exception as error:  # an objective's own error is an outcome: this one is of the place where it ran
+            message = f"{self._workers!r} failed while it ran trial {trial.number}: {type(error).__name__}: {error}"
+            broken = WorkerError(message)
+            broken.__cause__ = error
+            return failed(broken)
 
     async def _store(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
         began = anyio.current_time()
