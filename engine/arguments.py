@@ -1,21 +1,96 @@
-"""What users pass, checked before anything runs."""
+"""Checks of what users pass: each returns the value, or raises `UsageError` with what to pass instead."""
 
 import inspect
 import math
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from optuna import Study
 
 from .errors import UsageError
-from .protocols import Workers
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+N = TypeVar("N", bound=float | None)
+
+
+def number(
+    name: str,
+    value: N,
+    *,
+    low: float = 0,
+    high: float = math.inf,
+    positive: bool = False,
+    whole: bool = False,
+    optional: bool = False,
+    unit: str = "",
+) -> N:
+    """A finite number, at least `low` (above 0 if `positive`) and below `high`; None only if `optional`.
+
+    `whole` asks for an `int`. Booleans are refused: Python counts them as numbers, and nobody means them so.
+    """
+    if value is None and optional:
+        return value
+    kinds = int if whole else (int, float)
+    if isinstance(value, kinds) and not isinstance(value, bool) and low <= value < high and (value or not positive):
+        return value
+    kind = f"{'positive ' if positive else ''}{'whole ' if whole else ''}number{unit}"
+    limits = f" from {low:g} to below {high:g}" if high < math.inf else "" if positive else f" of at least {low:g}"
+    raise UsageError(f"{name} must be a {kind}{limits}{' or None' if optional else ''}, not {value!r}")
+
+
+def text(name: str, value: str) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise UsageError(f"{name} must be a string, not {value!r}")
+    return value
+
+
+def instance(name: str, value: T | None, kind: type[T]) -> T | None:
+    """An object of type `kind`, or None."""
+    if value is not None and not isinstance(value, kind):
+        raise UsageError(f"{name} must be a {kind.__name__}, not {value!r}")
+    return value
+
+
+def meanings(parameters: Mapping[str, str] | None) -> Mapping[str, str]:
+    """A copy of what the parameters' names mean; empty for None."""
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, Mapping) or not all(isinstance(v, str) for kv in parameters.items() for v in kv):
+        raise UsageError(f"parameters must map names to one-line meanings, not {parameters!r}")
+    return dict(parameters)
+
+
+def function(name: str, value: F) -> F:
+    """Something callable."""
+    if not callable(value):
+        raise UsageError(f"{name} must be callable, not {value!r}")
+    return value
+
+
+def plain_functions(name: str, value: Iterable[F] | None) -> tuple[F, ...]:
+    """Functions that are called and not awaited; none for None."""
+    functions = () if value is None else _several(f"{name} takes a list of functions", value)
+    for item in functions:
+        if is_coroutine_function(function(name, item)):
+            raise UsageError(f"{name} must be plain functions: nothing would await {item!r}")
+    return functions
+
+
+def exceptions(
+    name: str, value: Iterable[type[BaseException]] | type[BaseException]
+) -> tuple[type[BaseException], ...]:
+    """One exception type or several, as a tuple."""
+    kinds = (value,) if isinstance(value, type) else _several(f"{name} takes exception types", value)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise UsageError(f"{name} takes exception types, not {kind!r}")
+    return kinds
 
 
 def require_single_objective(study: Study) -> None:
-    """Refuse what is not supported yet."""
+    """Refuse studies with several objectives, which are not supported yet, and what is no study at all."""
     if not hasattr(study, "directions"):  # a pruner's filtered view of a study is no Study
         raise UsageError(f"study must be an optuna.Study, not {study!r}")
     if len(study.directions) != 1:
@@ -30,84 +105,6 @@ def is_coroutine_function(objective: Any) -> bool:
     while hasattr(objective, "func") and callable(objective.func):
         objective = objective.func
     return inspect.iscoroutinefunction(objective) or inspect.iscoroutinefunction(getattr(objective, "__call__", None))  # noqa: B004
-
-
-def at_least(name: str, value: int, least: int) -> int:
-    """A whole number, not below `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{name} must be a whole number of at least {least}, not {value!r}")
-    return value
-
-
-def seconds(name: str, value: float | None) -> float | None:
-    """A positive finite duration, or None for no limit."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise UsageError(f"{name} must be a positive number of seconds or None, not {value!r}")
-    return float(value)
-
-
-def duration(name: str, value: float) -> float:
-    """A finite number of seconds, 0 included."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise UsageError(f"{name} must be a number of seconds of at least 0, not {value!r}")
-    return float(value)
-
-
-def signals_wanted(value: bool | None) -> bool:
-    """None: where it can be done; True: it must be."""
-    if value is not None and not isinstance(value, bool):
-        raise UsageError(f"handle_signals must be True, False or None, not {value!r}")
-    if value and threading.current_thread() is not threading.main_thread():
-        raise UsageError("handle_signals=True works in the main thread only: Python delivers signals to no other")
-    return value is not False
-
-
-def share(name: str, value: float | None) -> float | None:
-    """A number from 0 to below 1, or None."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise UsageError(f"{name} must be a number from 0 to below 1 or None, not {value!r}")
-    return float(value)
-
-
-def function(name: str, value: F) -> F:
-    """Something callable."""
-    if not callable(value):
-        raise UsageError(f"{name} must be callable, not {value!r}")
-    return value
-
-
-def exceptions(value: Iterable[type[BaseException]] | type[BaseException]) -> tuple[type[BaseException], ...]:
-    """The exception types of `catch`, one or several."""
-    kinds = (value,) if isinstance(value, type) else _several("catch takes exception types", value)
-    for kind in kinds:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise UsageError(f"catch takes exception types, not {kind!r}")
-    return kinds
-
-
-def plain_functions(name: str, value: Iterable[F] | None) -> tuple[F, ...]:
-    """Functions that are called and not awaited."""
-    found = () if value is None else _several(f"{name} takes a list of functions", value)
-    for given in found:
-        if is_coroutine_function(function(name, given)):
-            raise UsageError(f"{name} must be plain functions: nothing would await {given!r}")
-    return found
-
-
-def workers_of(value: Workers) -> Workers:
-    """An object with `slots` and `run`."""
-    if isinstance(value, type) or not isinstance(value, Workers):
-        raise UsageError(f"workers must be an object such as CoroutineWorkers() or ThreadWorkers(), not {value!r}")
-    return value
-
-
-def slots_of(value: int | None) -> int | None:
-    """How many objectives run at once in one place, None if it does not matter."""
-    return None if value is None else at_least("slots", value, 1)
 
 
 def _several(wanted: str, value: Iterable[Any]) -> tuple[Any, ...]:

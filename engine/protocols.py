@@ -7,12 +7,15 @@ from optuna import Study
 from .outcome import Outcome
 from .records import Call, Params, Proposal, SearchSpace
 from .study.door import StudyDoor
-from .study.snapshot import Snapshot
 
 
 @runtime_checkable
 class Proposer(Protocol):
-    """A sampler that computes a whole configuration before its trial exists."""
+    """A sampler that computes a whole configuration before its trial exists.
+
+    The engine recognizes it by these four members, and then asks `propose_one` instead of waiting for Optuna's
+    `sample_relative`. All of them are used from the event loop of the run; several asks may be open at once.
+    """
 
     @property
     def search_space(self) -> SearchSpace | None:
@@ -21,41 +24,53 @@ class Proposer(Protocol):
 
     @property
     def model(self) -> str:
-        """What its rates are for: processes that ask the same model for one study divide them."""
+        """What its rate limits are for: processes that ask the same model for one study divide them."""
         ...
 
     def door(self, study: Study) -> StudyDoor:
-        """The one door of this sampler to a study, so that all entry points share its reservations."""
+        """A door to a study. All doors of one sampler to one study share what is in flight."""
         ...
 
     async def propose_one(
         self,
         door: StudyDoor,
-        snapshot: Snapshot,
         *,
         search_space: SearchSpace | None,
         fixed: Params,
-        to_the_end: bool = False,
+        stop_when_exhausted: bool = False,
     ) -> Proposal:
-        """Propose values for `search_space` (None: all that is known), given those that are `fixed`.
+        """Compute one configuration, and reserve it with `door.in_flight.reserve` before returning it.
 
-        `to_the_end`: raise `SpaceExhausted` when a finite space holds nothing new, instead of proposing a duplicate.
+        The caller has read the study just before, and counts the ask with `door.in_flight.asking()`. Everything else
+        that the proposal depends on is read from `door.snapshot()`, as late as possible. The caller makes the
+        proposal a trial, or gives it up with `door.give_up`.
 
-        The proposal is reserved when this returns; whoever called it creates or releases it. It is empty if the
-        study knows no parameter yet: then the trial discovers them. Raises `ProposalError`, client errors.
+        `search_space` None stands for all that is declared or known. Names in `fixed` have their values already, and
+        are not proposed. If no parameter is known yet, the proposal is empty: its trial discovers them.
+        `stop_when_exhausted` asks for `SpaceExhausted` once a finite space holds nothing new; otherwise a duplicate
+        is proposed.
+
+        Raises `ProposalError` if there is no valid configuration, `BudgetExhaustedError`, and client errors. An error
+        that is `transient` pauses the run; any other ends it. When cancelled, it leaves nothing reserved.
         """
         ...
 
 
 @runtime_checkable
 class Workers(Protocol):
-    """A place where objectives run."""
+    """A place where objectives run. One object may serve several runs, also at once."""
 
     @property
     def slots(self) -> int | None:
-        """How many objectives run there at once, None if it does not matter."""
+        """How many objectives run there side by side, None if it does not matter; the default of `n_workers`."""
         ...
 
     async def run(self, call: Call) -> Outcome:
-        """Run one objective to its end; raises nothing but cancellation."""
+        """Run one objective to its end, on the event loop of the run or anywhere else.
+
+        What the objective raises, `KeyboardInterrupt` included, is an outcome (see `engine.outcome`), never raised.
+        When cancelled (a timeout, a signal, the end of the run), it tells the objective if it can, and raises the
+        cancellation without waiting for it. Anything else that is raised means that the place itself failed: the
+        engine fails the trial and ends the run with `WorkerError`.
+        """
         ...

@@ -13,16 +13,14 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from ..engine.arguments import at_least, is_coroutine_function, require_single_objective
+from ..engine.arguments import instance, is_coroutine_function, meanings, number, require_single_objective, text
 from ..engine.errors import OptunaLLMError, ProposalError, UsageError, unwrapped
 from ..engine.records import EMPTY, Charge, Params, Proposal, SearchSpace
 from ..engine.study.attributes import charge_of, fixed_params, llm_of
 from ..engine.study.door import StudyDoor
 from ..engine.study.lanes import Lanes
 from ..engine.study.optuna_internals import fail_trial, may_stop, stored_trial, study_key, unfiltered
-from ..engine.study.snapshot import Snapshot
 from ..engine.threads import settled, wait_future
-from .arguments import given, meanings, text
 from .client import llm_loop
 from .client.protocol import Client
 from .client.resolve import resolve
@@ -77,12 +75,12 @@ class LLMGuidedSampler(BaseSampler):
         self._model = model
         self._subject = Subject(task=text("task", task), parameters=meanings(parameters))
         self._search_space = None if search_space is None else make_space(search_space).distributions
-        self._policy = given("context", context, ContextPolicy) or ContextPolicy()
-        self._limits = given("limits", limits, Limits)
-        self._budget = given("budget", budget, Budget)
+        self._policy = instance("context", context, ContextPolicy) or ContextPolicy()
+        self._limits = instance("limits", limits, Limits)
+        self._budget = instance("budget", budget, Budget)
         self._strategy = chosen(strategy)
-        self._max_reasks = at_least("max_reasks", max_reasks, 0)
-        self._seed = None if seed is None else at_least("seed", seed, 0)
+        self._max_reasks = number("max_reasks", max_reasks, whole=True)
+        self._seed = number("seed", seed, whole=True, optional=True)
         self._start()
 
     def _start(self) -> None:
@@ -139,7 +137,7 @@ class LLMGuidedSampler(BaseSampler):
         Raises `UsageError` if no parameter is known yet, `ProposalError` and client errors.
         """
         require_single_objective(study)
-        at_least("n", n, 1)
+        number("n", n, low=1, whole=True)
         door = self.door(study)
         proposals: list[Proposal] = []
 
@@ -148,7 +146,7 @@ class LLMGuidedSampler(BaseSampler):
                 snapshot = await lanes.refresh()
                 if not (self._search_space or snapshot.space):
                     raise UsageError("no parameter is known yet: pass search_space= to LLMGuidedSampler")
-                proposals.append(await self.propose_one(door, snapshot))
+                proposals.append(await self.propose_one(door))
 
         with Lanes(door) as lanes:
             try:
@@ -166,16 +164,15 @@ class LLMGuidedSampler(BaseSampler):
     async def propose_one(
         self,
         door: StudyDoor,
-        snapshot: Snapshot,
         *,
         search_space: SearchSpace | None = None,
         fixed: Params = EMPTY,
-        to_the_end: bool = False,
+        stop_when_exhausted: bool = False,
     ) -> Proposal:
         """One reserved proposal; empty if this trial is to discover the space."""
         space = search_space or self._search_space
         if space is None:
-            leader = await self._discover(door, snapshot)
+            leader = await self._discover(door)
             if leader is not None:
                 return leader
             space = door.snapshot().space
@@ -184,7 +181,7 @@ class LLMGuidedSampler(BaseSampler):
             wanted=[name for name in space if name not in fixed],
             fixed=fixed,
             union=search_space is None,
-            to_the_end=to_the_end,
+            to_the_end=stop_when_exhausted,
         )
         future = llm_loop.submit(partial(self._propose, door, ask))
         try:
@@ -194,10 +191,10 @@ class LLMGuidedSampler(BaseSampler):
             await settled(future, SETTLING)  # what was spent is known when the task has ended
             raise
 
-    async def _discover(self, door: StudyDoor, snapshot: Snapshot) -> Proposal | None:
+    async def _discover(self, door: StudyDoor) -> Proposal | None:
         """An empty proposal if the trial is to discover the space; else None, once the space is known."""
         discovery = self._desk(door.study).discovery
-        if snapshot.space and not discovery.busy:
+        if door.snapshot().space and not discovery.busy:
             return None
         leader = Proposal(params={}, distributions={})
         door.in_flight.reserve(leader)  # it leads for as long as it is reserved or its trial runs

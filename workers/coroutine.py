@@ -5,7 +5,7 @@ import math
 
 import anyio
 
-from ..engine.arguments import slots_of
+from ..engine.arguments import number
 from ..engine.errors import UsageError
 from ..engine.outcome import Outcome, completed, of_exception
 from ..engine.records import Call
@@ -16,7 +16,7 @@ class CoroutineWorkers:
     """Runs `async def` objectives on the caller's loop; `slots` is the number of workers, if it matters."""
 
     def __init__(self, slots: int | None = None) -> None:
-        self.slots = slots_of(slots)
+        self.slots = number("slots", slots, low=1, whole=True, optional=True)
 
     def __repr__(self) -> str:
         return f"CoroutineWorkers(slots={self.slots})"

@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna import Trial
 
-from ..engine.arguments import slots_of
+from ..engine.arguments import number
 from ..engine.errors import UsageError
 from ..engine.outcome import Outcome, completed, of_exception
 from ..engine.records import Call
@@ -24,7 +24,7 @@ class ThreadWorkers:
     """
 
     def __init__(self, slots: int | None = None) -> None:
-        self.slots = slots_of(slots)
+        self.slots = number("slots", slots, low=1, whole=True, optional=True)
         self._idle: list[JobThread] = []
         self._started = 0
 

@@ -1,6 +1,5 @@
 """`ask_async`: a batch of trials for people who drive ask and tell themselves."""
 
-import uuid
 from collections.abc import Mapping
 
 import anyio
@@ -8,14 +7,13 @@ from anyio import CancelScope
 from optuna import Study, Trial
 from optuna.distributions import BaseDistribution
 
-from ..arguments import at_least, require_single_objective
+from ..arguments import number, require_single_objective
 from ..errors import UsageError, unwrapped
 from ..outcome import failed
-from ..study.journal_repair import tidy_journal
-from ..study.lanes import Lanes
-from ..study.optuna_internals import storage_of
-from .candidates import Asker, Candidate
-from .source import resolve_source, resolve_space
+from .candidate_source import CandidateSource
+from .candidates import Candidate
+from .context import new_run_id, open_context
+from .sampling import resolve_sampling
 
 
 async def ask_async(
@@ -28,32 +26,23 @@ async def ask_async(
     Either all `n` are created, or none that was not enqueued. Raises `UsageError`, `ProposalError`, client errors.
     """
     require_single_objective(study)
-    at_least("n", n, 1)
-    source = resolve_source(study)
-    space = resolve_space(search_space, source.proposer)
-    with Lanes(source.door) as lanes:
-        await lanes.store("opening the study", tidy_journal, storage_of(study))
-        known = source.proposer is None or space or source.proposer.search_space or (await lanes.refresh()).space
-        if not known:
+    number("n", n, low=1, whole=True)
+    sampling = resolve_sampling(study, search_space)
+    proposer = sampling.proposer
+    async with open_context(sampling, run=new_run_id()) as context:
+        declared = proposer is None or sampling.search_space or proposer.search_space
+        if not (declared or (await context.lanes.refresh()).space):
             raise UsageError("no parameter is known yet: pass search_space= to ask_async or to the sampler")
-        asker = Asker(
-            door=source.door,
-            proposer=source.proposer,
-            lanes=lanes,
-            search_space=space,
-            run=uuid.uuid4().hex[:12],
-            fixed=source.fixed,
-        )
-        return await _ask_batch(asker, n)
+        return await _ask_batch(CandidateSource(context), n)
 
 
-async def _ask_batch(asker: Asker, n: int) -> list[Trial]:
+async def _ask_batch(source: CandidateSource, n: int) -> list[Trial]:
     """Find all candidates before the first becomes a trial, so that a failure leaves nothing behind."""
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     trials: list[Trial] = []
 
     async def find() -> None:
-        found.append(await asker.candidate())
+        candidates.append(await source.candidate())
 
     try:
         while len(trials) < n:  # again for enqueued trials that somebody else took first
@@ -62,15 +51,16 @@ async def _ask_batch(asker: Asker, n: int) -> list[Trial]:
                     for _ in range(n - len(trials)):
                         group.start_soon(find)
             with CancelScope(shield=True):
-                while found:
-                    trial = await asker.create(found.pop(0))
+                while candidates:
+                    trial = await candidates.pop(0).create()
                     trials += [] if trial is None else [trial]
     except BaseException as error:
-        for candidate in found:
-            asker.discard(candidate)
+        for candidate in candidates:
+            candidate.discard()
+        context = source.context
         with CancelScope(shield=True):
             for trial in trials:
-                await asker.lanes.storage.run(asker.door.tell, trial, failed(error))
-            await asker.lanes.storage.run(asker.door.save_spending)
+                await context.lanes.storage.run(context.door.tell, trial, failed(error))
+            await context.lanes.storage.run(context.door.save_spending)
         raise
     return sorted(trials, key=lambda trial: trial.number)

@@ -1,295 +1,188 @@
-"""From nothing to a trial: a candidate is found while no trial exists, and becomes one in one step."""
+"""Candidates: what may become a trial once a worker is free. Each kind knows how it is created and discarded."""
 
 import itertools
-import logging
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 from optuna import Trial
 from optuna.trial import FrozenTrial
 
-from ..errors import NoRoom, OptunaLLMError
-from ..fleet.lease_keeper import LeaseKeeper
-from ..fleet.total_trials import has_place, places_left
+from ..errors import OptunaLLMError
 from ..outcome import surplus
-from ..protocols import Proposer
-from ..records import EMPTY, Params, Proposal, SearchSpace
-from ..study.attributes import fixed_params, run_of
-from ..study.door import StudyDoor
-from ..study.lanes import Lanes, SharedJob
+from ..records import EMPTY, Proposal
+from ..study.attributes import run_of
 from ..study.optuna_internals import id_of
-from ..study.snapshot import Snapshot
-
-logger = logging.getLogger("optuna_llm.engine")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enqueued:
-    """A claim on a WAITING trial, and a proposal for what it leaves open."""
-
-    trial: FrozenTrial
-    proposal: Proposal
+from ..threads import JobThread
+from .context import RunContext
+from .places import Place
 
 
-@dataclass(frozen=True, slots=True)
-class SamplersTurn:
-    """The sampler needs a trial to propose: it gets an enqueued one first, else a new one."""
+class Candidate(ABC):
+    """What may become a trial. It holds `place` until it is one or is discarded; None if it needs no new place.
 
-
-Candidate: TypeAlias = Proposal | Enqueued | SamplersTurn
-
-
-class Asker:
-    """Finds candidates and makes them trials, for one run of one study.
-
-    `total`: how many trials the study is to have in all, COMPLETE or PRUNED; None for no end.
+    `provenance` says what asking for it took; `has_content` is False for a proposal that holds no value yet.
     """
 
-    def __init__(
-        self,
-        *,
-        door: StudyDoor,
-        proposer: Proposer | None,
-        lanes: Lanes,
-        search_space: SearchSpace | None,
-        run: str,
-        fixed: Params = EMPTY,
-        to_the_end: bool = False,
-        total: int | None = None,
-        keeper: LeaseKeeper | None = None,
-    ) -> None:
-        self.door = door
-        self.in_flight = door.in_flight
-        self.proposer = proposer
-        self.lanes = lanes
-        self.search_space = search_space
-        self.run = run
-        self.fixed = fixed
-        self.to_the_end = to_the_end
-        self.total = total
-        self.keeper = keeper
-        self._reap = SharedJob(lanes.storage, keeper.reap_dead if keeper is not None else lambda: 0)
-        self._made: set[int] = set()  # numbers of the trials that this run has made
-        self._promised = 0  # places for candidates that are no trials yet
+    provenance: Mapping[str, Any] = EMPTY
+    has_content = True
 
-    async def candidate(self) -> Candidate:
-        """An enqueued trial if one is free, else a proposal; no trial exists yet, so it may fail or be cancelled.
+    def __init__(self, context: RunContext, place: Place | None = None) -> None:
+        self._context = context
+        self._door = context.door
+        self._in_flight = context.door.in_flight
+        self._place = place
 
-        Raises `NoRoom` if the study's total leaves no place for one more.
+    async def create(self) -> Trial | None:
+        """Make it a RUNNING trial; None if another run took the enqueued trial, the configuration or the last place.
+
+        A storage that fails is tried again for as long as the candidate is open. Raises `OptunaLLMError` if the
+        storage goes on failing, and what a sampler raises.
         """
-        if self.proposer is None and self.total is None:
-            return SamplersTurn()
-        with self.in_flight.asking():  # before the first await, so that proposals of one wave know of each other
-            snapshot = await self.lanes.refresh()
-            while (waiting := self._first_waiting(snapshot)) is None and not self._promise(snapshot):
-                snapshot = await self._after_others(snapshot)
-            if self.proposer is None:
-                return SamplersTurn()
-            if waiting is not None:
-                return await self._enqueued(self.proposer, waiting, snapshot)
-            try:
-                proposal = await self.proposer.propose_one(
-                    self.door, snapshot, search_space=self.search_space, fixed=self.fixed, to_the_end=self.to_the_end
-                )
-            except BaseException:
-                self._promised -= 1
-                raise
-            return self._with_fixed(proposal)
-
-    def _has_place(self, number: int, snapshot: Snapshot) -> bool:
-        return self.total is None or has_place(number, snapshot, self.total)
-
-    def _takeable(self, snapshot: Snapshot) -> list[FrozenTrial]:
-        return [trial for trial in snapshot.waiting if self._has_place(trial.number, snapshot)]
-
-    def _first_waiting(self, snapshot: Snapshot) -> FrozenTrial | None:
-        """An enqueued trial that is free, claimed for the proposer; a sampler finds its own when its turn comes."""
-        if self.proposer is None:
-            return next(iter(self._takeable(snapshot)), None)
-        return self.in_flight.claim(self._takeable(snapshot))
-
-    def _promise(self, snapshot: Snapshot) -> bool:
-        """Set a place aside for one candidate, if the study has one."""
-        if self.total is not None and places_left(snapshot, self.total).free <= self._promised:
-            return False
-        self._promised += 1
-        return True
-
-    async def _after_others(self, full: Snapshot) -> Snapshot:
-        """A newer snapshot, if a place came free since a full one, be it that the dead held it; else raises `NoRoom`.
-
-        Who is there, and who is dead, is looked at after `full` was read: a lease is older than its trials.
-        """
-        total = self.total or 0
-        complete = places_left(full, total).done >= total
-        promised = self._promised > 0
-        if not complete and any(run_of(trial) not in self.door.sharing.active_runs for trial in full.running):
-            await self.lanes.retry("looking after other runs", self._reap)
-            running = {trial.number for trial in self.door.snapshot().running}
-            if any(trial.number not in running for trial in full.running):
-                return await self.lanes.refresh()
-        waits = not complete and (promised or self._may_free(full))
-        raise NoRoom(f"the study has no place left within total_trials={self.total}", final=not waits)
-
-    def _may_free(self, snapshot: Snapshot) -> bool:
-        """Whether one of our runs has a place that may come free, or will once it is dead; no others are waited for."""
-        if self._takeable(snapshot) or any(
-            run_of(trial) in self.door.sharing.active_runs for trial in snapshot.running
-        ):
-            return True
-        return self.keeper is not None and bool(self.keeper.with_lease(snapshot.running))
-
-    async def _enqueued(self, proposer: Proposer, waiting: FrozenTrial, snapshot: Snapshot) -> Enqueued:
-        """What a trial leaves open is proposed while it waits, so that a failure leaves it waiting."""
-        try:
-            fixed = {**self.fixed, **fixed_params(waiting)}
-            known = self.search_space or proposer.search_space or snapshot.space
-            if all(name in fixed for name in known):
-                return Enqueued(trial=waiting, proposal=Proposal(params={}, distributions={}))
-            space = self.search_space
-            proposal = await proposer.propose_one(self.door, snapshot, search_space=space, fixed=fixed)
-            return Enqueued(trial=waiting, proposal=proposal)
-        except BaseException:
-            self.in_flight.unclaim(waiting.number)
-            raise
-
-    def _with_fixed(self, proposal: Proposal) -> Proposal:
-        """With what the sampler around the proposer fixes; only what is written at the ask needs it."""
-        space = self.search_space or {}
-        fixed = {name: value for name, value in self.fixed.items() if name in space}
-        if not fixed:
-            return proposal
-        params = {name: fixed.get(name, proposal.params.get(name)) for name in space}
-        whole = replace(proposal, params=params, distributions=space)
-        self.in_flight.reserve(whole)
-        self.in_flight.release(proposal)
-        return whole
-
-    def discard(self, candidate: Candidate) -> None:
-        """Give a candidate back; what it took stays spent."""
-        match candidate:
-            case Proposal():
-                self._promised -= 1
-                self.door.give_up(candidate)
-            case Enqueued(trial=trial, proposal=proposal):
-                self.in_flight.unclaim(trial.number)
-                self.door.give_up(proposal)
-            case SamplersTurn():
-                self._promised = max(0, self._promised - 1)
-
-    # -- creating: what follows runs on the lanes, but for the first
-
-    async def create(self, candidate: Candidate) -> Trial | None:
-        """Make the candidate a RUNNING trial; None if somebody else took the enqueued one, the configuration, or the
-        last place.
-
-        A storage that fails is tried again, for as long as no trial was made. Raises `OptunaLLMError` if it goes on
-        failing, and what a sampler raises.
-        """
-        lane = self.lanes.helper if isinstance(candidate, SamplersTurn) else self.lanes.storage
         attempts = itertools.count()
         try:
-            return await self.lanes.retry(
+            return await self._context.lanes.retry(
                 "creating a trial",
-                lambda: lane.run(self.lanes.stoppable, self._create, candidate, again=next(attempts) > 0),
-                may_repeat=lambda error: not isinstance(error, OptunaLLMError) and self._is_open(candidate),
+                lambda: self._lane.run(self._context.lanes.stoppable, self._create, again=next(attempts) > 0),
+                may_repeat=lambda error: not isinstance(error, OptunaLLMError) and self.is_open,
             )
         except BaseException:
-            if isinstance(candidate, Enqueued) and self._is_open(candidate):
-                self.in_flight.unclaim(candidate.trial.number)
-                self.door.give_up(candidate.proposal)
-            elif isinstance(candidate, Proposal) and self._is_open(candidate):
-                self.door.give_up(candidate)
+            if self.is_open:
+                self.discard()
             raise
         finally:
-            if not isinstance(candidate, Enqueued):
-                self._promised = max(0, self._promised - 1)
+            self._context.places.release(self._place)
 
-    def _is_open(self, candidate: Candidate) -> bool:
-        """Whether nothing has become of a candidate yet; of what samplers do by themselves that cannot be said."""
-        match candidate:
-            case Proposal():
-                return self.in_flight.is_reserved(candidate)
-            case Enqueued(trial=trial):
-                return self.in_flight.is_claimed(trial.number)
-            case SamplersTurn():
-                return False
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether it is still reserved or claimed, that is neither a trial nor discarded."""
 
-    def _create(self, candidate: Candidate, *, again: bool) -> Trial | None:
-        """`again`: an attempt has failed, perhaps only after it had stored the trial."""
-        trial = self._stored(candidate) if again and isinstance(candidate, Proposal) else None
-        if trial is None:
-            if self._is_too_late(candidate):
-                return None
-            trial = self._created(candidate)
+    def discard(self) -> None:
+        """Give it back; what asking for it took stays spent."""
+        self._context.places.release(self._place)
+
+    @property
+    def _lane(self) -> JobThread:
+        return self._context.lanes.storage
+
+    # -- what follows runs on the lane
+
+    def _create(self, *, again: bool) -> Trial | None:
+        trial = self._take(again=again)
         if trial is None:
             return None
-        self._made.add(trial.number)
-        if self.total is None:
+        context = self._context
+        context.created.add(trial.number)
+        if context.places.total is None:
             return trial
-        with self.door.setting_up(id_of(trial)):
-            if has_place(trial.number, self.door.refresh(), self.total):
+        with self._door.setting_up(id_of(trial)):
+            if context.places.has_place(trial.number, self._door.refresh()):
                 return trial
-            self.door.tell(trial, surplus(self.total))
+            self._door.tell(trial, surplus(context.places.total))
         return None
 
-    def _is_too_late(self, candidate: Candidate) -> bool:
-        """Whether others have made its configuration a trial, or taken the last place; it is given up then."""
-        if self.total is None and not self.door.sharing.was_shared:
+    @abstractmethod
+    def _take(self, *, again: bool) -> Trial | None:
+        """The trial; None if none is to be had. `again`: an earlier attempt may have stored it and then failed."""
+
+
+class ProposedCandidate(Candidate):
+    """A configuration that the proposer computed, and reserved."""
+
+    def __init__(self, context: RunContext, proposal: Proposal, place: Place) -> None:
+        super().__init__(context, place)
+        self._proposal = proposal
+        self._written = context.sampling.search_space is not None
+        self.provenance = proposal.provenance
+        self.has_content = bool(proposal.params)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the proposal is still reserved."""
+        return self._in_flight.is_reserved(self._proposal)
+
+    def discard(self) -> None:
+        """Give up the proposal."""
+        super().discard()
+        self._door.give_up(self._proposal)
+
+    def _take(self, *, again: bool) -> Trial | None:
+        stored = self._stored() if again else None
+        if stored is not None:
+            return stored
+        if self._is_late():
+            self.discard()
+            return None
+        return self._door.create(self._proposal, params_in_one_write=self._written, run=self._context.run)
+
+    def _stored(self) -> Trial | None:
+        """The trial that an earlier, failed attempt already stored, if any."""
+        for trial in self._door.refresh().running:
+            ours = run_of(trial) == self._context.run and trial.number not in self._context.created
+            if ours and self._door.is_made_of(trial, self._proposal, params_in_one_write=self._written):
+                return self._door.adopt(id_of(trial), self._proposal, params_in_one_write=self._written)
+        return None
+
+    def _is_late(self) -> bool:
+        """Whether another run made the same configuration a trial, or took the last place."""
+        if self._context.places.total is None and not self._door.sharing.was_shared:
             return False
-        snapshot = self.door.refresh()
-        full = self.total is not None and not self._takeable(snapshot) and places_left(snapshot, self.total).free < 1
-        match candidate:
-            case Proposal():
-                late = full or (candidate.new and any(snapshot.with_params(candidate.params)))
-                if late:
-                    self.door.give_up(candidate)
-                return late
-            case Enqueued():
-                return False
-            case SamplersTurn():
-                return full
+        snapshot = self._door.refresh()
+        repeats = self._proposal.new and any(snapshot.with_params(self._proposal.params))
+        return repeats or self._context.places.is_full(snapshot)
 
-    def _stored(self, proposal: Proposal) -> Trial | None:
-        """The trial that an attempt has stored, and then failed."""
-        written = self.search_space is not None
-        for trial in self.door.refresh().running:
-            ours = run_of(trial) == self.run and trial.number not in self._made
-            if ours and self.door.is_made_of(trial, proposal, params_in_one_write=written):
-                return self.door.adopt(id_of(trial), proposal, params_in_one_write=written)
-        return None
 
-    def _created(self, candidate: Candidate) -> Trial | None:
-        match candidate:
-            case Proposal():
-                return self.door.create(candidate, params_in_one_write=self.search_space is not None, run=self.run)
-            case Enqueued(trial=waiting, proposal=proposal):
-                if not self._may_take(waiting):
-                    self.in_flight.unclaim(waiting.number)
-                    self.door.give_up(proposal)
-                    return None
-                try:
-                    return self.door.take(waiting, proposal, self.search_space or {}, self.run)
-                finally:
-                    self._took(waiting)
-            case SamplersTurn():
-                return self._sampled()
+class EnqueuedCandidate(Candidate):
+    """A claim on a WAITING trial, and a proposal for what that leaves open. It has its place in the study already."""
 
-    def _sampled(self) -> Trial:
-        """A trial for a sampler that proposes while it runs: an enqueued one that is to be had, or a new one."""
-        waiting = self._takeable(self.door.refresh())
-        mine = next((trial for trial in waiting if self._may_take(trial)), None)
+    def __init__(self, context: RunContext, waiting: FrozenTrial, proposal: Proposal) -> None:
+        super().__init__(context)
+        self._waiting = waiting
+        self._proposal = proposal
+        self.provenance = proposal.provenance
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the trial is still claimed."""
+        return self._in_flight.is_claimed(self._waiting.number)
+
+    def discard(self) -> None:
+        """Leave the trial WAITING, and give up the proposal."""
+        self._in_flight.unclaim(self._waiting.number)
+        self._door.give_up(self._proposal)
+
+    def _take(self, *, again: bool) -> Trial | None:
+        context = self._context
+        if not context.may_take(self._waiting):
+            self.discard()
+            return None
         try:
-            return self.door.ask(self.search_space, self.run, mine)
+            return self._door.take(self._waiting, self._proposal, context.sampling.search_space or {}, context.run)
         finally:
-            if mine is not None:
-                self._took(mine)
+            context.took(self._waiting)
 
-    def _may_take(self, waiting: FrozenTrial) -> bool:
-        if self.keeper is None:
-            return self.door.is_waiting(waiting)
-        return self.keeper.may_take(waiting.number, lambda: self.door.is_waiting(waiting))
 
-    def _took(self, waiting: FrozenTrial) -> None:
-        if self.keeper is not None:
-            self.keeper.forget_taking(waiting.number)
+class SamplerCandidate(Candidate):
+    """The turn of a sampler that proposes while its trial runs: it gets an enqueued trial first, else a new one."""
+
+    @property
+    def is_open(self) -> bool:
+        """Always False: what a sampler did before it raised is not known, so it is not asked twice."""
+        return False
+
+    @property
+    def _lane(self) -> JobThread:
+        return self._context.lanes.helper  # a sampler may think for long, and must not hold up the storage
+
+    def _take(self, *, again: bool) -> Trial | None:
+        context = self._context
+        snapshot = self._door.refresh()
+        if context.places.is_full(snapshot):
+            return None
+        waiting = next((trial for trial in context.places.takeable(snapshot) if context.may_take(trial)), None)
+        try:
+            return self._door.ask(context.sampling.search_space, context.run, waiting)
+        finally:
+            if waiting is not None:
+                context.took(waiting)

@@ -7,8 +7,8 @@ from tqdm.auto import tqdm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Where a run stands; `proposing` proposals wait for the model, `cost` is in US dollars, None when unknown."""
+class RunProgress:
+    """Where a run stands: `proposing` asks are open, `cost` is in US dollars, None if unknown."""
 
     finished: int
     running: int
@@ -30,7 +30,7 @@ class Progress:
 
 
 class ProgressBar:
-    """Shows `Progress` on one line; silent where standard error is no terminal and no notebook."""
+    """Shows a `RunProgress` on one line; silent where standard error is no terminal and no notebook."""
 
     def __init__(self, total: int | None, file: TextIO | None = None) -> None:
         self._bar: Any = tqdm(total=total, unit="trial", disable=None, dynamic_ncols=True, file=file)
@@ -41,7 +41,7 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: RunProgress) -> None:
         """Redraw."""
         self._bar.n = progress.finished
         self._bar.set_postfix_str(str(progress), refresh=False)

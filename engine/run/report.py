@@ -1,4 +1,4 @@
-"""What a run came to, counted as its trials are told."""
+"""The report of a run, counted while its trials are told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,18 +60,11 @@ class RunReport:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spending:
-    """Trials finished, LLM calls, tokens and US dollars (None when unknown) so far."""
-
-    finished: int
-    calls: int
-    tokens: int
-    cost: float | None
-
-
 class Tally:
-    """The counters behind a `RunReport`; times are readings of one monotonic clock, in seconds."""
+    """The counters behind a `RunReport`; times are readings of one monotonic clock, in seconds.
+
+    `cost` is in US dollars, None as soon as one call's is unknown.
+    """
 
     def __init__(self, *, started: float, n_workers: int) -> None:
         self.began = started
@@ -80,8 +73,14 @@ class Tally:
         self._first_launch: float | None = None
         self._last_end = started
         self._busy = self._stored = self._asked = self._llm = 0.0
-        self._calls = self._tokens = self._cached = self._reasks = self._repairs = self._duplicates = 0
-        self._cost: float | None = 0.0
+        self._cached = self._reasks = self._repairs = self._duplicates = 0
+        self.calls = self.tokens = 0
+        self.cost: float | None = 0.0
+
+    @property
+    def finished(self) -> int:
+        """How many trials of this run were told."""
+        return sum(self._states.values())
 
     def launched(self, now: float) -> None:
         """A worker begins an objective."""
@@ -113,19 +112,18 @@ class Tally:
         usage = as_mapping(provenance.get("usage"))
         charge = charge_of(provenance)
         self._llm += as_amount(provenance.get("latency")) or 0.0
-        self._calls += charge.requests
-        self._tokens += charge.tokens
+        self.calls += charge.requests
+        self.tokens += charge.tokens
         self._cached += as_count(usage.get("cached_tokens"))
         self._reasks += as_count(provenance.get("reasks"))
         self._repairs += len(as_list(provenance.get("repairs")))
         self._duplicates += provenance.get("duplicate_of") is not None
         cost = as_amount(usage.get("cost"))
-        self._cost = None if cost is None or self._cost is None else self._cost + cost
+        self.cost = None if cost is None or self.cost is None else self.cost + cost
 
     def report(self, *, now: float, stop_reason: str, left_over: int) -> RunReport:
         """The record of the whole run."""
         seconds = now - self.began
-        finished = sum(self._states.values())
         return RunReport(
             n_complete=self._states[TrialState.COMPLETE],
             n_pruned=self._states[TrialState.PRUNED],
@@ -133,19 +131,21 @@ class Tally:
             stop_reason=stop_reason,
             seconds=seconds,
             utilization=self._utilization(),
-            throughput=finished / seconds if seconds > 0 else 0.0,
-            llm_calls=self._calls,
-            tokens=self._tokens,
+            throughput=self.finished / seconds if seconds > 0 else 0.0,
+            llm_calls=self.calls,
+            tokens=self.tokens,
             cached_tokens=self._cached,
-            cost=self._cost,
+            cost=self.cost,
             reasks=self._reasks,
             repairs=self._repairs,
             duplicates=self._duplicates,
             left_over=left_over,
             llm_seconds=self._llm,
+            # the model's latency is what its client says, measured on another thread: it may exceed what we waited
             limiter_seconds=max(0.0, self._asked - self._llm),
             storage_seconds=self._stored,
             objective_seconds=self._busy,
+            # creating the first trials and telling the last lies outside the workers' time
             idle_seconds=max(0.0, self._worker_seconds() - self._busy - self._stored),
         )
 
@@ -155,16 +155,11 @@ class Tally:
 
     def _utilization(self) -> float | None:
         available = self._worker_seconds()
-        return min(1.0, self._busy / available) if available > 0 else None
-
-    @property
-    def status(self) -> Spending:
-        """What was finished and spent so far."""
-        return Spending(finished=sum(self._states.values()), calls=self._calls, tokens=self._tokens, cost=self._cost)
+        return min(1.0, self._busy / available) if available > 0 else None  # sums of floats may exceed their bound
 
 
-def standing(snapshot: Snapshot, total: int | None) -> str:
-    """Where a study stands that a run goes on with, in one line."""
+def describe_study(snapshot: Snapshot, total: int | None) -> str:
+    """Say in one line where a study stands that a run goes on with."""
     states = [trial.state for trial in snapshot.finished]
     counts = {
         "complete": states.count(TrialState.COMPLETE),

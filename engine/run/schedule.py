@@ -7,22 +7,24 @@ launched, failed or left over exactly once; nothing is asked for after a stop.
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
+from ..arguments import number
 from ..errors import BudgetExhaustedError, NoRoom, OptunaLLMError, ProposalError, SpaceExhausted
 
 C = TypeVar("C")
 
-RATE_FROM = 5
-LONGEST_PAUSE = 60.0
+# A rate of fewer trials says little: the first failure alone would be 100 %.
+MIN_TRIALS_FOR_RATE: Final = 5
+# Seconds. A service that is back after an hour's outage should not stay unused for long.
+LONGEST_PAUSE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a run was asked to do. `n_trials` None: until something else ends it.
+class RunPlan:
+    """How many trials a run wants, side by side and in all, and what ends it early. `n_trials` None: no end of its own.
 
-    `max_failure_rate` is the share of failed trials above which the run ends, looked at from `RATE_FROM` trials on.
+    `max_failure_rate` is the share of failed trials above which the run ends, from `MIN_TRIALS_FOR_RATE` trials on.
     `patience` is how long an outage of the model may last before it ends the run, in seconds.
     """
 
@@ -33,24 +35,29 @@ class Plan:
     max_failure_rate: float | None = None
     patience: float = 600.0
 
+    def __post_init__(self) -> None:
+        number("n_workers", self.n_workers, low=1, whole=True)
+        number("n_trials", self.n_trials, whole=True, optional=True)
+        number("prefetch", self.prefetch, whole=True)
+        number("max_failed_proposals", self.max_failed_proposals, low=1, whole=True)
+        number("max_failure_rate", self.max_failure_rate, high=1, optional=True)
+        number("patience", self.patience, unit=" of seconds")
+
 
 # -- events
 
 
 @dataclass(frozen=True, slots=True)
 class Proposed(Generic[C]):
-    """A candidate is ready: a configuration, or a claim on an enqueued trial.
-
-    `sound` False: it holds nothing of the model yet, so it does not end a row of failures.
-    """
+    """A candidate is ready; without content, it does not end a row of failures."""
 
     candidate: C
-    sound: bool = True
+    has_content: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ProposingFailed:
-    """A proposal could not be had; `at` is a reading of a monotonic clock, in seconds."""
+    """No candidate could be had; `at` is a reading of a monotonic clock, in seconds."""
 
     error: BaseException
     at: float = 0.0
@@ -63,12 +70,12 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """Others may have made room in the study."""
+    """Other runs may have left a place in the study."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A launched trial was told. `error`: its objective raised something that ends the run."""
+    """A launched trial was told. `error` is given if it ends the run."""
 
     error: BaseException | None = None
     failed: bool = False
@@ -76,7 +83,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A launch found no trial to run: somebody else had claimed the enqueued one."""
+    """A launch made no trial: another run took the enqueued one, the configuration or the last place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +101,19 @@ Event: TypeAlias = Proposed[Any] | ProposingFailed | Resumed | Rechecked | Finis
 # -- actions
 
 
-class Simple(Enum):
-    """Actions without a payload."""
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Start computing one proposal."""
 
-    PROPOSE = "start computing one proposal"
-    CANCEL_PROPOSALS = "cancel all proposals that are being computed"
-    RECHECK = "in a while, send `Rechecked`"
+
+@dataclass(frozen=True, slots=True)
+class CancelProposals:
+    """Cancel all proposals that are being computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """In a while, send `Rechecked`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +132,13 @@ class Discard(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Ask nothing for so many seconds, then send `Resumed`; `error` is why."""
+    """Ask nothing for `seconds`, then send `Resumed`; `error` is why."""
 
     seconds: float
     error: BaseException
 
 
-Action: TypeAlias = Simple | Launch[Any] | Discard[Any] | Pause
+Action: TypeAlias = Propose | CancelProposals | Recheck | Launch[Any] | Discard[Any] | Pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,21 +155,21 @@ class ScheduleStatistics:
 
 @dataclass(slots=True)
 class _Outage:
-    """Since when the model has not answered, how often it was tried since, and whether we wait before we try again.
+    """The model has not answered since `since`; `paused` while nothing is asked.
 
-    `over`: it has answered meanwhile, in the middle of the wait, which is waited out all the same.
+    `answered`: an answer came during the pause. The pause is waited out all the same.
     """
 
     since: float
     pauses: int = 0
     paused: bool = False
-    over: bool = False
+    answered: bool = False
 
 
 class Schedule:
     """The state of one run."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self.plan = plan
         self.error: BaseException | None = None
         self._stop: StopRequested | None = None
@@ -168,11 +182,11 @@ class Schedule:
         self._failed = 0
         self._failed_in_row = 0
         self._outage: _Outage | None = None
-        self._full = False
+        self._no_room = False
         self._rechecking = False
 
     def statistics(self) -> ScheduleStatistics:
-        """Counts of this moment."""
+        """The counts as they are now."""
         return ScheduleStatistics(
             proposing=self._proposing,
             ready=len(self._ready),
@@ -187,57 +201,61 @@ class Schedule:
         """Why the run ends, None while it goes on."""
         if self._stop is not None:
             return self._stop.reason
-        return "n_trials" if self._remaining() == 0 and not self._pending() else None
+        return "n_trials" if self._remaining() == 0 and not self._under_way() else None
 
     @property
     def done(self) -> bool:
         """Whether nothing is under way and nothing more will be."""
-        return self.stop_reason is not None and not self._pending()
+        return self.stop_reason is not None and not self._under_way()
 
     def start(self) -> list[Action]:
-        """The first actions."""
-        return list(self._fill())
+        """Return the first actions."""
+        return list(self._next_actions())
 
     def handle(self, event: Event) -> list[Action]:
-        """Take in one event; returns what to do now, in order."""
-        match event:
-            case Proposed(candidate, sound):
-                self._proposing -= 1
-                if sound:
-                    self._failed_in_row = 0
-                    self._answered()
-                self._ready.append(candidate)
-            case ProposingFailed(error, at):
-                self._proposing -= 1
-                if self._stop is not None and not self._stop.keep_proposing:
-                    self._left_over += 1  # cancelled by the stop, or failed while it drained
-                else:
-                    return [*self._judge(error, at), *self._fill()]
-            case Resumed():
-                if self._outage is not None:
-                    self._outage.paused = False
-                    self._outage = None if self._outage.over else self._outage
-            case Rechecked():
-                self._full = self._rechecking = False
-            case Finished(error, failed):
-                self._running -= 1
-                self._full = False
-                return [*self._ended(error, failed), *self._fill()]
-            case Missed():
-                self._running -= 1
-                self._launched -= 1
-            case StopRequested():
-                return [*self._request(event), *self._fill()]
-        return list(self._fill())
+        """Take in one event; return what to do now, in order."""
+        return [*self._take_in(event), *self._next_actions()]
 
     def abandon(self) -> list[Any]:
-        """Hand out the candidates that are ready, of a run that is cancelled."""
+        """Hand out the candidates that are ready, because the run is cancelled."""
         ready = list(self._ready)
         self._ready.clear()
         self._left_over += len(ready)
         return ready
 
-    def _ended(self, error: BaseException | None, failed: bool) -> Iterator[Action]:
+    # -- taking in an event
+
+    def _take_in(self, event: Event) -> Iterator[Action]:
+        match event:
+            case Proposed(candidate, has_content):
+                self._proposing -= 1
+                if has_content:
+                    self._failed_in_row = 0
+                    self._end_outage()
+                self._ready.append(candidate)
+            case ProposingFailed(error, at):
+                self._proposing -= 1
+                if self._stop is not None and not self._stop.keep_proposing:
+                    self._left_over += 1  # cancelled by the stop, or failed while the run drained
+                else:
+                    yield from self._judge(error, at)
+            case Resumed():
+                if self._outage is not None:
+                    self._outage.paused = False
+                    self._outage = None if self._outage.answered else self._outage
+            case Rechecked():
+                self._no_room = self._rechecking = False
+            case Finished(error, failed):
+                self._running -= 1
+                self._no_room = False
+                yield from self._finish_trial(error, failed)
+            case Missed():
+                self._running -= 1
+                self._launched -= 1
+            case StopRequested():
+                yield from self._request_stop(event)
+
+    def _finish_trial(self, error: BaseException | None, failed: bool) -> Iterator[Action]:
         self._finished += 1
         self._failed += failed
         if error is not None:
@@ -245,58 +263,58 @@ class Schedule:
             return
         self._failed_in_row = 0
         rate = self.plan.max_failure_rate
-        if rate is not None and self._finished >= RATE_FROM and self._failed > rate * self._finished:
-            yield from self._request(StopRequested("max_failure_rate"))
+        if rate is not None and self._finished >= MIN_TRIALS_FOR_RATE and self._failed > rate * self._finished:
+            yield from self._request_stop(StopRequested("max_failure_rate"))
 
     def _judge(self, error: BaseException, at: float | None = None) -> Iterator[Action]:
-        """An error ends the run, unless it may pass; `at` is given for one of a proposal."""
+        """Stop because of an error, unless it may pass; `at` is None for an error of a trial."""
         match error:
             case OptunaLLMError(transient=True) if at is not None:
                 yield from self._wait_out(error, at)
             case BudgetExhaustedError():
-                yield from self._request(StopRequested("budget", keep_proposing=True))
+                yield from self._request_stop(StopRequested("budget", keep_proposing=True))
             case NoRoom(final=True):
-                yield from self._request(StopRequested("total_trials", keep_proposing=True))
+                yield from self._request_stop(StopRequested("total_trials", keep_proposing=True))
             case NoRoom():
-                self._full = True
+                self._no_room = True
                 if not self._rechecking:
                     self._rechecking = True
-                    yield Simple.RECHECK
+                    yield Recheck()
             case SpaceExhausted():
-                yield from self._request(StopRequested("exhausted", keep_proposing=True))
+                yield from self._request_stop(StopRequested("exhausted", keep_proposing=True))
             case ProposalError():
                 self._failed_in_row += 1
                 if self._failed_in_row >= self.plan.max_failed_proposals:
-                    yield from self._request(StopRequested("failed proposals", error))
+                    yield from self._request_stop(StopRequested("failed proposals", error))
             case _:
-                yield from self._request(StopRequested("error", error))
+                yield from self._request_stop(StopRequested("error", error))
 
     def _wait_out(self, error: BaseException, at: float) -> Iterator[Action]:
-        """Pause for longer and longer, within `patience`; one proposal tries whether the model is back."""
+        """Pause with exponential backoff, within `patience`; after each pause one proposal tries the model."""
         if self._outage is None:
             self._outage = _Outage(at)
         outage = self._outage
-        outage.over = False
+        outage.answered = False
         if outage.paused:
             return
         left = outage.since + self.plan.patience - at
         asked = getattr(error, "retry_after", None) or 0.0
         if left <= 0 or asked > left:
             error.add_note(f"proposals have failed for {at - outage.since:.0f} s (patience={self.plan.patience:g})")
-            yield from self._request(StopRequested("error", error))
+            yield from self._request_stop(StopRequested("error", error))
             return
         outage.paused = True
         yield Pause(max(asked, min(LONGEST_PAUSE, left, 2.0**outage.pauses)), error)
         outage.pauses += 1
 
-    def _answered(self) -> None:
-        """The model is there: an outage is over, or will be when its pause is."""
+    def _end_outage(self) -> None:
+        """The model answered: an outage ends now, or with its pause."""
         if self._outage is not None and self._outage.paused:
-            self._outage.over = True
+            self._outage.answered = True
         else:
             self._outage = None
 
-    def _request(self, stop: StopRequested) -> Iterator[Action]:
+    def _request_stop(self, stop: StopRequested) -> Iterator[Action]:
         """Stop: the first gives the reason, the first error is raised, the strictest decides what is cancelled."""
         self.error = self.error or stop.error
         strictest = self._stop is None or (self._stop.keep_proposing and not stop.keep_proposing)
@@ -305,10 +323,12 @@ class Schedule:
         self._stop = StopRequested(self._stop.reason if self._stop else stop.reason, keep_proposing=stop.keep_proposing)
         if not stop.keep_proposing:
             if self._proposing:
-                yield Simple.CANCEL_PROPOSALS
+                yield CancelProposals()
             yield from self._discard()
 
-    def _fill(self) -> Iterator[Action]:
+    # -- what to do next
+
+    def _next_actions(self) -> Iterator[Action]:
         if self._stop is not None and not self._stop.keep_proposing:
             yield from self._discard()
             return
@@ -317,31 +337,30 @@ class Schedule:
             self._launched += 1
             yield Launch(self._ready.popleft())
         if self._stop is None:
-            for _ in range(self._wanted()):
+            for _ in range(self._n_to_propose()):
                 self._proposing += 1
-                yield Simple.PROPOSE
+                yield Propose()
 
     def _discard(self) -> Iterator[Action]:
         while self._ready:
             self._left_over += 1
             yield Discard(self._ready.popleft())
 
-    def _wanted(self) -> int:
+    def _n_to_propose(self) -> int:
         """How many proposals to start now: one for each idle worker and `prefetch` more, never past `n_trials`."""
-        if self._full:
+        if self._no_room:
             return 0
-        under_way = self._proposing + len(self._ready)
-        if self._outage is not None:
-            return 0 if self._outage.paused or self._proposing else min(1, self._wanted_otherwise(under_way))
-        return self._wanted_otherwise(under_way)
-
-    def _wanted_otherwise(self, under_way: int) -> int:
-        wanted = self.plan.n_workers - self._running + self.plan.prefetch - under_way
+        ahead = self._proposing + len(self._ready)
+        wanted = self.plan.n_workers - self._running + self.plan.prefetch - ahead
         remaining = self._remaining()
-        return wanted if remaining is None else min(wanted, remaining - under_way)
+        if remaining is not None:
+            wanted = min(wanted, remaining - ahead)
+        if self._outage is None:
+            return wanted
+        return 0 if self._outage.paused or self._proposing else min(1, wanted)
 
     def _remaining(self) -> int | None:
         return None if self.plan.n_trials is None else self.plan.n_trials - self._launched
 
-    def _pending(self) -> int:
+    def _under_way(self) -> int:
         return self._proposing + len(self._ready) + self._running

@@ -16,57 +16,58 @@ from anyio.lowlevel import current_token
 from ..threads import on_this_loop
 
 HANDLED: Final = (signal.SIGINT, signal.SIGTERM)
+# What asyncio and trio install for the time of their own run: as good as a default, for it cancels the main task.
 RUNNERS: Final = {("asyncio.runners", "Runner._on_sigint"), ("trio._core._ki", "KIManager.install.<locals>.handler")}
 
 Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Signals:
-    """While entered, calls `arrived(number)` on the loop that entered it, for each signal that comes.
+    """While entered, calls `on_signal(number)` on the loop that entered it, for each signal that arrives.
 
-    `heard` holds the signals so far, from the moment at which they came.
+    `received` holds the numbers so far, from the moment at which the signals arrived.
     """
 
-    def __init__(self, arrived: Callable[[int], None]) -> None:
-        self.heard: list[int] = []
-        self._arrived = arrived
-        self._before: dict[int, Handler] = {}
-        self._woken: int | None = None
-        self._pass_on: Callable[[Callable[[], object]], None] | None = None
+    def __init__(self, on_signal: Callable[[int], None]) -> None:
+        self.received: list[int] = []
+        self._on_signal = on_signal
+        self._handlers_before: dict[int, Handler] = {}
+        self._wakeup_before: int | None = None
+        self._call_soon: Callable[[Callable[[], object]], None] | None = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._pass_on = on_this_loop()
+            self._call_soon = on_this_loop()
             for number in HANDLED:
                 before = signal.getsignal(number)
                 if is_default(before):
-                    self._before[number] = before
+                    self._handlers_before[number] = before
                     signal.signal(number, self._handle)
-            self._wake()
+            self._wake_loop_on_signals()
         return self
 
-    def _wake(self) -> None:
-        """Have a signal end the loop's wait; else one that comes just before it waits is heard at the next event."""
+    def _wake_loop_on_signals(self) -> None:
+        """Let a signal end the loop's wait.
+
+        Python runs handlers between two instructions: a signal that arrives just before the loop waits for events
+        would not be handled until the next event. asyncio has the pipe for this, but only its own
+        `add_signal_handler` uses it, and that does not give foreign handlers back. Trio needs no help.
+        """
         pipe = getattr(current_token().native_token, "_csock", None)
-        if self._before and pipe is not None:
-            self._woken = signal.set_wakeup_fd(pipe.fileno(), warn_on_full_buffer=False)
+        if self._handlers_before and pipe is not None:
+            self._wakeup_before = signal.set_wakeup_fd(pipe.fileno(), warn_on_full_buffer=False)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._woken is not None:
-            signal.set_wakeup_fd(self._woken)
-        for number, before in self._before.items():
+        if self._wakeup_before is not None:
+            signal.set_wakeup_fd(self._wakeup_before)
+        for number, before in self._handlers_before.items():
             if signal.getsignal(number) == self._handle:  # else somebody has set another one meanwhile
                 signal.signal(number, before)
 
-    @property
-    def installed(self) -> bool:
-        """Whether any signal is handled."""
-        return bool(self._before)
-
     def _handle(self, number: int, _: FrameType | None) -> None:
-        self.heard.append(number)
-        if self._pass_on is not None:
-            self._pass_on(functools.partial(self._arrived, number))
+        self.received.append(number)
+        if self._call_soon is not None:
+            self._call_soon(functools.partial(self._on_signal, number))
 
 
 def is_default(handler: Handler) -> bool:
@@ -78,6 +79,6 @@ def is_default(handler: Handler) -> bool:
     return name in RUNNERS
 
 
-def leave(number: int) -> BaseException:
-    """What a program that was sent this signal ends with."""
+def exit_error(number: int) -> BaseException:
+    """The exception with which a program ends that was sent this signal."""
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)

@@ -4,12 +4,12 @@ The cap holds for what the studies of an account hold already, whoever spent it,
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields
 
-from ...engine.errors import BudgetExhaustedError, UsageError
+from ...engine.arguments import number
+from ...engine.errors import BudgetExhaustedError
 from ...engine.records import Charge
 
 
@@ -26,10 +26,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and 0 <= value < math.inf):
-                raise UsageError(f"Budget({field.name}=) must be a number of at least 0 or None, not {value!r}")
+            number(f"Budget({field.name}=)", getattr(self, field.name), optional=True)
 
 
 NOTHING = Charge()

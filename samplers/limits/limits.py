@@ -1,9 +1,8 @@
 """What a provider, or the user, allows in a minute and at once."""
 
-import math
 from dataclasses import dataclass
 
-from ...engine.errors import UsageError
+from ...engine.arguments import number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +20,5 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("requests_per_minute", "tokens_per_minute"):
-            value = getattr(self, name)
-            if value is not None and not _positive(value):
-                raise UsageError(f"Limits({name}=) must be a positive number or None, not {value!r}")
-        most = self.max_in_flight
-        if most is not None and not (_positive(most) and isinstance(most, int)):
-            raise UsageError(f"Limits(max_in_flight=) must be a positive whole number or None, not {most!r}")
-
-
-def _positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+            number(f"Limits({name}=)", getattr(self, name), positive=True, optional=True)
+        number("Limits(max_in_flight=)", self.max_in_flight, positive=True, whole=True, optional=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from ...engine.arguments import at_least
+from ...engine.arguments import number
 from ...engine.errors import UsageError
 
 FEWEST: Final = 500
@@ -51,9 +51,9 @@ class ContextPolicy:
     rationale: bool = True
 
     def __post_init__(self) -> None:
-        at_least("ContextPolicy(tokens=)", self.tokens, FEWEST)
+        number("ContextPolicy(tokens=)", self.tokens, low=FEWEST, whole=True)
         for name in ("history", "best", "failures", "in_flight"):
-            at_least(f"ContextPolicy({name}=)", getattr(self, name), 0)
+            number(f"ContextPolicy({name}=)", getattr(self, name), whole=True)
         if self.failure_text not in ("message", "type", None):
             raise UsageError(
                 f"ContextPolicy(failure_text=) must be 'message', 'type' or None, not {self.failure_text!r}"

@@ -64,7 +64,7 @@ async def test_a_sampler_that_thinks_does_not_hold_up_the_tells() -> None:
     class Pondering(optuna.samplers.RandomSampler):
         def sample_independent(self, study: Any, trial: Any, name: str, distribution: Any) -> Any:
             if trial.number == 1:
-                assert told.wait(10)
+                assert told.wait(60)
             return super().sample_independent(study, trial, name, distribution)
 
         def after_trial(self, study: Any, trial: Any, state: TrialState, values: Any) -> None:

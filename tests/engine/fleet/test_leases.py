@@ -243,7 +243,7 @@ def test_a_run_that_joined_since_the_last_look_is_waited_for(
         return 1.0
 
     monkeypatch.setattr(LeaseKeeper, "reap_dead", look_and_let_it_die)
-    monkeypatch.setattr(loop, "RECHECK", 0.0)
+    monkeypatch.setattr(loop, "RECHECK_SECONDS", 0.0)
     anyio.run(lambda: optimize_async(study, objective, total_trials=2, n_workers=1, search_space=SPACE))
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "COMPLETE"]
 

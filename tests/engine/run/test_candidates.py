@@ -9,10 +9,12 @@ import anyio
 import anyio.lowlevel
 import optuna
 import pytest
+from objectives import score
 from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from support import SPACE as WHOLE_SPACE
 from support import SchemaModel, Script, sampler
 
 from optuna_llm import Proposal, ProposalError, optimize_async
@@ -103,3 +105,28 @@ def test_a_study_that_is_only_a_queue_needs_no_model() -> None:
     anyio.run(lambda: optimize_async(study, lambda t: t.params["x"], n_trials=5, n_workers=2, search_space=SPACE))
     assert sorted(trial.params["x"] for trial in study.trials) == [0.0, 0.1, 0.2, 0.3, 0.4]
     assert model.requests == []
+
+
+@pytest.mark.asyncio
+async def test_enqueued_trials_come_first_without_a_call() -> None:
+    model = SchemaModel()
+    study = optuna.create_study(sampler=sampler(model))
+    full = {"lr": 0.01, "momentum": 0.5, "layers": 3, "optimizer": "sgd"}
+    study.enqueue_trial(full)
+    await optimize_async(study, score, n_trials=3, search_space=WHOLE_SPACE)
+    assert study.trials[0].params == full
+    assert len(model.requests) == 2
+    assert "llm" not in study.trials[0].user_attrs
+
+
+@pytest.mark.asyncio
+async def test_what_an_enqueued_trial_leaves_open_is_proposed_given_the_rest() -> None:
+    model = SchemaModel()
+    study = optuna.create_study(sampler=sampler(model))
+    study.enqueue_trial({"lr": 0.0125})
+    await optimize_async(study, score, n_trials=1, search_space=WHOLE_SPACE)
+    (request,) = model.requests
+    assert set(request.schema["properties"]) == {"rationale", "momentum", "layers", "optimizer"}
+    assert "0.0125" in model.prompts[0]
+    assert study.trials[0].params["lr"] == 0.0125
+    assert set(study.trials[0].params) == set(WHOLE_SPACE)

@@ -9,7 +9,7 @@ import pytest
 from support import SPACE, sampler
 
 from optuna_llm import optimize_async
-from optuna_llm.engine.run.progress import Progress, ProgressBar
+from optuna_llm.engine.run.progress import ProgressBar, RunProgress
 
 STATE: dict[str, Any] = {
     "finished": 12,
@@ -29,26 +29,26 @@ class Terminal(io.StringIO):
 
 
 def test_the_line_tells_best_running_waiting_rate_tokens_and_cost() -> None:
-    line = str(Progress(**STATE))
+    line = str(RunProgress(**STATE))
     assert line == "best 0.912346, 8 running, 3 waiting for the LLM, 31 calls/min, 12345 tokens, $0.0213"
 
 
 def test_what_is_unknown_is_left_out() -> None:
-    line = str(Progress(**{**STATE, "best": None, "cost": None, "seconds": 0.0}))
+    line = str(RunProgress(**{**STATE, "best": None, "cost": None, "seconds": 0.0}))
     assert line == "best -, 8 running, 3 waiting for the LLM, 0 calls/min, 12345 tokens"
 
 
 def test_a_terminal_shows_finished_of_total() -> None:
     terminal = Terminal()
     with ProgressBar(100, file=terminal) as bar:
-        bar.show(Progress(**STATE))
+        bar.show(RunProgress(**STATE))
     assert "12/100" in terminal.getvalue()
 
 
 def test_no_terminal_shows_nothing() -> None:
     pipe = io.StringIO()
     with ProgressBar(100, file=pipe) as bar:
-        bar.show(Progress(**STATE))
+        bar.show(RunProgress(**STATE))
     assert pipe.getvalue() == ""
 
 

@@ -10,18 +10,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from optuna_llm.engine.errors import BudgetExhaustedError, NoRoom, OptunaLLMError, ProposalError, SpaceExhausted
 from optuna_llm.engine.run.schedule import (
     Action,
+    CancelProposals,
     Discard,
     Finished,
     Launch,
     Missed,
     Pause,
-    Plan,
+    Propose,
     Proposed,
     ProposingFailed,
+    Recheck,
     Rechecked,
     Resumed,
+    RunPlan,
     Schedule,
-    Simple,
     StopRequested,
 )
 
@@ -35,7 +37,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @initialize(n_workers=st.integers(1, 5), n_trials=st.none() | st.integers(0, 12), prefetch=st.integers(0, 4))
     def begin(self, n_workers: int, n_trials: int | None, prefetch: int) -> None:
-        self.plan = Plan(n_workers=n_workers, n_trials=n_trials, prefetch=prefetch)
+        self.plan = RunPlan(n_workers=n_workers, n_trials=n_trials, prefetch=prefetch)
         self.schedule = Schedule(self.plan)
         self.names = itertools.count()
         self.proposing = 0
@@ -56,14 +58,14 @@ class AnyOrder(RuleBasedStateMachine):
     def act(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case Simple.PROPOSE:
+                case Propose():
                     assert not self.stopped, "asked after a stop"
                     assert not self.pauses, "asked in a pause"
                     assert not self.full, "asked where there was no room"
                     self.proposing += 1
-                case Simple.RECHECK:
+                case Recheck():
                     self.rechecks += 1
-                case Simple.CANCEL_PROPOSALS:
+                case CancelProposals():
                     assert self.proposing
                 case Launch(candidate):
                     self.launched.append(candidate)
@@ -119,12 +121,12 @@ class AnyOrder(RuleBasedStateMachine):
             assert self.pauses <= 1
 
     @precondition(lambda self: self.proposing)
-    @rule(sound=st.booleans())
-    def a_proposal_is_ready(self, sound: bool) -> None:
+    @rule(has_content=st.booleans())
+    def a_proposal_is_ready(self, has_content: bool) -> None:
         self.proposing -= 1
         name = next(self.names)
         self.made.add(name)
-        self.act(self.schedule.handle(Proposed(name, sound)))
+        self.act(self.schedule.handle(Proposed(name, has_content)))
 
     @precondition(lambda self: self.proposing)
     @rule(error=st.sampled_from([ProposalError("no"), BudgetExhaustedError("spent"), RuntimeError("fatal")]))
@@ -219,56 +221,56 @@ def run_to_launch(schedule: Schedule, count: int) -> None:
 
 
 def test_a_coupled_run_asks_for_one_proposal_for_each_idle_worker() -> None:
-    assert Schedule(Plan(n_workers=3, n_trials=10)).start() == [Simple.PROPOSE] * 3
+    assert Schedule(RunPlan(n_workers=3, n_trials=10)).start() == [Propose()] * 3
 
 
 def test_prefetch_asks_ahead_of_busy_workers() -> None:
-    assert Schedule(Plan(n_workers=2, n_trials=10, prefetch=3)).start() == [Simple.PROPOSE] * 5
+    assert Schedule(RunPlan(n_workers=2, n_trials=10, prefetch=3)).start() == [Propose()] * 5
 
 
 def test_the_last_trials_are_not_asked_for_twice() -> None:
-    assert Schedule(Plan(n_workers=4, n_trials=2, prefetch=4)).start() == [Simple.PROPOSE] * 2
+    assert Schedule(RunPlan(n_workers=4, n_trials=2, prefetch=4)).start() == [Propose()] * 2
 
 
 def test_zero_trials_are_done_at_once() -> None:
-    schedule = Schedule(Plan(n_workers=4, n_trials=0))
+    schedule = Schedule(RunPlan(n_workers=4, n_trials=0))
     assert schedule.start() == []
     assert schedule.done
     assert schedule.stop_reason == "n_trials"
 
 
 def test_failed_proposals_in_a_row_end_the_run_with_the_last_error() -> None:
-    schedule = Schedule(Plan(n_workers=1, max_failed_proposals=2))
+    schedule = Schedule(RunPlan(n_workers=1, max_failed_proposals=2))
     schedule.start()
-    assert schedule.handle(ProposingFailed(ProposalError("first"))) == [Simple.PROPOSE]
+    assert schedule.handle(ProposingFailed(ProposalError("first"))) == [Propose()]
     last = ProposalError("second")
     assert schedule.handle(ProposingFailed(last)) == []
     assert schedule.done
     assert schedule.error is last
 
 
-def test_a_sound_proposal_ends_a_row_of_failures() -> None:
-    schedule = Schedule(Plan(n_workers=1, max_failed_proposals=2))
+def test_a_proposal_with_content_ends_a_row_of_failures() -> None:
+    schedule = Schedule(RunPlan(n_workers=1, max_failed_proposals=2))
     schedule.start()
     schedule.handle(ProposingFailed(ProposalError("first")))
     schedule.handle(Proposed("a"))
     schedule.handle(Finished())
-    assert schedule.handle(ProposingFailed(ProposalError("second"))) == [Simple.PROPOSE]
+    assert schedule.handle(ProposingFailed(ProposalError("second"))) == [Propose()]
 
 
 def test_a_proposal_without_content_does_not_end_a_row_of_failures() -> None:
-    schedule = Schedule(Plan(n_workers=1, max_failed_proposals=2))
+    schedule = Schedule(RunPlan(n_workers=1, max_failed_proposals=2))
     schedule.start()
-    schedule.handle(Proposed("empty", sound=False))
+    schedule.handle(Proposed("empty", has_content=False))
     schedule.handle(Finished(ProposalError("first")))
-    schedule.handle(Proposed("empty", sound=False))
+    schedule.handle(Proposed("empty", has_content=False))
     schedule.handle(Finished(ProposalError("second")))
     assert schedule.done
     assert isinstance(schedule.error, ProposalError)
 
 
 def test_too_many_failures_stop_from_the_fifth_trial_on() -> None:
-    schedule = Schedule(Plan(n_workers=1, max_failure_rate=0.5))
+    schedule = Schedule(RunPlan(n_workers=1, max_failure_rate=0.5))
     schedule.start()
     for number, failed in enumerate([True, True, True, True]):
         schedule.handle(Proposed(number))
@@ -280,7 +282,7 @@ def test_too_many_failures_stop_from_the_fifth_trial_on() -> None:
 
 
 def test_an_exhausted_space_evaluates_what_is_under_way() -> None:
-    schedule = Schedule(Plan(n_workers=2))
+    schedule = Schedule(RunPlan(n_workers=2))
     schedule.start()
     schedule.handle(Proposed("a"))
     schedule.handle(ProposingFailed(SpaceExhausted()))
@@ -290,7 +292,7 @@ def test_an_exhausted_space_evaluates_what_is_under_way() -> None:
 
 
 def test_an_exhausted_budget_evaluates_what_is_being_proposed() -> None:
-    schedule = Schedule(Plan(n_workers=1, prefetch=2))
+    schedule = Schedule(RunPlan(n_workers=1, prefetch=2))
     schedule.start()
     schedule.handle(ProposingFailed(BudgetExhaustedError("spent")))
     assert schedule.handle(Proposed("a")) == [Launch("a")]
@@ -303,9 +305,9 @@ def test_an_exhausted_budget_evaluates_what_is_being_proposed() -> None:
 
 
 def test_a_stop_cancels_proposals_and_counts_what_is_left_over() -> None:
-    schedule = Schedule(Plan(n_workers=1, prefetch=2))
+    schedule = Schedule(RunPlan(n_workers=1, prefetch=2))
     run_to_launch(schedule, 2)
-    assert schedule.handle(StopRequested("timeout")) == [Simple.CANCEL_PROPOSALS, Discard(1)]
+    assert schedule.handle(StopRequested("timeout")) == [CancelProposals(), Discard(1)]
     schedule.handle(ProposingFailed(RuntimeError("cancelled")))
     schedule.handle(Finished())
     assert schedule.done
@@ -315,7 +317,7 @@ def test_a_stop_cancels_proposals_and_counts_what_is_left_over() -> None:
 
 @pytest.mark.parametrize("late", [Proposed("late"), ProposingFailed(RuntimeError("late"))])
 def test_an_error_of_an_objective_drains_the_others_and_is_kept(late: Proposed[str] | ProposingFailed) -> None:
-    schedule = Schedule(Plan(n_workers=2))
+    schedule = Schedule(RunPlan(n_workers=2))
     run_to_launch(schedule, 2)
     boom = ValueError("boom")
     schedule.handle(Finished(boom))
@@ -326,14 +328,14 @@ def test_an_error_of_an_objective_drains_the_others_and_is_kept(late: Proposed[s
 
 
 def test_an_outage_pauses_longer_and_longer_and_one_proposal_tries() -> None:
-    schedule = Schedule(Plan(n_workers=4, n_trials=9, patience=100))
+    schedule = Schedule(RunPlan(n_workers=4, n_trials=9, patience=100))
     schedule.start()
     (pause,) = schedule.handle(ProposingFailed(Outage("down"), 10.0))
     assert isinstance(pause, Pause)
     assert [schedule.handle(ProposingFailed(Outage("down"), 10.0)) for _ in range(3)] == [[], [], []]
     seconds = [pause.seconds]
     for _ in range(3):
-        assert schedule.handle(Resumed()) == [Simple.PROPOSE]
+        assert schedule.handle(Resumed()) == [Propose()]
         (pause,) = schedule.handle(ProposingFailed(Outage("down"), 20.0))
         assert isinstance(pause, Pause)
         seconds.append(pause.seconds)
@@ -341,12 +343,12 @@ def test_an_outage_pauses_longer_and_longer_and_one_proposal_tries() -> None:
 
 
 def test_a_proposal_that_comes_ends_the_outage() -> None:
-    schedule = Schedule(Plan(n_workers=3, n_trials=9))
+    schedule = Schedule(RunPlan(n_workers=3, n_trials=9))
     schedule.start()
     for _ in range(3):
         schedule.handle(ProposingFailed(Outage("down"), 0.0))
-    assert schedule.handle(Resumed()) == [Simple.PROPOSE]
-    assert schedule.handle(Proposed("a")) == [Launch("a"), Simple.PROPOSE, Simple.PROPOSE]
+    assert schedule.handle(Resumed()) == [Propose()]
+    assert schedule.handle(Proposed("a")) == [Launch("a"), Propose(), Propose()]
     later = Outage("down again")
     assert schedule.handle(ProposingFailed(later, 10_000.0)) == [Pause(1.0, later)]
 
@@ -354,13 +356,13 @@ def test_a_proposal_that_comes_ends_the_outage() -> None:
 def test_what_the_server_asked_for_is_waited() -> None:
     error = Outage("down")
     error.retry_after = 300.0  # type: ignore[attr-defined]
-    schedule = Schedule(Plan(n_workers=1, patience=600))
+    schedule = Schedule(RunPlan(n_workers=1, patience=600))
     schedule.start()
     assert schedule.handle(ProposingFailed(error, 0.0)) == [Pause(300.0, error)]
 
 
 def test_an_outage_longer_than_patience_ends_the_run_with_its_error() -> None:
-    schedule = Schedule(Plan(n_workers=1, patience=50))
+    schedule = Schedule(RunPlan(n_workers=1, patience=50))
     schedule.start()
     schedule.handle(ProposingFailed(Outage("down"), 0.0))
     schedule.handle(Resumed())
@@ -372,7 +374,7 @@ def test_an_outage_longer_than_patience_ends_the_run_with_its_error() -> None:
 
 
 def test_without_patience_an_outage_ends_the_run_at_once() -> None:
-    schedule = Schedule(Plan(n_workers=1, patience=0))
+    schedule = Schedule(RunPlan(n_workers=1, patience=0))
     schedule.start()
     assert schedule.handle(ProposingFailed(Outage("down"), 7.0)) == []
     assert schedule.done

@@ -1,0 +1,61 @@
+"""The places that a study has left within `total_trials`, and those of them that candidates of one run hold."""
+
+from optuna.trial import FrozenTrial
+
+from ..fleet.total_trials import has_place, places_left
+from ..study.snapshot import Snapshot
+
+
+class Place:
+    """Room for one more trial, set aside for one candidate."""
+
+
+class Places:
+    """Hands out the places of a study; `total` counts its COMPLETE and PRUNED trials, None for no end.
+
+    A candidate that will be a new trial holds a place until it is that trial or is discarded. What is set aside is
+    known to this run alone: between runs, trial numbers decide (`has_place`).
+    """
+
+    def __init__(self, total: int | None = None) -> None:
+        self.total = total
+        self._set_aside: set[Place] = set()
+
+    def __repr__(self) -> str:
+        return f"Places(total={self.total}, set_aside={len(self._set_aside)})"
+
+    @property
+    def set_aside(self) -> int:
+        """How many places candidates hold now."""
+        return len(self._set_aside)
+
+    def take(self, snapshot: Snapshot) -> Place | None:
+        """Set a place aside, None if the study has none left."""
+        if self.total is not None and places_left(snapshot, self.total).free <= len(self._set_aside):
+            return None
+        place = Place()
+        self._set_aside.add(place)
+        return place
+
+    def release(self, place: Place | None) -> None:
+        """Give a place back; it may be back already."""
+        if place is not None:
+            self._set_aside.discard(place)
+
+    def has_place(self, number: int, snapshot: Snapshot) -> bool:
+        """Whether a trial of this number is one of those that the total allows."""
+        return self.total is None or has_place(number, snapshot, self.total)
+
+    def takeable(self, snapshot: Snapshot) -> list[FrozenTrial]:
+        """The enqueued trials that the total allows."""
+        return [trial for trial in snapshot.waiting if self.has_place(trial.number, snapshot)]
+
+    def is_full(self, snapshot: Snapshot) -> bool:
+        """Whether the study allows neither a new trial nor an enqueued one."""
+        if self.total is None:
+            return False
+        return places_left(snapshot, self.total).free < 1 and not self.takeable(snapshot)
+
+    def is_reached(self, snapshot: Snapshot) -> bool:
+        """Whether so many trials are COMPLETE or PRUNED that no place will ever be free again."""
+        return self.total is not None and places_left(snapshot, self.total).done >= self.total

@@ -1,0 +1,66 @@
+"""The report says what a run did, and where its time went."""
+
+import clock
+import optuna
+import pytest
+from objectives import score
+from support import SPACE, SchemaModel, Script, sampler
+
+from optuna_llm import AsyncTrial, RunReport, optimize_async
+from optuna_llm.engine.run.report import Tally
+
+
+@pytest.mark.asyncio
+async def test_the_report_counts_calls_reasks_and_what_is_unknown() -> None:
+    study = optuna.create_study(sampler=sampler(Script("no", SchemaModel())))
+    report = await optimize_async(study, score, n_trials=4, n_workers=2, search_space=SPACE)
+    assert report.llm_calls == 5
+    assert report.reasks == 1
+    assert report.cost is None  # the first reply did not say what it cost
+    assert "4 complete" in str(report)
+
+
+def test_the_time_of_a_run_is_accounted_for() -> None:
+    async def objective(trial: AsyncTrial) -> float:
+        clock.push(1000.0)
+        return 1.0
+
+    async def main() -> RunReport:
+        return await optimize_async(study, objective, n_trials=8, search_space=SPACE)
+
+    study = optuna.create_study(sampler=sampler())
+    report = clock.run_pushed(main())
+    assert report.llm_seconds == pytest.approx(8 * 0.25)  # as the model of the tests says
+    assert report.objective_seconds == pytest.approx(8000, rel=0.02)
+    assert 0 < report.storage_seconds < 1000
+    assert report.utilization == pytest.approx(1, rel=0.02)
+    assert report.seconds == pytest.approx(8000, rel=0.02)
+
+
+def test_utilization_and_idle_time_are_of_the_workers_between_first_launch_and_last_end() -> None:
+    tally = Tally(started=0.0, n_workers=2)
+    for began, ended in [(10.0, 40.0), (20.0, 50.0)]:
+        tally.launched(began)
+        tally.ended(ended, ended - began)
+    tally.stored(5.0)
+    report = tally.report(now=60.0, stop_reason="n_trials", left_over=0)
+    assert report.utilization == 60 / 80
+    assert (report.objective_seconds, report.storage_seconds, report.idle_seconds) == (60, 5, 15)
+
+
+def test_what_asking_took_beyond_the_model_is_the_limiters() -> None:
+    tally = Tally(started=0.0, n_workers=1)
+    tally.asked(5.0)
+    tally.spent({"latency": 3.5, "calls": 1})
+    report = tally.report(now=60.0, stop_reason="n_trials", left_over=0)
+    assert (report.llm_seconds, report.limiter_seconds) == (3.5, 1.5)
+    assert report.utilization is None  # nothing ran
+
+
+def test_the_cost_is_unknown_as_soon_as_one_calls_is() -> None:
+    tally = Tally(started=0.0, n_workers=1)
+    tally.spent({"calls": 1, "usage": {"cost": 0.5}})
+    assert tally.cost == 0.5
+    tally.spent({"calls": 1, "usage": {"cost": None}})
+    tally.spent({"calls": 1, "usage": {"cost": 0.5}})
+    assert (tally.cost, tally.calls) == (None, 3)

@@ -1,0 +1,167 @@
+"""One trial from its creation to its end: errors, time limits, retries and callbacks."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import clock
+import optuna
+import pytest
+from objectives import plain_score, score, states
+from optuna.trial import TrialState
+from support import SPACE, SchemaModel, sampler
+
+from optuna_llm import (
+    AsyncTrial,
+    RunReport,
+    WorkerError,
+    optimize_async,
+)
+from optuna_llm.engine.outcome import Outcome, completed
+from optuna_llm.engine.records import Call
+from optuna_llm.engine.study.attributes import is_interrupted
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("objective", [score, plain_score])
+async def test_caught_errors_fail_their_trials_only(objective: Callable[..., Any]) -> None:
+    async def fail(trial: AsyncTrial) -> float:
+        raise ValueError("no")
+
+    def plain_fail(trial: optuna.Trial) -> float:
+        raise ValueError("no")
+
+    study = optuna.create_study(sampler=sampler())
+    failing = fail if objective is score else plain_fail
+    report = await optimize_async(study, failing, n_trials=5, n_workers=2, search_space=SPACE, catch=ValueError)
+    assert report.n_failed == 5
+
+
+@pytest.mark.asyncio
+async def test_something_cancelled_inside_the_objective_fails_only_its_trial() -> None:
+    async def objective(trial: AsyncTrial) -> float:
+        raise asyncio.CancelledError("of something else")
+
+    study = optuna.create_study(sampler=sampler())
+    report = await optimize_async(study, objective, n_trials=3, search_space=SPACE, catch=(asyncio.CancelledError,))
+    assert report.n_failed == 3
+
+
+def test_trial_timeout_fails_the_trial_and_not_the_run() -> None:
+    async def hang(trial: AsyncTrial) -> float:
+        if trial.number == 0:
+            clock.push(3600)
+            await anyio.sleep_forever()
+        return 1.0
+
+    async def main() -> RunReport:
+        return await optimize_async(study, hang, n_trials=3, search_space=SPACE, trial_timeout=3600)
+
+    study = optuna.create_study(sampler=sampler())
+    report = clock.run_pushed(main())
+    assert (report.n_complete, report.n_failed) == (2, 1)
+    assert "trial_timeout" in study.trials[0].user_attrs["failure"]["message"]
+
+
+@pytest.mark.asyncio
+async def test_a_failed_trial_is_tried_again_with_the_same_configuration_and_no_call() -> None:
+    model = SchemaModel()
+
+    async def flaky(trial: AsyncTrial) -> float:
+        if trial.number in (0, 1):
+            raise OSError("flaky")
+        return 1.0
+
+    study = optuna.create_study(sampler=sampler(model))
+    report = await optimize_async(study, flaky, n_trials=4, search_space=SPACE, catch=OSError, retries=2)
+    assert (report.n_failed, report.n_complete) == (2, 2)
+    assert [trial.params for trial in study.trials[:3]] == [study.trials[0].params] * 3
+    assert study.trials[2].system_attrs["failed_trial"] == 0
+    assert study.trials[2].system_attrs["retry_history"] == [0, 1]
+    assert len(model.requests) == report.llm_calls == 2
+    assert study.trials[1].user_attrs["llm"]["model"] == "test-model"
+
+
+@pytest.mark.asyncio
+async def test_a_configuration_that_always_fails_is_given_up_after_its_retries() -> None:
+    async def broken(trial: AsyncTrial) -> float:
+        raise OSError("broken")
+
+    study = optuna.create_study(sampler=sampler())
+    await optimize_async(study, broken, n_trials=6, search_space=SPACE, catch=OSError, retries=1)
+    configurations = [tuple(trial.params.items()) for trial in study.trials]
+    assert [configurations.count(one) for one in configurations] == [2] * 6
+
+
+@pytest.mark.asyncio
+async def test_callbacks_see_finished_trials_one_at_a_time_off_the_loop() -> None:
+    seen: list[tuple[int, TrialState, int]] = []
+
+    def callback(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        seen.append((trial.number, trial.state, threading.get_ident()))
+
+    study = optuna.create_study(sampler=sampler())
+    await optimize_async(study, score, n_trials=12, n_workers=4, search_space=SPACE, callbacks=[callback])
+    assert sorted(number for number, _, _ in seen) == list(range(12))
+    assert {state for _, state, _ in seen} == {TrialState.COMPLETE}
+    assert len({thread for _, _, thread in seen}) == 1
+    assert threading.get_ident() not in {thread for _, _, thread in seen}
+
+
+@pytest.mark.asyncio
+async def test_a_callback_that_raises_ends_the_run() -> None:
+    def callback(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        raise LookupError("callback")
+
+    study = optuna.create_study(sampler=sampler())
+    with pytest.raises(LookupError, match="callback"):
+        await optimize_async(study, score, n_trials=5, search_space=SPACE, callbacks=[callback])
+    assert states(study) == {TrialState.COMPLETE: 1}
+
+
+@pytest.mark.asyncio
+async def test_optunas_own_callbacks_work_as_they_are() -> None:
+    study = optuna.create_study(sampler=sampler())
+    stop = optuna.study.MaxTrialsCallback(5, states=(TrialState.COMPLETE,))
+    report = await optimize_async(study, score, n_trials=50, search_space=SPACE, callbacks=[stop])
+    assert (report.n_complete, report.stop_reason) == (5, "stop")
+
+
+class Broken:
+    """A place to run that fails for trial 0, once trial 1 runs too."""
+
+    slots = 2
+
+    def __init__(self) -> None:
+        self.other_runs = anyio.Event()
+
+    def __repr__(self) -> str:
+        return "Broken()"
+
+    async def run(self, call: Call) -> Outcome:
+        if call.trial.number == 0:
+            await self.other_runs.wait()
+            raise RuntimeError("the machine is gone")
+        self.other_runs.set()
+        await anyio.lowlevel.checkpoint()
+        return completed(1.0)
+
+
+@pytest.mark.asyncio
+async def test_workers_that_fail_end_the_run_with_a_worker_error_after_the_others_are_told() -> None:
+    study = optuna.create_study(sampler=sampler())
+    with pytest.raises(WorkerError, match=r"Broken\(\) failed while it ran trial 0: RuntimeError") as caught:
+        await optimize_async(
+            study, plain_score, n_trials=9, search_space=SPACE, workers=Broken(), catch=Exception, retries=3
+        )
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert study.trials[0].state is TrialState.FAIL
+    assert TrialState.RUNNING not in states(study)
+    assert TrialState.WAITING not in states(study)  # it is not the configuration that failed
+    failure = study.trials[0].user_attrs["failure"]
+    assert failure["type"] == "WorkerError"
+    assert "the machine is gone" in failure["message"]
+    assert not is_interrupted(study.trials[0])
