@@ -94,6 +94,8 @@ class LLMGuidedSampler(BaseSampler):
             self._account.budget = self._budget
         self._line = Line(client, shared.limiter, self._account)
         self._desks: dict[tuple[int, int], Desk] = {}
+        # Guards `_desks`: a study has one, since the budget watches the ledger of the last one that was made.
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"LLMGuidedSampler({self._model!r}, task={self._subject.task[:40]!r})"
@@ -101,7 +103,7 @@ class LLMGuidedSampler(BaseSampler):
     # -- copies start without connections, locks and views
 
     def __getstate__(self) -> dict[str, Any]:
-        transient = ("_line", "_account", "_desks")
+        transient = ("_line", "_account", "_desks", "_lock")
         return {name: value for name, value in self.__dict__.items() if name not in transient}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -366,8 +368,10 @@ class LLMGuidedSampler(BaseSampler):
     def _desk(self, study: Study) -> Desk:
         behind = whole(study)  # the model sees all trials, whatever a pruner filters
         key = (id(behind._storage), behind._study_id)
-        desk = self._desks.get(key)
-        return desk if desk is not None else self._desks.setdefault(key, Desk(behind, self._line, self._account))
+        with self._lock:
+            if key not in self._desks:
+                self._desks[key] = Desk(behind, self._line, self._account)
+            return self._desks[key]
 
 
 def _release(ledger: Ledger, future: Future[Proposal]) -> None:
