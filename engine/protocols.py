@@ -6,7 +6,6 @@ from optuna import Study
 
 from .records import Call, Outcome, Params, Proposal, SearchSpace
 from .study.door import StudyDoor
-from .study.snapshot import Snapshot
 
 
 @runtime_checkable
@@ -30,7 +29,6 @@ class Proposer(Protocol):
     async def propose_one(
         self,
         door: StudyDoor,
-        snapshot: Snapshot,
         *,
         search_space: SearchSpace | None,
         fixed: Params,

@@ -2,9 +2,8 @@
 
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import anyio
@@ -15,31 +14,24 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.arguments import at_least, is_coroutine_function, require_single_objective
 from ..engine.errors import OptunaLLMError, ProposalError, UsageError, unwrapped
-from ..engine.records import EMPTY, Charge, Params, Proposal, SearchSpace, charge_of
+from ..engine.records import EMPTY, Params, Proposal, SearchSpace
 from ..engine.study.door import StudyDoor, fixed_params, whole
 from ..engine.study.lanes import Lanes
-from ..engine.study.ledger import Ledger
-from ..engine.study.snapshot import Snapshot, llm_of
-from ..engine.threads import settled, wait_future
+from ..engine.study.snapshot import llm_of
 from .arguments import given, meanings, text
-from .client import llm_loop
+from .ask import Ask
 from .client.protocol import Client
 from .client.resolve import resolve
-from .desk import Desk
-from .discovery import POLL
 from .guidance import Strategy, chosen
 from .guidance.plain import Plain
 from .limits.budget import Account, Budget
 from .limits.limits import Limits
 from .limits.stack import Line, shared_of
-from .pipeline import propose
-from .prompt.messages import Subject
+from .prompt.head import Subject
 from .prompt.policy import ContextPolicy
-from .question import Ask, Question
+from .proposer import StudyProposer
 from .roles import DISCOVERY
 from .space.space import conform, make_space, narrow
-
-SETTLING = 2.0  # seconds that a cancelled ask waits for its request to end
 
 
 class LLMGuidedSampler(BaseSampler):
@@ -85,6 +77,7 @@ class LLMGuidedSampler(BaseSampler):
         self._start()
 
     def _start(self) -> None:
+        """Make what copies do not share: the client, its limits and budget, and views of studies."""
         client = resolve(self._model)
         shared = shared_of(client)
         if self._limits is not None:
@@ -93,8 +86,8 @@ class LLMGuidedSampler(BaseSampler):
         if self._budget is not None:
             self._account.budget = self._budget
         self._line = Line(client, shared.limiter, self._account)
-        self._desks: dict[tuple[int, int], Desk] = {}
-        # Guards `_desks`: a study has one, since the budget watches the ledger of the last one that was made.
+        self._proposers: dict[tuple[int, int], StudyProposer] = {}
+        # Guards `_proposers`: a study has one, since the budget watches the ledger of the last one that was made.
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -103,7 +96,7 @@ class LLMGuidedSampler(BaseSampler):
     # -- copies start without connections, locks and views
 
     def __getstate__(self) -> dict[str, Any]:
-        transient = ("_line", "_account", "_desks", "_lock")
+        transient = ("_line", "_account", "_proposers", "_lock")
         return {name: value for name, value in self.__dict__.items() if name not in transient}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -131,8 +124,7 @@ class LLMGuidedSampler(BaseSampler):
 
     def door(self, study: Study) -> StudyDoor:
         """A door to a study; all doors of one sampler to one study share what is in flight."""
-        desk = self._desk(study)
-        return StudyDoor(whole(study), desk.ledger, token=desk.token)
+        return self._proposer(study).door(whole(study))
 
     async def propose(self, study: Study, n: int = 1) -> list[Proposal]:
         """`n` proposals computed concurrently, for the declared or known space; no trial is created.
@@ -149,7 +141,7 @@ class LLMGuidedSampler(BaseSampler):
                 snapshot = await lanes.refresh()
                 if not (self._search_space or snapshot.space):
                     raise UsageError("no parameter is known yet: pass search_space= to LLMGuidedSampler")
-                proposals.append(await self.propose_one(door, snapshot))
+                proposals.append(await self.propose_one(door))
 
         with Lanes(door) as lanes:
             try:
@@ -167,63 +159,21 @@ class LLMGuidedSampler(BaseSampler):
     async def propose_one(
         self,
         door: StudyDoor,
-        snapshot: Snapshot,
         *,
         search_space: SearchSpace | None = None,
         fixed: Params = EMPTY,
         to_the_end: bool = False,
     ) -> Proposal:
         """One reserved proposal; empty if this trial is to discover the space."""
+        proposer = self._proposer(door.study)
         space = search_space or self._search_space
         if space is None:
-            leader = await self._discover(door, snapshot)
+            leader = await proposer.lead_discovery(door)
             if leader is not None:
                 return leader
             space = door.ledger.snapshot().space
-        ask = Ask(
-            columns=space,
-            wanted=[name for name in space if name not in fixed],
-            fixed=fixed,
-            union=search_space is None,
-            to_the_end=to_the_end,
-        )
-        future = llm_loop.submit(partial(self._propose, door, ask))
-        try:
-            return await wait_future(future)
-        except BaseException:  # it may have been accepted and reserved at the same moment
-            future.add_done_callback(partial(_release, door.ledger))
-            await settled(future, SETTLING)  # what was spent is known when the task has ended
-            raise
-
-    async def _discover(self, door: StudyDoor, snapshot: Snapshot) -> Proposal | None:
-        """An empty proposal if the trial is to discover the space; else None, once the space is known."""
-        discovery = self._desk(door.study).discovery
-        if snapshot.space and not discovery.busy:
-            return None
-        leader = Proposal(params={}, distributions={})
-        door.ledger.reserve(leader)  # it leads for as long as it is reserved or its trial runs
-        given_up = threading.Event()
-
-        def wait() -> bool:
-            leads = discovery.lead_or_wait(
-                known=lambda: bool(door.recent(POLL).space),
-                alive=lambda: door.ledger.holds(leader),
-                threaded=False,
-                given_up=given_up.is_set,
-            )
-            if not leads:
-                door.refresh()  # all that the leader has met, to the last parameter
-            return leads
-
-        leads = False
-        try:
-            limiter = anyio.CapacityLimiter(1)  # the default one belongs to the user's own threads
-            leads = await anyio.to_thread.run_sync(wait, abandon_on_cancel=True, limiter=limiter)
-        finally:
-            given_up.set()
-            if not leads:
-                door.ledger.release(leader)
-        return leader if leads else None
+        ask = self._ask(proposer, space, fixed, conditional=search_space is None)
+        return await proposer.propose(door, replace(ask, stop_when_exhausted=to_the_end))
 
     # -- sampling: Optuna's contract
 
@@ -232,15 +182,8 @@ class LLMGuidedSampler(BaseSampler):
         require_single_objective(study)
         if self._search_space is not None:
             return dict(self._search_space)
-        door, desk = self.door(study), self._desk(study)
-        leader = Proposal(params={}, distributions={})
-        leads = desk.discovery.lead_or_wait(
-            known=lambda: bool(door.recent(POLL).space),
-            alive=lambda: door.ledger.holds(leader),
-            threaded=True,
-        )
-        if leads:
-            door.ledger.assign(leader, trial.number)
+        door = self.door(study)
+        self._proposer(study).lead_discovery_blocking(door, trial.number)
         return dict(door.refresh().space)
 
     def sample_relative(
@@ -249,15 +192,13 @@ class LLMGuidedSampler(BaseSampler):
         """One proposal for the whole space, in one call; what the trial already has is given to the model as fixed."""
         require_single_objective(study)
         fixed = {**fixed_params(trial), **trial.params}
-        wanted = [name for name in search_space if name not in fixed]
-        if not wanted:
+        if search_space.keys() <= fixed.keys():
             return {}
         door = self.door(study)
         door.refresh()
         columns = {**(self._search_space or {}), **search_space}
-        proposal = self._ask(
-            study, trial, Ask(columns=columns, wanted=wanted, fixed=fixed, union=True, number=trial.number)
-        )
+        ask = self._ask(self._proposer(study), columns, fixed, wanted=search_space, conditional=True)
+        proposal = self._propose_for(trial, door, ask)
         door.ledger.assign(proposal, trial.number)
         return dict(proposal.params)
 
@@ -266,29 +207,17 @@ class LLMGuidedSampler(BaseSampler):
     ) -> Any:
         """A value for a range that changed since the proposal, or for a name that no trial has met."""
         require_single_objective(study)
-        door, desk = self.door(study), self._desk(study)
-        moved = self._moved(door, trial, param_name, param_distribution)
-        if moved is not None:
-            return moved.params[param_name]
+        door = self.door(study)
+        proposed = self._in_new_range(door, trial, param_name, param_distribution)
+        if proposed is not None:
+            return proposed[param_name]
+        proposer = self._proposer(study)
         columns = {**door.refresh().space, param_name: param_distribution}
-        ask = Ask(columns=columns, wanted=[param_name], fixed=trial.params, discovery=True, number=trial.number)
-        with desk.discovery.meeting():
-            asked = self._ask(study, trial, ask)
-        door.ledger.release(asked)
-        return asked.params[param_name]
-
-    def _moved(self, door: StudyDoor, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Proposal | None:
-        """The value that was proposed for the range that the parameter had, put into the one that it has now."""
-        proposal = door.ledger.assigned(trial.number)
-        if proposal is None or name not in proposal.params:
-            return None
-        space = make_space({name: distribution})
-        conformed = conform({space.keys[name]: proposal.params[name]}, space)
-        if conformed.params is None:
-            return None
-        for repair in conformed.repairs:
-            door.ledger.note(trial.number, f"{repair}: the range had changed")
-        return Proposal(params=conformed.params, distributions=space.distributions)
+        ask = self._ask(proposer, columns, trial.params, wanted=[param_name])
+        with proposer.discovery.meeting():
+            proposal = self._propose_for(trial, door, replace(ask, strategy=Plain(DISCOVERY)))
+        door.ledger.release(proposal)
+        return proposal.params[param_name]
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Refuse, before the objective runs, what cannot work: Optuna would leave such a trial RUNNING."""
@@ -308,17 +237,52 @@ class LLMGuidedSampler(BaseSampler):
         door = self.door(study)
         door.settle(trial._trial_id, trial.number)
         door.pay()
-        self._desk(study).discovery.notify()
+        self._proposer(study).discovery.notify()
 
     # -- inside
 
-    def _ask(self, study: Study, trial: FrozenTrial, ask: Ask) -> Proposal:
-        """Propose for a trial that exists, from the thread that waits for it."""
-        door = self.door(study)
-        stored = llm_of(study._storage.get_trial(trial._trial_id))
+    def _proposer(self, study: Study) -> StudyProposer:
+        """The one proposer for a study, which sees all its trials, whatever a pruner filters."""
+        study = whole(study)
+        key = (id(study._storage), study._study_id)
+        with self._lock:
+            if key not in self._proposers:
+                self._proposers[key] = StudyProposer(study, self._line, self._account)
+            return self._proposers[key]
+
+    def _ask(
+        self,
+        proposer: StudyProposer,
+        distributions: SearchSpace,
+        fixed: Params,
+        *,
+        wanted: Iterable[str] | None = None,
+        conditional: bool = False,
+    ) -> Ask:
+        """Ask for what is not `fixed` of `wanted`, or of all; the prompt shows all `distributions` of every trial."""
+        columns = proposer.columns(distributions)
+        names = columns.distributions if wanted is None else wanted
+        return Ask(
+            columns=columns,
+            space=narrow(columns, [name for name in names if name not in fixed]),
+            direction=proposer.direction,
+            subject=self._subject,
+            policy=self._policy,
+            strategy=self._strategy,
+            model=self._model if isinstance(self._model, str) else repr(self._model),
+            fixed=fixed,
+            seed=self._seed,
+            max_reasks=self._max_reasks,
+            conditional=conditional,
+            menus=proposer.menus,
+        )
+
+    def _propose_for(self, trial: FrozenTrial, door: StudyDoor, ask: Ask) -> Proposal:
+        """Propose for a trial that exists, from the thread that waits for it, and write the record on it."""
+        proposer = self._proposer(door.study)
+        ask = replace(ask, number=trial.number, earlier=llm_of(door.stored(trial._trial_id)))
         try:
-            with door.ledger.asking():
-                proposal = llm_loop.run_sync(partial(self._propose, door, ask, earlier=stored))
+            proposal = proposer.propose_blocking(door, ask)
         except OptunaLLMError as error:
             fatal = not (error.transient or isinstance(error, ProposalError | UsageError))
             if fatal and door.study._thread_local.in_optimize_loop:
@@ -331,52 +295,18 @@ class LLMGuidedSampler(BaseSampler):
             raise
         return proposal
 
-    async def _propose(self, door: StudyDoor, ask: Ask, earlier: Mapping[str, Any] | None = None) -> Proposal:
-        """Runs on the LLM loop: ask, and reserve what comes of it."""
-        desk = self._desk(door.study)
-        columns = desk.space(ask.columns)
-        question = Question(
-            columns=columns,
-            space=narrow(columns, ask.wanted),
-            direction=door.study.direction,
-            subject=self._subject,
-            policy=self._policy,
-            strategy=Plain(DISCOVERY) if ask.discovery else self._strategy,
-            menus=desk.line.schema_per_ask,
-            fixed=ask.fixed,
-            seed=self._seed,
-            max_reasks=self._max_reasks,
-            number=ask.number,
-            earlier=earlier,
-            union=ask.union,
-            to_the_end=ask.to_the_end,
-        )
-        name = self._model if isinstance(self._model, str) else repr(self._model)
-        conversation = desk.line.conversation()
-        carried = charge_of(earlier or {})
-        try:
-            proposal = await propose(question, conversation, desk.memory(columns), name, door.refresh)
-            door.ledger.reserve(proposal)
-            carried = charge_of(proposal.provenance) - carried
-        except BaseException:
-            carried = Charge()
-            raise
-        finally:
-            door.ledger.owe(conversation.spent - carried)
-        return proposal
-
-    def _desk(self, study: Study) -> Desk:
-        behind = whole(study)  # the model sees all trials, whatever a pruner filters
-        key = (id(behind._storage), behind._study_id)
-        with self._lock:
-            if key not in self._desks:
-                self._desks[key] = Desk(behind, self._line, self._account)
-            return self._desks[key]
-
-
-def _release(ledger: Ledger, future: Future[Proposal]) -> None:
-    if not future.cancelled() and future.exception() is None:
-        ledger.give_up(future.result())
+    def _in_new_range(
+        self, door: StudyDoor, trial: FrozenTrial, name: str, distribution: BaseDistribution
+    ) -> Params | None:
+        """The value that was proposed for the range that the parameter had, put into the one that it has now."""
+        proposal = door.ledger.assigned(trial.number)
+        if proposal is None or name not in proposal.params:
+            return None
+        space = make_space({name: distribution})
+        conformed = conform({space.keys[name]: proposal.params[name]}, space)
+        for repair in conformed.repairs if conformed.params is not None else ():
+            door.ledger.note(trial.number, f"{repair}: the range had changed")
+        return conformed.params
 
 
 def _objective_of_optimize() -> Any:

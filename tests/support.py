@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
 
 from optuna_llm import FunctionClient, LLMGuidedSampler, Reply, Request, Usage
-from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.in_flight_rows import Flight
+from optuna_llm.samplers.view.view import StudyView
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-5, 1e-1, log=True),
@@ -37,9 +37,11 @@ def _value(part: Mapping[str, Any], rng: random.Random) -> Any:
     return "because"
 
 
-def flight(space: Mapping[str, BaseDistribution] = SPACE) -> Flight:
-    """Nothing in flight yet."""
-    return Flight(space, Axes(make_space(space)).places)
+def study_view(
+    space: Mapping[str, BaseDistribution] = SPACE, direction: StudyDirection = StudyDirection.MINIMIZE
+) -> StudyView:
+    """What is known of a study that nobody has looked at."""
+    return StudyView(make_space(space), direction)
 
 
 class SchemaModel:

@@ -89,7 +89,7 @@ class Asker:
                 return await self._enqueued(self.proposer, waiting, snapshot)
             try:
                 proposal = await self.proposer.propose_one(
-                    self.door, snapshot, search_space=self.search_space, fixed=self.fixed, to_the_end=self.to_the_end
+                    self.door, search_space=self.search_space, fixed=self.fixed, to_the_end=self.to_the_end
                 )
             except BaseException:
                 self._promised -= 1
@@ -145,7 +145,7 @@ class Asker:
             if all(name in fixed for name in known):
                 return Enqueued(trial=waiting, proposal=Proposal(params={}, distributions={}))
             space = self.search_space
-            proposal = await proposer.propose_one(self.door, snapshot, search_space=space, fixed=fixed)
+            proposal = await proposer.propose_one(self.door, search_space=space, fixed=fixed)
             return Enqueued(trial=waiting, proposal=proposal)
         except BaseException:
             self.ledger.unclaim(waiting.number)

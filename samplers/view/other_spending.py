@@ -6,25 +6,23 @@ from optuna.trial import FrozenTrial
 
 from ...engine.records import Charge, charge_of
 from ...engine.study.snapshot import Snapshot, llm_of
-from .following import Unseen
-
-NOTHING = Charge()
+from .following import UnseenTrials
 
 
-class Elsewhere:
-    """Sums up what trials say, and what was spent without a trial, but for what `runs` spent.
+class OtherSpending:
+    """Sums up what trials say, and what was spent without a trial, except for what `runs` spent.
 
-    A finished trial is looked at once.
+    A finished trial is read once.
     """
 
     def __init__(self, runs: Set[str]) -> None:
         self._runs = runs
-        self._finished = NOTHING
-        self._unseen = Unseen()
+        self._finished = Charge()
+        self._unseen = UnseenTrials()
 
-    def update(self, snapshot: Snapshot) -> Charge:
-        """All of it, as of `snapshot`."""
-        for trial in self._unseen.among(snapshot.finished, len(snapshot.finished)):
+    def at(self, snapshot: Snapshot) -> Charge:
+        """The sum as of `snapshot`."""
+        for trial in self._unseen.among(snapshot.finished):
             self._finished += self._of(trial)
         charges = (charge for token, charge in snapshot.charges.items() if token not in self._runs)
         open_trials = (self._of(trial) for trial in (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
@@ -33,4 +31,4 @@ class Elsewhere:
     def _of(self, trial: FrozenTrial) -> Charge:
         llm = llm_of(trial)
         run = llm.get("run")
-        return NOTHING if isinstance(run, str) and run in self._runs else charge_of(llm)
+        return Charge() if isinstance(run, str) and run in self._runs else charge_of(llm)

@@ -1,0 +1,162 @@
+"""One study as one sampler in this process asks about it: what is in flight, views of it, and its proposals."""
+
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+
+import anyio
+from optuna import Study
+
+from ..engine.records import Charge, Proposal, SearchSpace, charge_of
+from ..engine.study.door import StudyDoor
+from ..engine.study.journal_repair import guard_journal
+from ..engine.study.ledger import Ledger
+from ..engine.study.snapshot import Snapshot
+from ..engine.threads import settled, wait_future
+from .ask import Ask
+from .client import llm_loop
+from .discovery import POLL, Discovery
+from .limits.budget import Account
+from .limits.stack import Line
+from .open_asks import OpenAsks
+from .pipeline import propose
+from .space.space import Space, make_space
+from .view.other_spending import OtherSpending
+from .view.view import StudyView
+
+# Sets of columns whose views are kept. A study has one or two, more only while its space changes.
+KEPT_VIEWS = 8
+
+# Seconds that a cancelled ask waits for its request to end, so that what it cost is known.
+CANCELLATION_SECONDS = 2.0
+
+
+class StudyProposer:
+    """Proposes configurations for one study. Making one registers its spending with the account: make one a study."""
+
+    def __init__(self, study: Study, stack: Line, account: Account) -> None:
+        self.storage = study._storage  # kept, so that no other storage can get its id
+        self.discovery = Discovery()
+        self._stack = stack
+        self.direction = study.direction
+        self._token = uuid.uuid4().hex[:12]  # not the account's: what two samplers owe is written side by side
+        account.runs.add(self._token)
+        self._ledger = ledger = Ledger(account.runs)
+        self._key, limiter = (id(self.storage), study._study_id), stack.limiter
+        guard_journal(self.storage)
+        ledger.reads_attributes = True  # they say who else works on the study, and what was spent
+        ledger.on_share = partial(limiter.share, self._key)
+        if account.capped:
+            others = OtherSpending(account.runs)
+            # Not `self`: an account lives as long as its client, and a proposer holds the client.
+            account.watch(self._key, lambda: others.at(ledger.snapshot()))
+        self._last_columns: tuple[SearchSpace, Space] | None = None
+        self._asks: dict[Space, OpenAsks] = {}
+
+    def door(self, study: Study) -> StudyDoor:
+        """A door to the study; all doors share what is in flight."""
+        return StudyDoor(study, self._ledger, token=self._token)
+
+    @property
+    def menus(self) -> bool:
+        """Whether the client takes a new schema with every ask."""
+        return self._stack.schema_per_ask
+
+    def columns(self, distributions: SearchSpace) -> Space:
+        """The space of `distributions`, checked once for as long as they are the same object."""
+        last = self._last_columns
+        if last is None or last[0] is not distributions:
+            self._last_columns = last = (distributions, make_space(distributions))
+        return last[1]
+
+    # -- proposing
+
+    async def propose(self, door: StudyDoor, ask: Ask) -> Proposal:
+        """One reserved proposal, from any loop; cancellation is carried to the LLM loop."""
+        future = llm_loop.submit(partial(self._propose, door, ask))
+        try:
+            return await wait_future(future)
+        except BaseException:  # it may have been accepted and reserved at the same moment
+            future.add_done_callback(partial(_give_up, door))
+            await settled(future, CANCELLATION_SECONDS)
+            raise
+
+    def propose_blocking(self, door: StudyDoor, ask: Ask) -> Proposal:
+        """One reserved proposal, for a thread that waits for it."""
+        with door.ledger.asking():
+            return llm_loop.run_sync(partial(self._propose, door, ask))
+
+    async def _propose(self, door: StudyDoor, ask: Ask) -> Proposal:
+        """Runs on the LLM loop. What the calls took is on the proposal's record, or is owed."""
+        calls = self._stack.conversation()
+        recorded = Charge()
+        try:
+            proposal = await propose(ask, calls, self._asks_of(ask.columns), door.refresh)
+            door.ledger.reserve(proposal)
+            recorded = charge_of(proposal.provenance) - charge_of(ask.earlier or {})
+            return proposal
+        finally:
+            door.ledger.owe(calls.spent - recorded)
+
+    def _asks_of(self, columns: Space) -> OpenAsks:
+        """The open asks with one set of columns, and their view; those used last are kept."""
+        asks = self._asks.pop(columns, None)
+        if asks is None:
+            asks = OpenAsks(StudyView(columns, self.direction), self._snapshot)
+        self._asks[columns] = asks  # the newest last
+        if len(self._asks) > KEPT_VIEWS:
+            del self._asks[next(iter(self._asks))]
+        return asks
+
+    def _snapshot(self) -> Snapshot:
+        """The one place where asks take their snapshot of the study."""
+        return self._ledger.snapshot()
+
+    # -- discovering the space
+
+    async def lead_discovery(self, door: StudyDoor) -> Proposal | None:
+        """An empty reserved proposal if the next trial is to discover the space; else None, once the space is known."""
+        if door.ledger.snapshot().space and not self.discovery.busy:
+            return None
+        leader = Proposal(params={}, distributions={})
+        door.ledger.reserve(leader)  # it leads for as long as it is reserved or its trial runs
+        given_up = threading.Event()
+
+        def wait() -> bool:
+            leads = self._lead_or_wait(door, leader, threaded=False, given_up=given_up.is_set)
+            if not leads:
+                door.refresh()  # all that the leader has met, to the last parameter
+            return leads
+
+        leads = False
+        try:
+            limiter = anyio.CapacityLimiter(1)  # the default one belongs to the user's own threads
+            leads = await anyio.to_thread.run_sync(wait, abandon_on_cancel=True, limiter=limiter)
+        finally:
+            given_up.set()
+            if not leads:
+                door.ledger.release(leader)
+        return leader if leads else None
+
+    def lead_discovery_blocking(self, door: StudyDoor, number: int) -> None:
+        """Return when trial `number` leads the discovery of the space, or when the space is known."""
+        leader = Proposal(params={}, distributions={})
+        if self._lead_or_wait(door, leader, threaded=True):
+            door.ledger.assign(leader, number)
+
+    def _lead_or_wait(
+        self, door: StudyDoor, leader: Proposal, *, threaded: bool, given_up: Callable[[], bool] = lambda: False
+    ) -> bool:
+        return self.discovery.lead_or_wait(
+            known=lambda: bool(door.recent(POLL).space),
+            alive=lambda: door.ledger.holds(leader),
+            threaded=threaded,
+            given_up=given_up,
+        )
+
+
+def _give_up(door: StudyDoor, future: Future[Proposal]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        door.ledger.give_up(future.result())
