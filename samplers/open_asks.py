@@ -18,17 +18,13 @@ class OpenAsks:
 
     def __init__(self, study: StudyView, latest: Callable[[], Snapshot]) -> None:
         self._study = study
-        self._latest = latest
+        self.latest = latest
         self._open: dict[int, Open] = {}
         # One ask at a time updates the view and reads it. A lock for each loop: after a fork there is a new one.
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     def __len__(self) -> int:
         return len(self._open)
-
-    def latest(self) -> Snapshot:
-        """The study at this moment, without the cost of a view."""
-        return self._latest()
 
     @asynccontextmanager
     async def view(self, n_rows: int) -> AsyncIterator[View]:
@@ -39,7 +35,7 @@ class OpenAsks:
         """
         async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             await asyncio.sleep(0)  # those that come meanwhile wait, and do not follow in the same turn
-            yield await self._study.catch_up(self._latest, n_rows)
+            yield await self._study.catch_up(self.latest, n_rows)
 
     def situation(self, ask: Ask, view: View) -> Situation:
         """What a strategy sees of one ask at this moment."""

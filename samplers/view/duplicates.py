@@ -18,7 +18,7 @@ from ...engine.records import Params, SearchSpace
 from ...engine.study.distributions import plain
 from ...engine.study.snapshot import is_interrupted
 from ..space import scale
-from .following import UnseenTrials
+from .following import Following
 
 # Prompts show numbers with four digits: values that are closer than this could be the same to the model.
 TOLERANCE = 1e-3
@@ -57,31 +57,33 @@ def count_configurations(space: SearchSpace) -> float:
     return math.prod(map(scale.count, space.values()))
 
 
-class DuplicateIndex:
+class DuplicateIndex(Following):
     """The points of finished trials in one search space, for finding duplicates without comparing all."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self.size = count_configurations(space)
-        self._unseen = UnseenTrials()
+        super().__init__()
+
+    def _clear(self) -> None:
         self._groups: dict[tuple[Any, ...], list[tuple[float, int, Point]]] = {}
-        self._count = 0
         self._shapes: set[tuple[str, ...]] = set()
 
-    def known_prefix(self, finished: Sequence[FrozenTrial]) -> int:
-        """Length of the prefix of `finished` that the index holds for sure."""
-        return self._unseen.known_prefix(finished)
+    def _add(self, trial: FrozenTrial) -> None:
+        made = point(trial.params, self.space)
+        if made.discrete and not is_interrupted(trial):
+            if len(made.discrete) == len(self.space.keys() & trial.params.keys()):
+                self._shapes.add(tuple(name for name, _ in made.discrete))
+            bisect.insort(self._groups.setdefault(made.discrete, []), (_first(made), trial.number, made))
 
-    def update(self, finished: Sequence[FrozenTrial], until: int | None = None) -> None:
-        """Add those of the first `until` of a snapshot's finished trials, or of all, that it does not hold."""
-        for trial in self._unseen.among(finished, until):
-            made = point(trial.params, self.space)
-            if made.discrete and not is_interrupted(trial):
-                if len(made.discrete) == len(self.space.keys() & trial.params.keys()):
-                    self._shapes.add(tuple(name for name, _ in made.discrete))
-                group = self._groups.setdefault(made.discrete, [])
-                bisect.insort(group, (_first(made), trial.number, made))
-                self._count += 1
+    def _undo(self, trial: FrozenTrial) -> None:
+        """Shapes stay: the trial comes again, a place later."""
+        made = point(trial.params, self.space)
+        if made.discrete and not is_interrupted(trial):
+            group = self._groups[made.discrete]
+            group.remove((_first(made), trial.number, made))
+            if not group:
+                del self._groups[made.discrete]
 
     def find(self, params: Params, *, conditional: bool = False) -> int | None:
         """The number of a finished trial that `params` repeat, None if there is no such trial.
@@ -96,7 +98,7 @@ class DuplicateIndex:
 
     def is_full(self, others: Sequence[Point]) -> bool:
         """Whether the index and `others` together hold every configuration of a finite space."""
-        if self.size > self._count + len(others):
+        if self.size > self.known + len(others):
             return False
         discrete = self._groups.keys() | {other.discrete for other in others}
         return sum(len(values) == len(self.space) for values in discrete) >= self.size

@@ -151,10 +151,6 @@ class Evidence(Following):
         if inconclusive:
             self._inconclusive.add(trial.number)
 
-    @property
-    def _undo_depth(self) -> int:
-        return len(self._history) - 1
-
     def _undo(self, trial: FrozenTrial) -> None:
         if self.known < self._step:
             self._step, self._computed = 0, {}

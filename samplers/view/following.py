@@ -5,7 +5,7 @@ and that we see after it, shifts ours by one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial
 
@@ -34,6 +34,7 @@ class Following(ABC):
     """How many trials were added."""
 
     _trials: Sequence[FrozenTrial]
+    _undoable: int
 
     def __init__(self) -> None:
         self._restart()
@@ -50,23 +51,21 @@ class Following(ABC):
             self._restart()
         while self.known > start:
             self.known -= 1
+            self._undoable -= 1
             self._undo(self._trials[self.known])
         self._trials = tuple(finished)
         while self.known < end:
             self._add(self._trials[self.known])
             self.known += 1
+            self._undoable = min(UNDO_DEPTH, self._undoable + 1)
 
     def _same(self, finished: Sequence[FrozenTrial], end: int) -> int:
         same = common_prefix(self._trials, finished, min(self.known, end))
-        return same if self.known - same <= self._undo_depth else 0
-
-    @property
-    def _undo_depth(self) -> int:
-        """How many trials can be undone at this moment."""
-        return UNDO_DEPTH
+        return same if self.known - same <= self._undoable else 0
 
     def _restart(self) -> None:
-        self._trials, self.known = (), 0
+        self._trials = ()
+        self.known = self._undoable = 0
         self._clear()
 
     @abstractmethod
@@ -80,31 +79,3 @@ class Following(ABC):
     @abstractmethod
     def _undo(self, trial: FrozenTrial) -> None:
         """Undo `_add` for the trial at index `known`, the last one that was added."""
-
-
-class UnseenTrials:
-    """Gives each finished trial once, to caches for which the order does not matter."""
-
-    def __init__(self) -> None:
-        self._last: Sequence[FrozenTrial] = ()
-        self._until = 0
-        self._numbers: set[int] = set()
-
-    def known_prefix(self, finished: Sequence[FrozenTrial]) -> int:
-        """Length of a prefix of `finished` that was given for sure; later ones may have been."""
-        return common_prefix(self._last, finished, min(self._until, len(finished)))
-
-    def among(self, finished: Sequence[FrozenTrial], until: int | None = None) -> Iterator[FrozenTrial]:
-        """Those of the first `until` trials, or of all, that were not given before.
-
-        A trial counts as given once the next one is asked for.
-        """
-        end = len(finished) if until is None else until
-        known = self.known_prefix(finished)
-        for index in range(known, end):
-            trial = finished[index]
-            if trial.number not in self._numbers:
-                yield trial
-                self._numbers.add(trial.number)
-        if known < end:
-            self._last, self._until = tuple(finished), end

@@ -6,7 +6,6 @@ A study that was read from nothing gives the same view as one that was followed.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
@@ -18,20 +17,11 @@ from ..space.space import Space
 from .duplicates import Duplicate, DuplicateIndex, point
 from .evidence import Evidence
 from .finished_rows import FinishedRows
+from .following import Following
 from .in_flight_rows import InFlight, InFlightRows
 
 # Finished trials that are added and formatted in one turn of the loop: 2 ms at 10 parameters.
 SLICE = 25
-
-
-class FinishedTrialsCache(Protocol):
-    """What follows from the finished trials, and grows with them."""
-
-    def known_prefix(self, finished: Sequence[FrozenTrial], /) -> int:
-        """Length of the prefix of `finished` that it holds already."""
-
-    def update(self, finished: Sequence[FrozenTrial], until: int | None = None, /) -> None:
-        """Add the first `until` of them, or all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +67,13 @@ class StudyView:
         self._in_flight = InFlightRows(columns.distributions, self.axes.places)
 
     @property
-    def caches(self) -> tuple[FinishedTrialsCache, ...]:
-        """All that follows from the finished trials."""
+    def caches(self) -> tuple[Following, ...]:
+        """All that follows from the finished trials; updated together, so that each holds the same trials."""
         return self._finished, self._index, self._evidence
 
     def at(self, snapshot: Snapshot) -> View:
         """Bring all caches up to date with a snapshot."""
-        for cache in self.caches:
-            cache.update(snapshot.finished)
+        self._update(snapshot.finished, len(snapshot.finished))
         return View(
             snapshot=snapshot,
             finished=self._finished,
@@ -98,21 +87,19 @@ class StudyView:
 
         The last `n_rows` rows are formatted as well, since a prompt will show them.
         """
-        while (lacking := self._lacking(latest().finished)) > 1:  # one leaves time for its ask's guidance
-            self._add_slice(latest().finished, n_rows)
-            await asyncio.sleep(0)
-            if lacking <= SLICE:
-                break
+        lacking = SLICE + 1
+        while lacking > SLICE:
+            finished = latest().finished
+            known = self._finished.known_prefix(finished)
+            lacking = len(finished) - known
+            if lacking > 1:  # one trial leaves time for its ask's guidance
+                end = min(len(finished), known + SLICE)
+                self._update(finished, end)
+                if len(finished) - end < n_rows:
+                    self._finished.rows(known)
+                await asyncio.sleep(0)
         return self.at(latest())
 
-    def _lacking(self, finished: Sequence[FrozenTrial]) -> int:
-        """How many of the finished trials some cache does not hold."""
-        return len(finished) - min(cache.known_prefix(finished) for cache in self.caches)
-
-    def _add_slice(self, finished: Sequence[FrozenTrial], n_rows: int) -> None:
-        """Add a slice to each cache: one may be ahead of another, or had to start anew."""
-        first = self._finished.known_prefix(finished)
+    def _update(self, finished: Sequence[FrozenTrial], until: int) -> None:
         for cache in self.caches:
-            cache.update(finished, min(len(finished), cache.known_prefix(finished) + SLICE))
-        if len(finished) - self._finished.known < n_rows:
-            self._finished.rows(first)
+            cache.update(finished, until)
