@@ -32,11 +32,12 @@ class Proposer(Protocol):
         *,
         search_space: SearchSpace | None,
         fixed: Params,
-        to_the_end: bool = False,
+        stop_when_exhausted: bool = False,
     ) -> Proposal:
         """Propose values for `search_space` (None: all that is known), given those that are `fixed`.
 
-        `to_the_end`: raise `SpaceExhausted` when a finite space holds nothing new, instead of proposing a duplicate.
+        `stop_when_exhausted`: raise `SpaceExhausted` when a finite space holds nothing new, instead of proposing a
+        duplicate.
 
         The proposal is reserved when this returns; whoever called it creates or releases it. It is empty if the
         study knows no parameter yet: then the trial discovers them. Raises `ProposalError`, client errors.

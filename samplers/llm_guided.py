@@ -13,11 +13,10 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.arguments import at_least, is_coroutine_function, require_single_objective
-from ..engine.errors import OptunaLLMError, ProposalError, UsageError, unwrapped
+from ..engine.errors import UsageError, unwrapped
 from ..engine.records import EMPTY, Params, Proposal, SearchSpace
 from ..engine.study.door import StudyDoor, fixed_params, whole
 from ..engine.study.lanes import Lanes
-from ..engine.study.snapshot import llm_of
 from .arguments import given, meanings, text
 from .ask import Ask
 from .client.protocol import Client
@@ -29,9 +28,9 @@ from .limits.limits import Limits
 from .limits.stack import Line, shared_of
 from .prompt.head import Subject
 from .prompt.policy import ContextPolicy
-from .proposer import StudyProposer
+from .proposer import StudyProposer, in_new_range
 from .roles import DISCOVERY
-from .space.space import conform, make_space, narrow
+from .space.space import make_space, narrow
 
 
 class LLMGuidedSampler(BaseSampler):
@@ -162,7 +161,7 @@ class LLMGuidedSampler(BaseSampler):
         *,
         search_space: SearchSpace | None = None,
         fixed: Params = EMPTY,
-        to_the_end: bool = False,
+        stop_when_exhausted: bool = False,
     ) -> Proposal:
         """One reserved proposal; empty if this trial is to discover the space."""
         proposer = self._proposer(door.study)
@@ -173,7 +172,7 @@ class LLMGuidedSampler(BaseSampler):
                 return leader
             space = door.ledger.snapshot().space
         ask = self._ask(proposer, space, fixed, conditional=search_space is None)
-        return await proposer.propose(door, replace(ask, stop_when_exhausted=to_the_end))
+        return await proposer.propose(door, replace(ask, stop_when_exhausted=stop_when_exhausted))
 
     # -- sampling: Optuna's contract
 
@@ -194,11 +193,11 @@ class LLMGuidedSampler(BaseSampler):
         fixed = {**fixed_params(trial), **trial.params}
         if search_space.keys() <= fixed.keys():
             return {}
-        door = self.door(study)
+        door, proposer = self.door(study), self._proposer(study)
         door.refresh()
         columns = {**(self._search_space or {}), **search_space}
-        ask = self._ask(self._proposer(study), columns, fixed, wanted=search_space, conditional=True)
-        proposal = self._propose_for(trial, door, ask)
+        ask = self._ask(proposer, columns, fixed, wanted=search_space, conditional=True)
+        proposal = proposer.propose_for(trial, door, ask)
         door.ledger.assign(proposal, trial.number)
         return dict(proposal.params)
 
@@ -207,15 +206,14 @@ class LLMGuidedSampler(BaseSampler):
     ) -> Any:
         """A value for a range that changed since the proposal, or for a name that no trial has met."""
         require_single_objective(study)
-        door = self.door(study)
-        proposed = self._in_new_range(door, trial, param_name, param_distribution)
-        if proposed is not None:
-            return proposed[param_name]
-        proposer = self._proposer(study)
+        door, proposer = self.door(study), self._proposer(study)
+        adapted = in_new_range(trial, door, param_name, param_distribution)
+        if adapted is not None:
+            return adapted[param_name]
         columns = {**door.refresh().space, param_name: param_distribution}
         ask = self._ask(proposer, columns, trial.params, wanted=[param_name])
         with proposer.discovery.meeting():
-            proposal = self._propose_for(trial, door, replace(ask, strategy=Plain(DISCOVERY)))
+            proposal = proposer.propose_for(trial, door, replace(ask, strategy=Plain(DISCOVERY)))
         door.ledger.release(proposal)
         return proposal.params[param_name]
 
@@ -276,37 +274,6 @@ class LLMGuidedSampler(BaseSampler):
             conditional=conditional,
             menus=proposer.menus,
         )
-
-    def _propose_for(self, trial: FrozenTrial, door: StudyDoor, ask: Ask) -> Proposal:
-        """Propose for a trial that exists, from the thread that waits for it, and write the record on it."""
-        proposer = self._proposer(door.study)
-        ask = replace(ask, number=trial.number, earlier=llm_of(door.stored(trial._trial_id)))
-        try:
-            proposal = proposer.propose_blocking(door, ask)
-        except OptunaLLMError as error:
-            fatal = not (error.transient or isinstance(error, ProposalError | UsageError))
-            if fatal and door.study._thread_local.in_optimize_loop:
-                door.study.stop()
-            raise
-        try:
-            door.record(trial._trial_id, proposal, run=door.token)
-        except BaseException:
-            door.ledger.give_up(proposal)
-            raise
-        return proposal
-
-    def _in_new_range(
-        self, door: StudyDoor, trial: FrozenTrial, name: str, distribution: BaseDistribution
-    ) -> Params | None:
-        """The value that was proposed for the range that the parameter had, put into the one that it has now."""
-        proposal = door.ledger.assigned(trial.number)
-        if proposal is None or name not in proposal.params:
-            return None
-        space = make_space({name: distribution})
-        conformed = conform({space.keys[name]: proposal.params[name]}, space)
-        for repair in conformed.repairs if conformed.params is not None else ():
-            door.ledger.note(trial.number, f"{repair}: the range had changed")
-        return conformed.params
 
 
 def _objective_of_optimize() -> Any:

@@ -4,16 +4,20 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 
 import anyio
 from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
 
-from ..engine.records import Charge, Proposal, SearchSpace, charge_of
+from ..engine.errors import OptunaLLMError, ProposalError, UsageError
+from ..engine.records import Charge, Params, Proposal, SearchSpace, charge_of
 from ..engine.study.door import StudyDoor
 from ..engine.study.journal_repair import guard_journal
 from ..engine.study.ledger import Ledger
-from ..engine.study.snapshot import Snapshot
+from ..engine.study.snapshot import llm_of
 from ..engine.threads import settled, wait_future
 from .ask import Ask
 from .client import llm_loop
@@ -22,7 +26,7 @@ from .limits.budget import Account
 from .limits.stack import Line
 from .open_asks import OpenAsks
 from .pipeline import propose
-from .space.space import Space, make_space
+from .space.space import Space, conform, make_space
 from .view.other_spending import OtherSpending
 from .view.view import StudyView
 
@@ -44,14 +48,14 @@ class StudyProposer:
         self._token = uuid.uuid4().hex[:12]  # not the account's: what two samplers owe is written side by side
         account.runs.add(self._token)
         self._ledger = ledger = Ledger(account.runs)
-        self._key, limiter = (id(self.storage), study._study_id), stack.limiter
+        key = (id(self.storage), study._study_id)
         guard_journal(self.storage)
         ledger.reads_attributes = True  # they say who else works on the study, and what was spent
-        ledger.on_share = partial(limiter.share, self._key)
+        ledger.on_share = partial(stack.limiter.share, key)
         if account.capped:
             others = OtherSpending(account.runs)
             # Not `self`: an account lives as long as its client, and a proposer holds the client.
-            account.watch(self._key, lambda: others.at(ledger.snapshot()))
+            account.watch(key, lambda: others.at(ledger.snapshot()))
         self._last_columns: tuple[SearchSpace, Space] | None = None
         self._asks: dict[Space, OpenAsks] = {}
 
@@ -83,10 +87,26 @@ class StudyProposer:
             await settled(future, CANCELLATION_SECONDS)
             raise
 
-    def propose_blocking(self, door: StudyDoor, ask: Ask) -> Proposal:
-        """One reserved proposal, for a thread that waits for it."""
-        with door.ledger.asking():
-            return llm_loop.run_sync(partial(self._propose, door, ask))
+    def propose_for(self, trial: FrozenTrial, door: StudyDoor, ask: Ask) -> Proposal:
+        """Propose for a trial that exists, from the thread that waits for it, and write the record on the trial.
+
+        A fatal error stops the `study.optimize` that runs on this thread as well.
+        """
+        ask = replace(ask, number=trial.number, earlier=llm_of(door.stored(trial._trial_id)))
+        try:
+            with door.ledger.asking():
+                proposal = llm_loop.run_sync(partial(self._propose, door, ask))
+        except OptunaLLMError as error:
+            fatal = not (error.transient or isinstance(error, ProposalError | UsageError))
+            if fatal and door.study._thread_local.in_optimize_loop:
+                door.study.stop()
+            raise
+        try:
+            door.record(trial._trial_id, proposal, run=door.token)
+        except BaseException:
+            door.ledger.give_up(proposal)
+            raise
+        return proposal
 
     async def _propose(self, door: StudyDoor, ask: Ask) -> Proposal:
         """Runs on the LLM loop. What the calls took is on the proposal's record, or is owed."""
@@ -104,15 +124,11 @@ class StudyProposer:
         """The open asks with one set of columns, and their view; those used last are kept."""
         asks = self._asks.pop(columns, None)
         if asks is None:
-            asks = OpenAsks(StudyView(columns, self.direction), self._snapshot)
+            asks = OpenAsks(StudyView(columns, self.direction), self._ledger.snapshot)
         self._asks[columns] = asks  # the newest last
         if len(self._asks) > KEPT_VIEWS:
             del self._asks[next(iter(self._asks))]
         return asks
-
-    def _snapshot(self) -> Snapshot:
-        """The one place where asks take their snapshot of the study."""
-        return self._ledger.snapshot()
 
     # -- discovering the space
 
@@ -160,3 +176,18 @@ class StudyProposer:
 def _give_up(door: StudyDoor, future: Future[Proposal]) -> None:
     if not future.cancelled() and future.exception() is None:
         door.ledger.give_up(future.result())
+
+
+def in_new_range(trial: FrozenTrial, door: StudyDoor, name: str, distribution: BaseDistribution) -> Params | None:
+    """The value that was proposed for the range that the parameter had, put into the one that it has now.
+
+    None if the trial was proposed no value for it, or one that fits no more.
+    """
+    proposal = door.ledger.assigned(trial.number)
+    if proposal is None or name not in proposal.params:
+        return None
+    space = make_space({name: distribution})
+    conformed = conform({space.keys[name]: proposal.params[name]}, space)
+    for repair in conformed.repairs if conformed.params is not None else ():
+        door.ledger.note(trial.number, f"{repair}: the range had changed")
+    return conformed.params

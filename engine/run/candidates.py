@@ -89,7 +89,7 @@ class Asker:
                 return await self._enqueued(self.proposer, waiting, snapshot)
             try:
                 proposal = await self.proposer.propose_one(
-                    self.door, search_space=self.search_space, fixed=self.fixed, to_the_end=self.to_the_end
+                    self.door, search_space=self.search_space, fixed=self.fixed, stop_when_exhausted=self.to_the_end
                 )
             except BaseException:
                 self._promised -= 1

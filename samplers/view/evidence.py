@@ -19,7 +19,7 @@ from ..space.arrays import Array
 from ..space.axes import ABSENT, Axes
 from ..space.embedding import Embedding
 from .following import UNDO_DEPTH, Following
-from .progress import Progress, Score, Trust
+from .progress import Score, StudyProgress, Trust
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class Evidence(Following):
         super().__init__()
 
     def _clear(self) -> None:
-        self._history = deque([Progress()], maxlen=UNDO_DEPTH + 1)  # after each of the newest trials
+        self._history = deque([StudyProgress()], maxlen=UNDO_DEPTH + 1)  # after each of the newest trials
         self._places = np.empty((CAPACITY, len(self.axes)))
         self._losses = np.empty(CAPACITY)
         self._failed = np.empty(CAPACITY, dtype=bool)

@@ -12,8 +12,8 @@ from typing import TypeAlias
 from ..provenance import GuidanceRecord
 from ..roles import COMBINE, REFINE
 
-# The side of the trust region, as a share of each axis: begins with half of it, is never all of it (that would be
-# exploring), and starts anew once it is so small that the next trial would repeat the best one.
+# The side of the trust region, as a share of each axis: it begins with half of it, is never all of it (that would be
+# exploring), and starts anew once changes are so fine that trials hardly differ from the best one.
 TRUST_START, TRUST_LARGEST, TRUST_SMALLEST = 0.5, 0.8, 0.04
 
 # TuRBO doubles after several successes and halves after as many failures as there are parameters. With tens of trials
@@ -61,20 +61,15 @@ class Score:
     stumbled: float = 0.0
 
     def __add__(self, other: "Score") -> "Score":
-        return Score(
-            asks=self.asks + other.asks,
-            improved=self.improved + other.improved,
-            inside=self.inside + other.inside,
-            stumbled=self.stumbled + other.stumbled,
-        )
+        return self.plus(other)
 
-    def faded(self) -> "Score":
-        """The same, one trial later."""
+    def plus(self, other: "Score", weight: float = 1.0) -> "Score":
+        """The sum, with what `other` holds taken `weight` times."""
         return Score(
-            asks=FADING * self.asks,
-            improved=FADING * self.improved,
-            inside=FADING * self.inside,
-            stumbled=FADING * self.stumbled,
+            asks=self.asks + weight * other.asks,
+            improved=self.improved + weight * other.improved,
+            inside=self.inside + weight * other.inside,
+            stumbled=self.stumbled + weight * other.stumbled,
         )
 
 
@@ -83,7 +78,7 @@ Scores: TypeAlias = Mapping[tuple[str, str], Score]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class StudyProgress:
     """Where a study stands after one of its trials.
 
     `complete`: complete trials that have a place on the axes. `lowest`: the best loss of all, `since_improvement`:
@@ -98,7 +93,7 @@ class Progress:
     trust: Trust = field(default_factory=Trust)
     scores: Scores = field(default_factory=dict)
 
-    def after(self, guidance: GuidanceRecord, loss: float | None, *, placed: bool, judged: bool) -> "Progress":
+    def after(self, guidance: GuidanceRecord, loss: float | None, *, placed: bool, judged: bool) -> "StudyProgress":
         """Where it stands after one more trial; `loss` is None for one that is not complete.
 
         `placed`: the trial has a place on the axes. `judged`: it tells something about the ask that it came from.
@@ -110,7 +105,7 @@ class Progress:
             trust = trust.after(improved=improved)
         if judged and guidance.inside is not None and complete > UNSCORED_TRIALS:
             scores = _with_ask(scores, guidance, guidance.inside, improved=improved)
-        return Progress(
+        return StudyProgress(
             complete=complete,
             proposed=self.proposed + guidance.proposed,
             lowest=loss if improved else self.lowest,
@@ -123,5 +118,5 @@ class Progress:
 def _with_ask(scores: Scores, guidance: GuidanceRecord, inside: float, *, improved: bool) -> Scores:
     kind = (guidance.role or "", guidance.form or "")
     ask = Score(asks=1.0, improved=float(improved), inside=inside, stumbled=float(guidance.stumbled))
-    faded = {known: score.faded() for known, score in scores.items()}
+    faded = {known: Score().plus(score, FADING) for known, score in scores.items()}
     return {**faded, kind: faded.get(kind, Score()) + ask}
