@@ -1,4 +1,8 @@
-"""Thinks: from a snapshot of the study to one complete configuration."""
+"""Thinks: from a snapshot of the study to one complete configuration.
+
+`LLMGuidedSampler` has a `StudyProposer` for each study, which sends each `Ask` through the pipeline: a view of the
+study, guidance, prompt, client, verdict on the reply, and its record, the attribute `llm`.
+"""
 
 from .guidance import Guidance, Situation, Strategy
 from .llm_guided import LLMGuidedSampler

@@ -3,17 +3,14 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import monotonic
 
-SETTLE = 1.0  # seconds without a new parameter after which a leader's space is taken for complete
+# Seconds without a new parameter after which a leader's space is taken for complete: objectives suggest parameters at
+# once, and then train for long. A name that comes later costs each trial that meets it one call.
+SETTLE = 1.0
+
+# Seconds between two looks at the study: the leader's trial may be told by another process, which notifies nobody.
 POLL = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class _Leader:
-    thread: threading.Thread | None
-    alive: Callable[[], bool]
 
 
 class Discovery:
@@ -24,10 +21,11 @@ class Discovery:
     """
 
     def __init__(self, settle: float = SETTLE, clock: Callable[[], float] = monotonic) -> None:
-        self._changed = threading.Condition()  # guards the leader and the time of its last parameter
+        self._changed = threading.Condition()  # guards the leader, the time of its last parameter, and `_meeting`
         self._settle = settle
         self._clock = clock
-        self._leader: _Leader | None = None
+        self._leads: Callable[[], bool] = lambda: False  # whether the leader's trial is still under way
+        self._thread: threading.Thread | None = None  # that discovers it, if it is one
         self._last_met = clock()
         self._meeting = 0
 
@@ -39,7 +37,7 @@ class Discovery:
         threaded: bool,
         given_up: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Blocks; True if the caller leads now, False if parameters are known or the caller has `given_up`.
+        """Block until the caller leads (True), or parameters are known or the caller has `given_up` (False).
 
         `alive` tells whether the caller's own trial is still under way; `threaded`, that it is discovered by the
         thread that calls.
@@ -49,7 +47,7 @@ class Discovery:
                 if known() and (self._free() or self._settled()):
                     return False
                 if self._free():
-                    self._leader = _Leader(threading.current_thread() if threaded else None, alive)
+                    self._leads, self._thread = alive, threading.current_thread() if threaded else None
                     self._last_met = self._clock()
                     return True
                 self._changed.wait(POLL)
@@ -63,7 +61,7 @@ class Discovery:
 
     @contextmanager
     def meeting(self) -> Iterator[None]:
-        """A parameter is being asked for: however long that takes, the space has not settled meanwhile."""
+        """Keep the space from settling for as long as a parameter is being asked for."""
         with self._changed:
             self._meeting += 1
         try:
@@ -75,7 +73,7 @@ class Discovery:
                 self._changed.notify_all()
 
     def notify(self) -> None:
-        """A trial ended or gave up: whoever waits looks again whether the leader is still alive."""
+        """Wake those that wait, to look whether the leader is still alive: a trial has ended."""
         with self._changed:
             self._changed.notify_all()
 
@@ -83,8 +81,7 @@ class Discovery:
         return self._meeting == 0 and self._clock() - self._last_met >= self._settle
 
     def _free(self) -> bool:
-        leader = self._leader
-        if leader is None or not leader.alive():
+        if not self._leads():
             return True
-        thread = leader.thread
+        thread = self._thread
         return thread is not None and (thread is threading.current_thread() or not thread.is_alive())

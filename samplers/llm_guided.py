@@ -2,9 +2,8 @@
 
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import anyio
@@ -14,31 +13,25 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.arguments import instance, is_coroutine_function, meanings, number, require_single_objective, text
-from ..engine.errors import OptunaLLMError, ProposalError, UsageError, unwrapped
-from ..engine.records import EMPTY, Charge, Params, Proposal, SearchSpace
-from ..engine.study.attributes import charge_of, fixed_params, llm_of
+from ..engine.errors import UsageError, unwrapped
+from ..engine.records import EMPTY, Params, Proposal, SearchSpace
+from ..engine.study.attributes import fixed_params
 from ..engine.study.door import StudyDoor
 from ..engine.study.lanes import Lanes
-from ..engine.study.optuna_internals import fail_trial, may_stop, stored_trial, study_key, unfiltered
-from ..engine.threads import settled, wait_future
-from .client import llm_loop
+from ..engine.study.optuna_internals import fail_trial, study_key, unfiltered
+from .ask import Ask
 from .client.protocol import Client
 from .client.resolve import resolve
-from .desk import Desk
-from .discovery import POLL
 from .guidance import Strategy, chosen
 from .guidance.plain import Plain
 from .limits.budget import Account, Budget
 from .limits.limits import Limits
 from .limits.stack import Line, shared_of
-from .pipeline import propose
-from .prompt.messages import Subject
+from .prompt.head import Subject
 from .prompt.policy import ContextPolicy
-from .question import Ask, Question
+from .proposer import StudyProposer, in_new_range
 from .roles import DISCOVERY
-from .space.space import conform, make_space, narrow
-
-SETTLING = 2.0  # seconds that a cancelled ask waits for its request to end
+from .space.space import make_space, narrow
 
 
 class LLMGuidedSampler(BaseSampler):
@@ -84,6 +77,7 @@ class LLMGuidedSampler(BaseSampler):
         self._start()
 
     def _start(self) -> None:
+        """Make what copies do not share: the client, its limits and budget, and views of studies."""
         client = resolve(self._model)
         shared = shared_of(client)
         if self._limits is not None:
@@ -92,7 +86,9 @@ class LLMGuidedSampler(BaseSampler):
         if self._budget is not None:
             self._account.budget = self._budget
         self._line = Line(client, shared.limiter, self._account)
-        self._desks: dict[tuple[int, int], Desk] = {}
+        self._proposers: dict[tuple[int, int], StudyProposer] = {}
+        # Guards `_proposers`: a study has one, since the budget watches the state of the last one that was made.
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"LLMGuidedSampler({self._model!r}, task={self._subject.task[:40]!r})"
@@ -100,7 +96,7 @@ class LLMGuidedSampler(BaseSampler):
     # -- copies start without connections, locks and views
 
     def __getstate__(self) -> dict[str, Any]:
-        transient = ("_line", "_account", "_desks")
+        transient = ("_line", "_account", "_proposers", "_lock")
         return {name: value for name, value in self.__dict__.items() if name not in transient}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -128,8 +124,7 @@ class LLMGuidedSampler(BaseSampler):
 
     def door(self, study: Study) -> StudyDoor:
         """A door to a study; all doors of one sampler to one study share what is in flight."""
-        desk = self._desk(study)
-        return StudyDoor(unfiltered(study), desk.state, token=desk.token)
+        return self._proposer(study).door(unfiltered(study))
 
     async def propose(self, study: Study, n: int = 1) -> list[Proposal]:
         """`n` proposals computed concurrently, for the declared or known space; no trial is created.
@@ -170,56 +165,15 @@ class LLMGuidedSampler(BaseSampler):
         stop_when_exhausted: bool = False,
     ) -> Proposal:
         """One reserved proposal; empty if this trial is to discover the space."""
+        proposer = self._proposer(door.study)
         space = search_space or self._search_space
         if space is None:
-            leader = await self._discover(door)
+            leader = await proposer.lead_discovery(door)
             if leader is not None:
                 return leader
             space = door.snapshot().space
-        ask = Ask(
-            columns=space,
-            wanted=[name for name in space if name not in fixed],
-            fixed=fixed,
-            union=search_space is None,
-            to_the_end=stop_when_exhausted,
-        )
-        future = llm_loop.submit(partial(self._propose, door, ask))
-        try:
-            return await wait_future(future)
-        except BaseException:  # it may have been accepted and reserved at the same moment
-            future.add_done_callback(partial(_release, door))
-            await settled(future, SETTLING)  # what was spent is known when the task has ended
-            raise
-
-    async def _discover(self, door: StudyDoor) -> Proposal | None:
-        """An empty proposal if the trial is to discover the space; else None, once the space is known."""
-        discovery = self._desk(door.study).discovery
-        if door.snapshot().space and not discovery.busy:
-            return None
-        leader = Proposal(params={}, distributions={})
-        door.in_flight.reserve(leader)  # it leads for as long as it is reserved or its trial runs
-        given_up = threading.Event()
-
-        def wait() -> bool:
-            leads = discovery.lead_or_wait(
-                known=lambda: bool(door.recent(POLL).space),
-                alive=lambda: door.in_flight.is_open(leader),
-                threaded=False,
-                given_up=given_up.is_set,
-            )
-            if not leads:
-                door.refresh()  # all that the leader has met, to the last parameter
-            return leads
-
-        leads = False
-        try:
-            limiter = anyio.CapacityLimiter(1)  # the default one belongs to the user's own threads
-            leads = await anyio.to_thread.run_sync(wait, abandon_on_cancel=True, limiter=limiter)
-        finally:
-            given_up.set()
-            if not leads:
-                door.in_flight.release(leader)
-        return leader if leads else None
+        ask = self._ask(proposer, space, fixed, conditional=search_space is None)
+        return await proposer.propose(door, replace(ask, stop_when_exhausted=stop_when_exhausted))
 
     # -- sampling: Optuna's contract
 
@@ -228,15 +182,8 @@ class LLMGuidedSampler(BaseSampler):
         require_single_objective(study)
         if self._search_space is not None:
             return dict(self._search_space)
-        door, desk = self.door(study), self._desk(study)
-        leader = Proposal(params={}, distributions={})
-        leads = desk.discovery.lead_or_wait(
-            known=lambda: bool(door.recent(POLL).space),
-            alive=lambda: door.in_flight.is_open(leader),
-            threaded=True,
-        )
-        if leads:
-            door.in_flight.assign(leader, trial.number)
+        door = self.door(study)
+        self._proposer(study).lead_discovery_blocking(door, trial.number)
         return dict(door.refresh().space)
 
     def sample_relative(
@@ -245,15 +192,13 @@ class LLMGuidedSampler(BaseSampler):
         """One proposal for the whole space, in one call; what the trial already has is given to the model as fixed."""
         require_single_objective(study)
         fixed = {**fixed_params(trial), **trial.params}
-        wanted = [name for name in search_space if name not in fixed]
-        if not wanted:
+        if search_space.keys() <= fixed.keys():
             return {}
-        door = self.door(study)
+        door, proposer = self.door(study), self._proposer(study)
         door.refresh()
         columns = {**(self._search_space or {}), **search_space}
-        proposal = self._ask(
-            study, trial, Ask(columns=columns, wanted=wanted, fixed=fixed, union=True, number=trial.number)
-        )
+        ask = self._ask(proposer, columns, fixed, wanted=search_space, conditional=True)
+        proposal = proposer.propose_for(trial, door, ask)
         door.in_flight.assign(proposal, trial.number)
         return dict(proposal.params)
 
@@ -262,29 +207,16 @@ class LLMGuidedSampler(BaseSampler):
     ) -> Any:
         """A value for a range that changed since the proposal, or for a name that no trial has met."""
         require_single_objective(study)
-        door, desk = self.door(study), self._desk(study)
-        moved = self._moved(door, trial, param_name, param_distribution)
-        if moved is not None:
-            return moved.params[param_name]
+        door, proposer = self.door(study), self._proposer(study)
+        adapted = in_new_range(trial, door, param_name, param_distribution)
+        if adapted is not None:
+            return adapted[param_name]
         columns = {**door.refresh().space, param_name: param_distribution}
-        ask = Ask(columns=columns, wanted=[param_name], fixed=trial.params, discovery=True, number=trial.number)
-        with desk.discovery.meeting():
-            asked = self._ask(study, trial, ask)
-        door.in_flight.release(asked)
-        return asked.params[param_name]
-
-    def _moved(self, door: StudyDoor, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Proposal | None:
-        """The value that was proposed for the range that the parameter had, put into the one that it has now."""
-        proposal = door.in_flight.assigned(trial.number)
-        if proposal is None or name not in proposal.params:
-            return None
-        space = make_space({name: distribution})
-        conformed = conform({space.keys[name]: proposal.params[name]}, space)
-        if conformed.params is None:
-            return None
-        for repair in conformed.repairs:
-            door.in_flight.add_repair(trial.number, f"{repair}: the range had changed")
-        return Proposal(params=conformed.params, distributions=space.distributions)
+        ask = self._ask(proposer, columns, trial.params, wanted=[param_name])
+        with proposer.discovery.meeting():
+            proposal = proposer.propose_for(trial, door, replace(ask, strategy=Plain(DISCOVERY)))
+        door.in_flight.release(proposal)
+        return proposal.params[param_name]
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Refuse, before the objective runs, what cannot work: Optuna would leave such a trial RUNNING."""
@@ -304,73 +236,45 @@ class LLMGuidedSampler(BaseSampler):
         door = self.door(study)
         door.close(trial)
         door.save_spending()
-        self._desk(study).discovery.notify()
+        self._proposer(study).discovery.notify()
 
     # -- inside
 
-    def _ask(self, study: Study, trial: FrozenTrial, ask: Ask) -> Proposal:
-        """Propose for a trial that exists, from the thread that waits for it."""
-        door = self.door(study)
-        stored = llm_of(stored_trial(study, trial))
-        try:
-            with door.in_flight.asking():
-                proposal = llm_loop.run_sync(partial(self._propose, door, ask, earlier=stored))
-        except OptunaLLMError as error:
-            fatal = not (error.transient or isinstance(error, ProposalError | UsageError))
-            if fatal and may_stop(door.study):
-                door.study.stop()
-            raise
-        try:
-            door.record(trial, proposal, run=door.token)
-        except BaseException:
-            door.give_up(proposal)
-            raise
-        return proposal
+    def _proposer(self, study: Study) -> StudyProposer:
+        """The one proposer for a study, which sees all its trials, whatever a pruner filters."""
+        study = unfiltered(study)
+        key = study_key(study)
+        with self._lock:
+            if key not in self._proposers:
+                self._proposers[key] = StudyProposer(study, self._line, self._account)
+            return self._proposers[key]
 
-    async def _propose(self, door: StudyDoor, ask: Ask, earlier: Mapping[str, Any] | None = None) -> Proposal:
-        """Runs on the LLM loop: ask, and reserve what comes of it."""
-        desk = self._desk(door.study)
-        columns = desk.space(ask.columns)
-        question = Question(
+    def _ask(
+        self,
+        proposer: StudyProposer,
+        distributions: SearchSpace,
+        fixed: Params,
+        *,
+        wanted: Iterable[str] | None = None,
+        conditional: bool = False,
+    ) -> Ask:
+        """Ask for what is not `fixed` of `wanted`, or of all; the prompt shows all `distributions` of every trial."""
+        columns = proposer.columns(distributions)
+        names = columns.distributions if wanted is None else wanted
+        return Ask(
             columns=columns,
-            space=narrow(columns, ask.wanted),
-            direction=door.study.direction,
+            space=narrow(columns, [name for name in names if name not in fixed]),
+            direction=proposer.direction,
             subject=self._subject,
             policy=self._policy,
-            strategy=Plain(DISCOVERY) if ask.discovery else self._strategy,
-            menus=desk.line.schema_per_ask,
-            fixed=ask.fixed,
+            strategy=self._strategy,
+            model=self._model if isinstance(self._model, str) else repr(self._model),
+            fixed=fixed,
             seed=self._seed,
             max_reasks=self._max_reasks,
-            number=ask.number,
-            earlier=earlier,
-            union=ask.union,
-            to_the_end=ask.to_the_end,
+            conditional=conditional,
+            menus=proposer.menus,
         )
-        name = self._model if isinstance(self._model, str) else repr(self._model)
-        conversation = desk.line.conversation()
-        carried = charge_of(earlier or {})
-        try:
-            proposal = await propose(question, conversation, desk.memory(columns), name, door.refresh)
-            door.in_flight.reserve(proposal)
-            carried = charge_of(proposal.provenance) - carried
-        except BaseException:
-            carried = Charge()
-            raise
-        finally:
-            door.spending.add(conversation.spent - carried)
-        return proposal
-
-    def _desk(self, study: Study) -> Desk:
-        behind = unfiltered(study)  # the model sees all trials, whatever a pruner filters
-        key = study_key(behind)
-        desk = self._desks.get(key)
-        return desk if desk is not None else self._desks.setdefault(key, Desk(behind, self._line, self._account))
-
-
-def _release(door: StudyDoor, future: Future[Proposal]) -> None:
-    if not future.cancelled() and future.exception() is None:
-        door.give_up(future.result())
 
 
 def _objective_of_optimize() -> Any:

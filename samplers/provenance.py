@@ -1,19 +1,38 @@
-"""What stays on record of a proposal: the user attribute `llm`, a JSON object under 4 kB."""
+"""What stays on record of a proposal: the user attribute `llm`, a JSON object under 4 kB, written and read here.
+
+schema_version, model, rationale, role                        what was proposed, and why
+strategy, form, inside, region                                how the ask was guided, and how far it was obeyed
+context {complete, pruned, failed, running}                   trials that the prompt was built from
+calls, reasks, repairs, duplicate_of, usage {...}, latency    what it took
+staleness, run                                                added by the engine when the trial is created
+"""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..engine.records import EMPTY, as_amount, as_count, as_list
-from ..engine.study.attributes import MAX_REPAIRS
+from optuna.trial import FrozenTrial
+
+from ..engine.records import EMPTY, Params, as_amount, as_count, as_list
+from ..engine.study.attributes import MAX_REPAIRS, llm_of
 from .client.protocol import Reply, Usage
-from .prompt.context import Counts
-from .space.notation import clean
+from .space.axes import Axes, Choices, Interval, Region
+from .space.notation import clean, format_value
 
 SCHEMA_VERSION = 1
-MAX_BYTES = 3900  # the door adds staleness and run
-MAX_REPAIR = 100
+
+# Under the 4 kB that the attribute promises, since the engine adds `staleness` and `run`.
+MAX_RECORD_BYTES = 3900
+
+# A region of fifty parameters would push out the rationale and the repairs: it is left out where it is longer.
+MAX_REGION_BYTES = 1200
+MAX_REPAIR_LENGTH = 100
+MAX_MODEL_LENGTH = 200
+MAX_STRATEGY_LENGTH = 40
+
+# Characters of a rationale that are kept until repairs are dropped instead.
+SHORTEST_RATIONALE = 40
 
 
 @dataclass(slots=True)
@@ -43,12 +62,15 @@ def add_usage(one: Usage | None, other: Usage | None) -> Usage | None:
     )
 
 
+# -- writing
+
+
 def provenance(
     *,
     model: str,
     role: str,
     rationale: str | None,
-    counts: Counts,
+    counts: Mapping[str, int],
     repairs: Sequence[str],
     spent: Spent,
     duplicate_of: int | str | None = None,
@@ -58,25 +80,48 @@ def provenance(
     """The attribute of one proposal; `earlier` is the same trial's attribute from calls before this one."""
     record: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "model": clean(model, 200),
+        "model": clean(model, MAX_MODEL_LENGTH),
         "rationale": rationale,
         "role": role,
         **guidance,
-        "context": asdict(counts),
+        "context": dict(counts),
         "calls": spent.calls,
         "reasks": max(0, spent.calls - 1),
-        "repairs": [clean(repair, MAX_REPAIR) for repair in repairs[:MAX_REPAIRS]],
+        "repairs": [clean(repair, MAX_REPAIR_LENGTH) for repair in repairs[:MAX_REPAIRS]],
         "duplicate_of": duplicate_of,
         "usage": None if spent.usage is None or not spent.calls else asdict(spent.usage),
         "latency": round(spent.latency, 4),
     }
-    return fit(_joined(earlier, record) if earlier else record)
+    return _shortened(_joined(earlier, record) if earlier else record)
 
 
-def fit(record: dict[str, Any]) -> dict[str, Any]:
-    """Shorten the rationale, then the repairs, until the record is under its size."""
-    while len(json.dumps(record)) > MAX_BYTES:
-        if record["rationale"] and len(record["rationale"]) > 40:
+def guidance_part(strategy: str, form: str, region: Region, axes: Axes, params: Params | None) -> dict[str, Any]:
+    """What the attribute says of the guidance; `inside` is the share of the region's parameters that stayed in it."""
+    record: dict[str, Any] = {"strategy": clean(strategy, MAX_STRATEGY_LENGTH), "form": form}
+    if region and params is not None:
+        record["inside"] = round(axes.inside(region, params), 3)
+    shown = {name: _part(axes, name, part) for name, part in region.items() if name in axes.by_name}
+    if shown and _bytes(shown) <= MAX_REGION_BYTES:
+        record["region"] = shown
+    return record
+
+
+def _part(axes: Axes, name: str, part: Interval | Choices) -> dict[str, Any]:
+    if isinstance(part, Choices):
+        distribution = axes.by_name[name].distribution
+        return {"of": [format_value(value, distribution) for value in part.values]}
+    return {"from": part.low, "to": part.high}
+
+
+def _bytes(record: Mapping[str, Any]) -> int:
+    """The size of a record as storages write it: in ASCII, so that a character is a byte."""
+    return len(json.dumps(record))
+
+
+def _shortened(record: dict[str, Any]) -> dict[str, Any]:
+    """Shorten the rationale, then the repairs, until the record is within its size."""
+    while _bytes(record) > MAX_RECORD_BYTES:
+        if record["rationale"] and len(record["rationale"]) > SHORTEST_RATIONALE:
             record["rationale"] = clean(record["rationale"], len(record["rationale"]) * 2 // 3)
         elif record["repairs"]:
             record["repairs"] = record["repairs"][:-1]
@@ -86,7 +131,7 @@ def fit(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _joined(earlier: Mapping[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """Calls before are added; users and other tools may have written `earlier`."""
+    """Add the calls of before; users and other tools may have written `earlier`."""
     total = add_usage(_usage(earlier.get("usage")), _usage(later["usage"]))
     rationale = earlier.get("rationale")
     return {
@@ -109,3 +154,39 @@ def _usage(recorded: Any) -> Usage | None:
         cached_tokens=as_count(recorded.get("cached_tokens")),
         cost=as_amount(recorded.get("cost")),
     )
+
+
+# -- reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuidanceRecord:
+    """How a trial was guided: by which strategy and form ("menu", "words"), in which role, and how far it obeyed.
+
+    `proposed`: it comes from the model. `stumbled`: that took more than one call, or it is a duplicate all the same.
+    """
+
+    proposed: bool = False
+    stumbled: bool = False
+    strategy: str | None = None
+    form: str | None = None
+    role: str | None = None
+    inside: float | None = None
+
+
+def read_guidance(trial: FrozenTrial) -> GuidanceRecord:
+    """Read how a finished trial was guided; nothing is trusted to be there, or to be of its type."""
+    llm = llm_of(trial)
+    inside = as_amount(llm.get("inside"))
+    return GuidanceRecord(
+        proposed=bool(llm.get("calls")),
+        stumbled=bool(llm.get("reasks")) or llm.get("duplicate_of") is not None,
+        strategy=_text(llm.get("strategy")),
+        form=_text(llm.get("form")),
+        role=_text(llm.get("role")),
+        inside=None if inside is None else min(1.0, inside),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
 
 from optuna_llm import FunctionClient, LLMGuidedSampler, Reply, Request, Usage
 from optuna_llm.engine import Optimizer
 from optuna_llm.engine.study.retrying import RetryPolicy
-from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.in_flight_rows import Flight
+from optuna_llm.samplers.view.view import StudyView
 from optuna_llm.workers import default_workers
 
 SPACE: dict[str, BaseDistribution] = {
@@ -40,9 +40,11 @@ def _value(part: Mapping[str, Any], rng: random.Random) -> Any:
     return "because"
 
 
-def flight(space: Mapping[str, BaseDistribution] = SPACE) -> Flight:
-    """Nothing in flight yet."""
-    return Flight(space, Axes(make_space(space)).places)
+def study_view(
+    space: Mapping[str, BaseDistribution] = SPACE, direction: StudyDirection = StudyDirection.MINIMIZE
+) -> StudyView:
+    """What is known of a study that nobody has looked at."""
+    return StudyView(make_space(space), direction)
 
 
 class SchemaModel:

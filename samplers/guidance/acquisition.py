@@ -6,7 +6,7 @@ import numpy as np
 
 from ..space.arrays import Array
 from ..space.embedding import squared_distances
-from ..view.observations import Evidence, Newest
+from ..view.evidence import Evidence, TrialWindow
 from .strategy import Situation
 from .surrogate import Scales, Surrogate, likely_scales
 
@@ -32,13 +32,13 @@ def promise(situation: Situation, candidates: Array) -> Array:
     surrogate = Surrogate(
         embedding.points(learned.places),
         learned.losses,
-        evidence.once(_scales),
+        evidence.cached_per_step(_scales),
         pending=embedding.points(situation.pending[-BELIEVED:]),
     )
     return surrogate.improvements(points)
 
 
-def learnable(newest: Newest) -> Newest:
+def learnable(newest: TrialWindow) -> TrialWindow:
     """The newest trials, and the best of those before; none that has no place."""
     newest = newest.only(np.flatnonzero(~np.isnan(newest.places).all(axis=1)))
     count = len(newest.losses)
@@ -48,7 +48,7 @@ def learnable(newest: Newest) -> Newest:
     return newest.only(np.concatenate([np.sort(best), np.arange(count - LEARNED, count)]))
 
 
-def _scales(evidence: Evidence, newest: Newest) -> Scales:
+def _scales(evidence: Evidence, newest: TrialWindow) -> Scales:
     learned, embedding = learnable(newest), evidence.embedding
     return likely_scales(
         embedding.points(learned.places), learned.losses, embedding.owners, np.random.default_rng(len(learned.losses))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..space.arrays import Array, ranks
 from ..space.axes import Axis
-from ..view.observations import Evidence, Newest
+from ..view.evidence import Evidence, TrialWindow
 
 FEWEST = 6
 """Complete trials below which a correlation is noise."""
@@ -32,10 +32,10 @@ class Effect:
 
 def effects(evidence: Evidence) -> tuple[Effect, ...]:
     """The effects that stand out from chance as of the last step, strongest first."""
-    return evidence.once(_effects)
+    return evidence.cached_per_step(_effects)
 
 
-def _effects(evidence: Evidence, newest: Newest) -> tuple[Effect, ...]:
+def _effects(evidence: Evidence, newest: TrialWindow) -> tuple[Effect, ...]:
     found = [
         effect
         for column, axis in enumerate(evidence.axes.all)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..space.axes import Axes
-from ..view.observations import Evidence, Newest
+from ..view.evidence import Evidence, TrialWindow
 from .coverage import counts, in_bin
 
 FEWEST = 2
@@ -37,7 +37,7 @@ def risks(evidence: Evidence) -> tuple[Risk, ...]:
     return tuple(found)
 
 
-def _worst(axes: Axes, newest: Newest) -> Risk | None:
+def _worst(axes: Axes, newest: TrialWindow) -> Risk | None:
     failed, found = newest.failed, []
     if int(failed.sum()) < FEWEST:
         return None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..view.observations import Evidence
+from ..view.evidence import Evidence
 from .effects import Effect, effects
 from .failures import Risk, risks
 

@@ -13,7 +13,7 @@ from ..roles import COMBINE, REFINE
 from ..space.arrays import Array
 from ..space.axes import Axes, Region
 from ..view.duplicates import TOLERANCE
-from ..view.observations import Best
+from ..view.evidence import Best
 from .acquisition import FEWEST, promise
 from .coverage import in_bin
 from .failures import Risk

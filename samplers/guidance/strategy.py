@@ -13,7 +13,7 @@ from ..roles import PROPOSE
 from ..space.arrays import Array
 from ..space.axes import Region
 from ..space.space import Space
-from ..view.observations import Evidence
+from ..view.evidence import Evidence
 
 Form = Literal["plain", "words", "menu"]
 

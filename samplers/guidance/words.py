@@ -8,8 +8,8 @@ from ..space.axes import Axis, Choices, Interval, Region
 from ..space.notation import format_number, format_value, labels
 from ..space.space import Space
 from ..space.untrusted import quoted
+from ..view.evidence import Best, Evidence
 from ..view.finished_rows import cells
-from ..view.observations import Best, Evidence
 from .coverage import gaps
 from .effects import Effect
 from .findings import Findings

@@ -1,28 +1,35 @@
-"""What the model is shown of a study, rebuilt from a snapshot on every ask."""
+"""What the model is shown of a study, rebuilt from a view on every ask."""
 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ...engine.records import EMPTY
 from ...engine.study.attributes import FAILURE_ATTRIBUTE
-from ...engine.study.snapshot import Snapshot
 from ..space.notation import clean
 from ..space.untrusted import quoted, scrub
-from ..view.finished_rows import Digest, Row
-from ..view.in_flight_rows import Flight
+from ..view.finished_rows import Row
+from ..view.view import View
 from .policy import ContextPolicy
 
-BLOCK = 25  # rows are evicted in blocks, so that the prompt keeps its prefix in between
-BLOCKS = 4  # the history is at least so many blocks, if its room allows
-MAX_FAILURE = 160
-WIDTH = 8  # characters of a cell, about
-LOOKED_AT = 50  # failed trials, the newest ones
+T = TypeVar("T")
+
+# Rows are evicted in blocks, so that the prompt keeps its prefix in between: providers cache it. The history is at
+# least so many blocks, if its room allows, so that a model loses no more than a quarter of it at once.
+BLOCK = 25
+BLOCKS = 4
+CELL_WIDTH = 8  # characters, about
+
+# Failed trials that are searched for reasons: the newest ones, since old reasons may have been mended.
+SEARCHED_FAILURES = 50
+MAX_FAILURE = 160  # characters of a reason
 MAX_NUMBERS = 5  # trials that failed for one reason, named by number
+MAX_FAILURE_TYPE = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +42,18 @@ class Counts:
     running: int
 
 
+class FailureLine(NamedTuple):
+    """Trials that failed for one reason, by number, and the reason."""
+
+    numbers: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Everything of a study that a prompt is made of.
 
-    Rows of `history` are in order of completion, those of `best` best last; `failures` are numbers and a reason each.
+    Rows of `history` are in order of completion, those of `best` best last, `failures` newest reason last.
     """
 
     names: tuple[str, ...]
@@ -48,75 +62,74 @@ class Context:
     history: tuple[Row, ...]
     omitted: int
     best: tuple[Row, ...]
-    failures: tuple[tuple[str, str], ...]
+    failures: tuple[FailureLine, ...]
     in_flight: tuple[Row, ...]
     others_asking: int
 
 
 def build_context(
-    snapshot: Snapshot,
-    digest: Digest,
-    flight: Flight,
-    policy: ContextPolicy,
-    head: int = 0,
-    *,
-    said: int = 0,
-    own: int | None = None,
+    view: View, policy: ContextPolicy, head: int = 0, *, guidance: int = 0, own: int | None = None
 ) -> Context:
-    """What a prompt shows of the study beside a head of so many characters.
+    """What a prompt shows of the study beside a head of `head` characters, and guidance of `guidance`.
 
-    `said` is the length of what guidance adds: where that is long, the tail has less room; the history has always the
-    same, since its borders are to follow from the study. `own` is the number of the trial that asks, if there is one.
-    `digest` and `flight` may be new or have seen earlier snapshots.
+    Long guidance takes room from the tail alone: the borders of the history are to follow from the study. `own` is the
+    number of the trial that asks, if there is one.
     """
-    digest.update(snapshot.finished)
-    room = policy.room(head, header=sum(map(len, digest.names)) + len(digest.names), said=said)
-    block = block_size(len(digest.names), room.history, policy.history)
-    first = min(digest.known, math.ceil(digest.first_within(policy.history, room.history) / block) * block)
-    in_flight = [entry.row for entry in flight.update(snapshot) if own is None or entry.number != own]
-    best = within(digest.best(policy.best), room.tail // 2)
-    failures = failure_lines(digest.failed, policy, room.tail // 3)
-    used = sum(len(row.line) for row in best) + sum(map(len, itertools.chain(*failures)))
+    finished = view.finished
+    header = sum(map(len, finished.names)) + len(finished.names)
+    budget = policy.character_budget(head, header=header, guidance=guidance)
+    block = block_size(len(finished.names), budget.history, policy.history)
+    first = math.ceil(finished.first_within(policy.history, budget.history) / block) * block
+    in_flight = [entry.row for entry in view.in_flight if own is None or entry.number != own]
+    best = _rows_within(finished.best(policy.best), budget.tail // 2)
+    failures = _failure_lines(finished.failed, policy, budget.tail // 3)
+    left = budget.tail - sum(len(row.line) for row in best) - sum(map(_length, failures))
     return Context(
-        names=digest.names,
-        direction=digest.direction,
+        names=finished.names,
+        direction=finished.direction,
         counts=Counts(
-            complete=digest.counts[TrialState.COMPLETE],
-            pruned=digest.counts[TrialState.PRUNED],
-            failed=digest.counts[TrialState.FAIL],
+            complete=finished.counts[TrialState.COMPLETE],
+            pruned=finished.counts[TrialState.PRUNED],
+            failed=finished.counts[TrialState.FAIL],
             running=len(in_flight),
         ),
-        history=tuple(digest.rows(first)),
-        omitted=first,
+        history=tuple(finished.rows(first)),
+        omitted=min(finished.known, first),
         best=tuple(reversed(best)),
-        failures=failures,
-        in_flight=tuple(within(in_flight[: policy.in_flight], room.tail - used)),
-        others_asking=max(0, snapshot.asking - 1),
+        failures=tuple(reversed(failures)),
+        in_flight=tuple(_rows_within(in_flight[: policy.in_flight], left)),
+        others_asking=max(0, view.snapshot.asking - 1),
     )
 
 
 def block_size(parameters: int, length: int, rows: int) -> int:
     """How many rows are evicted at once: by space and policy alone, so that the borders follow from the study."""
-    return max(1, min(BLOCK, rows // BLOCKS, length // (BLOCKS * WIDTH * (parameters + 2))))
+    return max(1, min(BLOCK, rows // BLOCKS, length // (BLOCKS * CELL_WIDTH * (parameters + 2))))
 
 
-def within(rows: Sequence[Row], length: int) -> list[Row]:
-    """The first rows that fit into so many characters; at least one."""
-    ends = itertools.accumulate(len(row.line) + 1 for row in rows)
-    return [row for index, (row, end) in enumerate(zip(rows, ends, strict=True)) if end <= length or not index]
+def _within(items: Sequence[T], lengths: Sequence[int], limit: int) -> list[T]:
+    """The first items whose lengths add up to `limit` at most; at least one."""
+    ends = itertools.accumulate(lengths)
+    return [item for index, (item, end) in enumerate(zip(items, ends, strict=True)) if end <= limit or not index]
 
 
-def failure_lines(failed: Sequence[FrozenTrial], policy: ContextPolicy, length: int) -> tuple[tuple[str, str], ...]:
-    """Numbers and reason of failed trials, the newest reasons, the last one last; at least one, and within `length`."""
+def _rows_within(rows: Sequence[Row], limit: int) -> list[Row]:
+    return _within(rows, [len(row.line) + 1 for row in rows], limit)
+
+
+def _failure_lines(failed: Sequence[FrozenTrial], policy: ContextPolicy, limit: int) -> list[FailureLine]:
+    """The newest reasons for which trials failed, newest first; at least one, and within `limit` characters."""
     if policy.failure_text is None or not policy.failures:
-        return ()
+        return []
     reasons: dict[str, list[int]] = {}
-    for trial in reversed(failed[-LOOKED_AT:]):
+    for trial in reversed(failed[-SEARCHED_FAILURES:]):
         reasons.setdefault(_reason(trial, policy), []).append(trial.number)
-    lines = [(_numbers(numbers), reason) for reason, numbers in reasons.items()][: policy.failures]
-    ends = itertools.accumulate(len(numbers) + len(reason) for numbers, reason in lines)
-    shown = [line for index, (line, end) in enumerate(zip(lines, ends, strict=True)) if end <= length or not index]
-    return tuple(reversed(shown))
+    lines = [FailureLine(_numbers(numbers), reason) for reason, numbers in reasons.items()][: policy.failures]
+    return _within(lines, [_length(line) for line in lines], limit)
+
+
+def _length(line: FailureLine) -> int:
+    return len(line.numbers) + len(line.reason)
 
 
 def _numbers(newest_first: Sequence[int]) -> str:
@@ -129,7 +142,7 @@ def _reason(trial: FrozenTrial, policy: ContextPolicy) -> str:
     failure = trial.user_attrs.get(FAILURE_ATTRIBUTE, EMPTY)
     if not isinstance(failure, Mapping) or not failure:
         return "no reason recorded"
-    kind = clean(str(failure.get("type", "failure")), 60)
+    kind = clean(str(failure.get("type", "failure")), MAX_FAILURE_TYPE)
     message = str(failure.get("message", ""))
     if policy.failure_text == "type" or not message:
         return kind

@@ -7,9 +7,9 @@ Two are duplicates if they have the same parameters, all discrete values are equ
 import bisect
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
@@ -18,8 +18,9 @@ from ...engine.records import Params, SearchSpace
 from ...engine.study.attributes import is_interrupted
 from ...engine.study.distributions import plain
 from ..space import scale
-from .following import Unseen
+from .following import Following
 
+# Prompts show numbers with four digits: values that are closer than this could be the same to the model.
 TOLERANCE = 1e-3
 
 
@@ -31,7 +32,7 @@ class Point:
     scaled: tuple[float, ...]
 
     def near(self, other: "Point", within: float = TOLERANCE) -> bool:
-        """Whether the two are duplicates, or `within` that share of the range of each other in every float."""
+        """Whether all discrete values are equal and every float differs by at most `within` of its range."""
         return self.discrete == other.discrete and all(
             abs(a - b) <= within for a, b in zip(self.scaled, other.scaled, strict=True)
         )
@@ -51,39 +52,60 @@ def point(params: Params, space: SearchSpace) -> Point:
     return Point(discrete=tuple(discrete), scaled=tuple(scaled))
 
 
-def size(space: SearchSpace) -> float:
+def count_configurations(space: SearchSpace) -> float:
     """How many different configurations a space holds; infinite if one parameter is continuous."""
     return math.prod(map(scale.count, space.values()))
 
 
-class Index:
-    """The points of finished trials, kept up as they come, for one search space."""
+class DuplicateIndex(Following):
+    """The points of finished trials in one search space, for finding duplicates without comparing all."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        self.size = size(space)
-        self._unseen = Unseen()
+        self.size = count_configurations(space)
+        super().__init__()
+
+    def _clear(self) -> None:
         self._groups: dict[tuple[Any, ...], list[tuple[float, int, Point]]] = {}
-        self.shapes: set[tuple[str, ...]] = set()
+        self._shapes: set[tuple[str, ...]] = set()
 
-    def stands(self, finished: Sequence[FrozenTrial]) -> int:
-        """How many of the finished trials of a snapshot need not be looked at again."""
-        return self._unseen.known(finished)
+    def _add(self, trial: FrozenTrial) -> None:
+        made = point(trial.params, self.space)
+        if made.discrete and not is_interrupted(trial):
+            if len(made.discrete) == len(self.space.keys() & trial.params.keys()):
+                self._shapes.add(tuple(name for name, _ in made.discrete))
+            bisect.insort(self._groups.setdefault(made.discrete, []), (_first(made), trial.number, made))
 
-    def update(self, finished: Sequence[FrozenTrial], until: int | None = None) -> None:
-        """Take in those of the first `until` of a snapshot's finished trials, or of all, that were not seen yet."""
-        for trial in self._unseen.among(finished, len(finished) if until is None else until):
-            made = point(trial.params, self.space)
-            if made.discrete and not is_interrupted(trial):
-                if len(made.discrete) == len(self.space.keys() & trial.params.keys()):
-                    self.shapes.add(tuple(name for name, _ in made.discrete))
-                group = self._groups.setdefault(made.discrete, [])
-                bisect.insort(group, (made.scaled[0] if made.scaled else 0.0, trial.number, made))
+    def _undo(self, trial: FrozenTrial) -> None:
+        """Shapes stay: the trial comes again, a place later."""
+        made = point(trial.params, self.space)
+        if made.discrete and not is_interrupted(trial):
+            group = self._groups[made.discrete]
+            group.remove((_first(made), trial.number, made))
+            if not group:
+                del self._groups[made.discrete]
 
-    def find(self, wanted: Point) -> int | None:
-        """The number of a finished trial that is a duplicate of `wanted`."""
+    def find(self, params: Params, *, conditional: bool = False) -> int | None:
+        """The number of a finished trial that `params` repeat, None if there is no such trial.
+
+        `conditional`: a trial suggests only a part of the parameters, so `params` repeat every trial that agrees with
+        them on all that it suggested.
+        """
+        shapes = [shape for shape in sorted(self._shapes) if params.keys() > {*shape}] if conditional else []
+        parts = ({name: params[name] for name in shape} for shape in shapes)
+        found = (self._find_point(point(part, self.space)) for part in itertools.chain([params], parts))
+        return next((number for number in found if number is not None), None)
+
+    def is_full(self, others: Sequence[Point]) -> bool:
+        """Whether the index and `others` together hold every configuration of a finite space."""
+        if self.size > self.known + len(others):
+            return False
+        discrete = self._groups.keys() | {other.discrete for other in others}
+        return sum(len(values) == len(self.space) for values in discrete) >= self.size
+
+    def _find_point(self, wanted: Point) -> int | None:
         group = self._groups.get(wanted.discrete, ())
-        center = wanted.scaled[0] if wanted.scaled else 0.0
+        center = _first(wanted)
         for position in range(bisect.bisect_left(group, (center - TOLERANCE,)), len(group)):
             first, number, other = group[position]
             if first > center + TOLERANCE:
@@ -92,14 +114,9 @@ class Index:
                 return number
         return None
 
-    @property
-    def discrete_points(self) -> set[tuple[Any, ...]]:
-        """The different discrete parts seen; in a finite space, the different configurations."""
-        return set(self._groups)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clash:
+class Duplicate:
     """The configuration that a proposal repeats: its trial's number, None for one that is no trial yet."""
 
     number: int | None
@@ -112,45 +129,9 @@ class Clash:
         return f"the configuration is the same as that of trial {self.number}, which {state}"
 
 
-def find_clash(
-    params: Params, flying: Iterable["Flying"], finished: Sequence[FrozenTrial], index: Index, *, union: bool = False
-) -> Clash | None:
-    """What `params` repeat of the finished, running and reserved configurations.
-
-    `union`: a trial suggests only a part of the parameters, so `params` repeat every finished trial that agrees with
-    them on all that it suggested.
-    """
-    wanted = point(params, index.space)
-    for other in flying:
-        if wanted.near(other.point):
-            return Clash(number=other.number, in_flight=True)
-    index.update(finished)
-    shapes = [shape for shape in sorted(index.shapes) if params.keys() > {*shape}] if union else []
-    parts = (point({name: params[name] for name in shape}, index.space) for shape in shapes)
-    for part in itertools.chain([wanted], parts):
-        number = index.find(part)
-        if number is not None:
-            return Clash(number=number, in_flight=False)
-    return None
-
-
-def exhausted(flying: Sequence["Flying"], finished: Sequence[FrozenTrial], index: Index) -> bool:
-    """Whether every configuration of a finite space is finished or in flight."""
-    if index.size > len(finished) + len(flying):
-        return False
-    index.update(finished)
-    seen = index.discrete_points | {other.point.discrete for other in flying}
-    return sum(len(key) == len(index.space) for key in seen) >= index.size
-
-
-class Flying(Protocol):
-    """A configuration in flight: its trial's number, None while it is only reserved."""
-
-    @property
-    def number(self) -> int | None: ...
-
-    @property
-    def point(self) -> Point: ...
+def _first(made: Point) -> float:
+    """What points with the same discrete values are sorted by."""
+    return made.scaled[0] if made.scaled else 0.0
 
 
 def _is_of(value: Any, distribution: BaseDistribution) -> bool:

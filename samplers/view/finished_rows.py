@@ -1,12 +1,10 @@
-"""Facts about finished trials, kept up as they come.
-
-A finished trial never changes, so each is looked at once; a new digest of the same trials equals an old one that grew.
-"""
+"""Finished trials as rows of a prompt, in order of completion, and what can be counted and ranked of them."""
 
 import bisect
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -18,26 +16,27 @@ from ..space.notation import format_number, format_value
 from .following import Following
 
 MISSING = "-"
-CURVE = 4
-"""Points of a learning curve that are shown: at steps 1, n^(1/3), n^(2/3) and n of n, since most curves bend early."""
+
+# Points of a learning curve that are shown: at steps 1, n^(1/3), n^(2/3) and n of n, since most curves bend early.
+CURVE_POINTS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """One configuration as it stands in the prompt: its trial's number if it has one, its result, and its cells."""
+    """One configuration as a line of a table: its trial's number if it has one, its result, and its cells."""
 
     number: int | None
     result: str
     cells: tuple[str, ...]
-    line: str = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        number = "new" if self.number is None else str(self.number)
-        object.__setattr__(self, "line", ",".join([number, self.result, *self.cells]))
+    @cached_property
+    def line(self) -> str:
+        """The row as it stands in the prompt."""
+        return ",".join(["new" if self.number is None else str(self.number), self.result, *self.cells])
 
 
-class Digest(Following):
-    """Rows of `names` in order of completion, counts by state, failed trials, and the complete ones by value.
+class FinishedRows(Following):
+    """Rows of `names` in order of completion, counts by state, failed trials, and complete trials by value.
 
     A row is formatted when it is first shown: of a long history a prompt shows few.
     """
@@ -76,7 +75,7 @@ class Digest(Following):
         elif trial.state is TrialState.FAIL and not is_interrupted(trial):
             self.failed.append(trial)
 
-    def _take_back(self, trial: FrozenTrial) -> None:
+    def _undo(self, trial: FrozenTrial) -> None:
         self.counts[trial.state] -= 1
         self._rows.pop(self.known, None)
         if trial.state is TrialState.COMPLETE and trial.value is not None:
@@ -88,13 +87,11 @@ class Digest(Following):
     def _row(self, index: int) -> Row:
         row = self._rows.get(index)
         if row is None:
-            row = self._rows[index] = finished_row(self._trials[index], self.names)
+            trial = self._trials[index]
+            # With the trial's own distributions, so that a row never changes.
+            shown = cells(trial.params, trial.distributions, self.names)
+            row = self._rows[index] = Row(number=trial.number, result=_result(trial), cells=shown)
         return row
-
-
-def finished_row(trial: FrozenTrial, names: Sequence[str]) -> Row:
-    """A finished trial, formatted with its own distributions, so that it never changes."""
-    return Row(number=trial.number, result=_result(trial), cells=cells(trial.params, trial.distributions, names))
 
 
 def cells(
@@ -105,18 +102,19 @@ def cells(
 
 
 def cell(value: Any, distribution: BaseDistribution) -> str:
-    """One value as it stands in a table: quoted where it would break the row."""
+    """One value of a table, quoted where it would break the row."""
     text = format_value(value, distribution)
     return json.dumps(text, ensure_ascii=False) if "," in text or '"' in text or text == MISSING else text
 
 
 def curve(values: Mapping[int, float]) -> str:
-    """A learning curve in at most `CURVE` points, "[1:0.9 4:0.6 20:0.41]", the last step always among them."""
+    """A learning curve in at most `CURVE_POINTS` points, "[1:0.9 4:0.6 20:0.41]", the last step always among them."""
     if not values:
         return ""
-    steps = sorted(values)
-    shown = steps if len(steps) <= CURVE else [steps[round(len(steps) ** (i / (CURVE - 1))) - 1] for i in range(CURVE)]
-    return f"[{' '.join(f'{step}:{format_number(values[step])}' for step in dict.fromkeys(shown))}]"
+    steps, last = sorted(values), CURVE_POINTS - 1
+    if len(steps) > CURVE_POINTS:
+        steps = [steps[round(len(steps) ** (i / last)) - 1] for i in range(CURVE_POINTS)]
+    return f"[{' '.join(f'{step}:{format_number(values[step])}' for step in dict.fromkeys(steps))}]"
 
 
 def _result(trial: FrozenTrial) -> str:

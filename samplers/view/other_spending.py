@@ -7,31 +7,33 @@ from optuna.trial import FrozenTrial
 from ...engine.records import Charge
 from ...engine.study.attributes import charge_of, llm_of
 from ...engine.study.snapshot import Snapshot
-from .following import Unseen
-
-NOTHING = Charge()
+from .following import Following
 
 
-class Elsewhere:
-    """Sums up what trials say, and what was spent without a trial, but for what `runs` spent.
-
-    A finished trial is looked at once.
-    """
+class OtherSpending(Following):
+    """Sums up what trials say, and what was spent without a trial, except for what `runs` spent."""
 
     def __init__(self, runs: Set[str]) -> None:
         self._runs = runs
-        self._finished = NOTHING
-        self._unseen = Unseen()
+        super().__init__()
 
-    def update(self, snapshot: Snapshot) -> Charge:
-        """All of it, as of `snapshot`."""
-        for trial in self._unseen.among(snapshot.finished, len(snapshot.finished)):
-            self._finished += self._of(trial)
+    def at(self, snapshot: Snapshot) -> Charge:
+        """The sum as of `snapshot`."""
+        self.update(snapshot.finished)
         charges = (charge for token, charge in snapshot.charges.items() if token not in self._runs)
-        open_trials = (self._of(trial) for trial in (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
+        open_trials = map(self._of, (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
         return sum((*open_trials, *charges), self._finished)
+
+    def _clear(self) -> None:
+        self._finished = Charge()
+
+    def _add(self, trial: FrozenTrial) -> None:
+        self._finished += self._of(trial)
+
+    def _undo(self, trial: FrozenTrial) -> None:
+        self._finished -= self._of(trial)
 
     def _of(self, trial: FrozenTrial) -> Charge:
         llm = llm_of(trial)
         run = llm.get("run")
-        return NOTHING if isinstance(run, str) and run in self._runs else charge_of(llm)
+        return Charge() if isinstance(run, str) and run in self._runs else charge_of(llm)

@@ -21,7 +21,7 @@ from optuna_llm import LiteLLMClient, Request
 from optuna_llm.samplers.guidance import Guidance, Situation
 from optuna_llm.samplers.space.axes import Axes, Choices
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.observations import Evidence
+from optuna_llm.samplers.view.evidence import Evidence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))  # scripts, not a package
 

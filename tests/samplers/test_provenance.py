@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optuna_llm import Reply, Usage
-from optuna_llm.samplers.prompt.context import Counts
 from optuna_llm.samplers.provenance import Spent, provenance
 
-COUNTS = Counts(complete=1, pruned=2, failed=3, running=4)
+COUNTS = {"complete": 1, "pruned": 2, "failed": 3, "running": 4}
 
 
 def record(**changes: object) -> dict[str, object]:

@@ -13,8 +13,8 @@ from optuna_llm.samplers.guidance.adaptive import NARROWEST, Adaptive, exploring
 from optuna_llm.samplers.guidance.planning import role_of
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.observations import Evidence
-from optuna_llm.samplers.view.progress import EARLY, Score
+from optuna_llm.samplers.view.evidence import Evidence
+from optuna_llm.samplers.view.progress import UNSCORED_TRIALS, Score
 
 COLUMNS = make_space(SPACE)
 
@@ -29,7 +29,7 @@ def trial(value: float, **llm: Any) -> FrozenTrial:
 
 def study(asks: list[tuple[str, str, bool]], **more: Any) -> Situation:
     """After a beginning of five trials, asks of (role, form, whether it improved the best one)."""
-    trials = [trial(100.0 + n) for n in range(EARLY + 1)]
+    trials = [trial(100.0 + n) for n in range(UNSCORED_TRIALS + 1)]
     best = 100.0
     for role, form, improved in asks:
         best -= improved
@@ -126,7 +126,7 @@ def test_what_was_long_ago_counts_less() -> None:
 
 def test_the_beginning_of_a_study_says_nothing() -> None:
     evidence = Evidence(Axes(COLUMNS), StudyDirection.MINIMIZE)
-    evidence.update([trial(10.0 - n, role="explore", form="menu") for n in range(EARLY)])
+    evidence.update([trial(10.0 - n, role="explore", form="menu") for n in range(UNSCORED_TRIALS)])
     assert evidence.score() == Score()
 
 

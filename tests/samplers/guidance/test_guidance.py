@@ -13,7 +13,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from support import SPACE, SchemaModel, flight, prompt, sampler
+from support import SPACE, SchemaModel, prompt, sampler, study_view
 
 from optuna_llm import (
     ContextPolicy,
@@ -27,22 +27,20 @@ from optuna_llm import (
     optimize_async,
 )
 from optuna_llm.engine.study.snapshot import Snapshot
+from optuna_llm.samplers.ask import Ask
 from optuna_llm.samplers.guidance import chosen
 from optuna_llm.samplers.guidance.effects import effects
 from optuna_llm.samplers.guidance.failures import risks
 from optuna_llm.samplers.guidance.forms import formed
 from optuna_llm.samplers.guidance.regions import plan
 from optuna_llm.samplers.guidance.strategy import Open
-from optuna_llm.samplers.memory import Memory
-from optuna_llm.samplers.prompt.messages import Subject
-from optuna_llm.samplers.question import Question
+from optuna_llm.samplers.open_asks import OpenAsks
+from optuna_llm.samplers.prompt.head import Subject
+from optuna_llm.samplers.provenance import read_guidance
 from optuna_llm.samplers.space.axes import Axes, Axis, Choices, Interval
 from optuna_llm.samplers.space.space import conform, make_space
-from optuna_llm.samplers.view.duplicates import Index
-from optuna_llm.samplers.view.finished_rows import Digest
-from optuna_llm.samplers.view.observations import Evidence
-from optuna_llm.samplers.view.past import read
-from optuna_llm.samplers.view.trust import SMALLEST, START, Trust
+from optuna_llm.samplers.view.evidence import Evidence
+from optuna_llm.samplers.view.progress import TRUST_SMALLEST, TRUST_START, Trust
 
 COLUMNS = make_space(SPACE)
 
@@ -121,15 +119,15 @@ def test_a_value_outside_a_range_that_became_smaller_stands_at_its_end() -> None
 
 
 def test_a_trust_region_grows_on_success_shrinks_after_three_failures_and_starts_anew() -> None:
-    assert Trust().after(improved=True).length > START
+    assert Trust().after(improved=True).length > TRUST_START
     shrunk = Trust().after(improved=False).after(improved=False).after(improved=False)
-    assert shrunk.length == pytest.approx(START * 0.6)
+    assert shrunk.length == pytest.approx(TRUST_START * 0.6)
     lengths = []
-    while shrunk.length != START:
+    while shrunk.length != TRUST_START:
         lengths.append(shrunk.length)
         shrunk = shrunk.after(improved=False)
     assert lengths == sorted(lengths, reverse=True)
-    assert lengths[-1] >= SMALLEST
+    assert lengths[-1] >= TRUST_SMALLEST
 
 
 def test_the_parameter_that_decides_is_the_strongest_effect() -> None:
@@ -282,10 +280,9 @@ async def test_role_strategy_and_region_stand_on_the_trials(strategy: str) -> No
 
 
 def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_that_is_open() -> None:
-    evidence = Evidence(Axes(COLUMNS), StudyDirection.MINIMIZE)
-    index, digest = Index(SPACE), Digest(tuple(SPACE), StudyDirection.MINIMIZE)
-    memory = Memory(latest=Snapshot, digest=digest, flight=flight(), index=index, evidence=evidence)
-    question = Question(
+    view = study_view().at(Snapshot())
+    asks = OpenAsks(study_view(), Snapshot)
+    ask = Ask(
         columns=COLUMNS,
         space=COLUMNS,
         direction=StudyDirection.MINIMIZE,
@@ -293,14 +290,14 @@ def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_tha
         policy=ContextPolicy(),
         strategy=chosen("guided"),
     )
-    first, second = memory.asking(question, Snapshot()), memory.asking(question, Snapshot())
+    first, second = asks.guided(ask, view), asks.guided(ask, view)
     first.__enter__()
     with second as open_one:
         first.__exit__(None, None, None)
-        assert memory.situation(question, Snapshot()).ordinal == 2
-        with memory.asking(question, Snapshot()) as another:
+        assert asks.situation(ask, view).ordinal == 2
+        with asks.guided(ask, view) as another:
             assert another.region != open_one.region
-    assert not memory.open
+    assert not len(asks)
 
 
 def test_where_all_is_known_nothing_is_offered() -> None:
@@ -478,4 +475,4 @@ def test_asks_that_are_open_together_offer_no_candidate_twice(role: str) -> None
 
 def test_a_record_that_nobody_could_have_written_ends_no_run() -> None:
     for wrong in (10**400, math.nan, -1, "all", True):
-        assert read(create_trial(value=1.0, user_attrs={"llm": {"inside": wrong}})).inside is None
+        assert read_guidance(create_trial(value=1.0, user_attrs={"llm": {"inside": wrong}})).inside is None

@@ -19,7 +19,7 @@ from optuna_llm.samplers.guidance.regions import OFFERED, Plan, is_new, plan
 from optuna_llm.samplers.guidance.strategy import Open, Situation
 from optuna_llm.samplers.space.axes import Axes, Choices, Interval
 from optuna_llm.samplers.space.space import make_space, narrow
-from optuna_llm.samplers.view.observations import WINDOW, Evidence, step_of
+from optuna_llm.samplers.view.evidence import WINDOW, Evidence, step_of
 
 Space = Mapping[str, BaseDistribution]
 LINE: Space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
@@ -238,7 +238,7 @@ def test_what_is_computed_once_is_of_the_trials_of_its_step_and_kept_until_the_n
 
     for count in range(60, 91):
         evidence.update(trials[:count])
-        assert evidence.once(compute) == [trial.value for trial in trials[: step_of(count)]]
+        assert evidence.cached_per_step(compute) == [trial.value for trial in trials[: step_of(count)]]
     assert calls == [60, 64, 80]
 
 

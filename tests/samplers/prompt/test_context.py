@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from support import SPACE, flight
+from support import SPACE, study_view
 
 from optuna_llm import ContextPolicy, Proposal, UsageError
 from optuna_llm.engine.study.snapshot import History, Snapshot
-from optuna_llm.samplers.prompt.context import BLOCK, block_size, build_context
-from optuna_llm.samplers.prompt.messages import Subject, render, render_head
+from optuna_llm.samplers.prompt.context import BLOCK, Context, block_size, build_context
+from optuna_llm.samplers.prompt.head import Subject, render_head
+from optuna_llm.samplers.prompt.messages import render
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.finished_rows import Digest, curve
-from optuna_llm.samplers.view.in_flight_rows import Flight
+from optuna_llm.samplers.view.finished_rows import curve
 
 START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
 SPACE_ = make_space(SPACE)
@@ -42,21 +42,18 @@ def trial(
     return made
 
 
-def fresh(direction: Any = MINIMIZE) -> tuple[Digest, Flight]:
-    """What is known of a study that nobody has looked at."""
-    return Digest(tuple(SPACE), direction), flight()
+def shown(snapshot: Snapshot, policy: ContextPolicy | None = None, head: int = 0, **more: Any) -> Context:
+    """What is shown of a study that nobody has looked at."""
+    return build_context(study_view().at(snapshot), policy or ContextPolicy(), head, **more)
 
 
-def context_of(trials: Sequence[FrozenTrial], policy: ContextPolicy | None = None, direction: Any = MINIMIZE) -> Any:
+def context_of(
+    trials: Sequence[FrozenTrial], policy: ContextPolicy | None = None, direction: StudyDirection = MINIMIZE
+) -> Context:
     history = History()
     history.extend(trials)
     snapshot = Snapshot(finished=history.finished, running=history.running)
-    return build_context(
-        snapshot,
-        Digest(tuple(SPACE), direction),
-        flight(),
-        policy or ContextPolicy(),
-    )
+    return build_context(study_view(direction=direction).at(snapshot), policy or ContextPolicy())
 
 
 def test_rows_hold_number_result_and_values_in_the_notation_of_their_column() -> None:
@@ -105,7 +102,7 @@ def test_an_interrupted_trial_is_no_failure_of_its_configuration() -> None:
 def test_running_trials_and_reservations_are_in_flight() -> None:
     proposal = Proposal(params=PARAMS, distributions=SPACE)
     snapshot = Snapshot(running=(trial(4, TrialState.RUNNING),), reserved=(proposal,))
-    rows = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), flight(), ContextPolicy()).in_flight
+    rows = shown(snapshot).in_flight
     assert [(row.number, row.result) for row in rows] == [(4, "running"), (None, "reserved")]
 
 
@@ -113,7 +110,7 @@ def test_a_running_trial_without_values_shows_those_it_was_assigned() -> None:
     bare = create_trial(state=TrialState.RUNNING)
     bare.number = 7
     snapshot = Snapshot(running=(bare,), assigned={7: Proposal(params=PARAMS, distributions=SPACE)})
-    (row,) = build_context(snapshot, Digest(tuple(SPACE), MINIMIZE), flight(), ContextPolicy()).in_flight
+    (row,) = shown(snapshot).in_flight
     assert (row.number, row.cells) == (7, ("0.01235", "0.3", "3", "null"))
 
 
@@ -144,7 +141,7 @@ def test_curves_stand_with_the_results_of_finished_and_running_trials() -> None:
     finished, running = trial(0, value=0.25), trial(1, TrialState.RUNNING)
     for one in (finished, running):
         one.intermediate_values = {1: 0.5, 2: 0.25}
-    context = build_context(Snapshot(finished=(finished,), running=(running,)), *fresh(), ContextPolicy())
+    context = shown(Snapshot(finished=(finished,), running=(running,)))
     assert [row.result for row in context.history] == ["0.25[1:0.5 2:0.25]"]
     assert [row.result for row in context.in_flight] == ["running[1:0.5 2:0.25]"]
 
@@ -155,7 +152,7 @@ def test_eviction_moves_in_blocks_and_keeps_within_rows_and_tokens(count: int, l
     trials = [trial(number) for number in range(count + 1)]
     now, then = (context_of(trials[:n], policy) for n in (count, count + 1))
     header = sum(map(len, SPACE)) + len(SPACE)
-    room = policy.room(0, header=header).history
+    room = policy.character_budget(0, header=header).history
     block = block_size(len(SPACE), room, limit)
     assert now.omitted == count - len(now.history)
     assert len(now.history) <= limit
@@ -180,9 +177,9 @@ def test_a_block_is_a_part_of_what_there_is_room_for() -> None:
 def test_a_short_history_shows_at_least_three_quarters_of_what_it_may(history: int) -> None:
     trials = [trial(number) for number in range(80)]
     for count in range(1, 80):
-        shown = len(context_of(trials[:count], ContextPolicy(history=history)).history)
-        assert min(count, history) * 3 / 4 <= shown + 0.5
-        assert shown <= history
+        count_shown = len(context_of(trials[:count], ContextPolicy(history=history)).history)
+        assert min(count, history) * 3 / 4 <= count_shown + 0.5
+        assert count_shown <= history
 
 
 def test_a_history_of_nothing_is_not_said_to_be_empty() -> None:
@@ -204,7 +201,7 @@ def test_marks_in_tables_are_explained_where_there_are_any() -> None:
 
 def test_the_trial_that_asks_is_not_in_flight_beside_itself() -> None:
     running = tuple(trial(number, TrialState.RUNNING) for number in (3, 4))
-    context = build_context(Snapshot(running=running), *fresh(), ContextPolicy(), own=3)
+    context = shown(Snapshot(running=running), own=3)
     assert [row.number for row in context.in_flight] == [4]
     assert context.counts.running == 1
 
@@ -216,10 +213,10 @@ def test_reasons_of_failures_and_guidance_keep_to_the_ceiling() -> None:
         one.set_user_attr("failure", {"type": "Error", "message": f"number {one.number}: {'so it is ' * 30}"})
     head = render_head(SPACE_, Subject(task="A task."), MINIMIZE)
     running = tuple(trial(1000 + n, TrialState.RUNNING) for n in range(64))
-    for said in (0, 450):
+    for length in (0, 450):
         snapshot = Snapshot(finished=(*failed, *(trial(100 + n) for n in range(40))), running=running)
-        context = build_context(snapshot, *fresh(), policy, len(head), said=said)
-        messages = render(context, SPACE_, head, words="x" * said)
+        context = shown(snapshot, policy, len(head), guidance=length)
+        messages = render(context, SPACE_, head, words="x" * length)
         assert len(context.failures) >= 1
         assert len(messages[0]["content"]) / 2.5 + len(messages[1]["content"]) / 1.5 <= 2000
 
@@ -231,7 +228,7 @@ def test_a_prompt_stops_growing_at_its_ceiling() -> None:
         running = tuple(trial(1000 + n, TrialState.RUNNING) for n in range(64))
         snapshot = Snapshot(finished=tuple(trial(n) for n in range(count)), running=running)
         head = render_head(SPACE_, Subject(task="A task."), MINIMIZE)
-        context = build_context(snapshot, *fresh(), policy, len(head))
+        context = shown(snapshot, policy, len(head))
         messages = render(context, SPACE_, head)
         lengths.append(len(messages[0]["content"]) / 2.5 + len(messages[1]["content"]) / 1.5)
         assert "are not shown" in messages[1]["content"]
@@ -243,17 +240,14 @@ states = st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAI
 
 
 @given(st.lists(st.tuples(states, st.floats(-1, 1)), max_size=60), st.lists(st.integers(0, 60), max_size=5))
-def test_a_grown_digest_gives_the_same_bytes_as_a_rebuild(drawn: list[Any], cuts: list[int]) -> None:
+def test_a_grown_view_gives_the_same_bytes_as_a_rebuild(drawn: list[Any], cuts: list[int]) -> None:
     trials = [trial(n, state, value) for n, (state, value) in enumerate(drawn)]
     policy = ContextPolicy(history=20)
-    grown = Digest(tuple(SPACE), MINIMIZE)
+    grown = study_view()
     for cut in sorted(cuts):
-        build_context(Snapshot(finished=tuple(trials[:cut])), grown, flight(), policy)
+        build_context(grown.at(Snapshot(finished=tuple(trials[:cut]))), policy)
     whole = Snapshot(finished=tuple(trials))
-    texts = [
-        render(build_context(whole, digest, flight(), policy), SPACE_, "head")
-        for digest in (grown, Digest(tuple(SPACE), MINIMIZE))
-    ]
+    texts = [render(build_context(view.at(whole), policy), SPACE_, "head") for view in (grown, study_view())]
     assert texts[0] == texts[1]
 
 
@@ -280,15 +274,15 @@ flying = st.lists(
 
 
 @given(st.lists(flying, min_size=1, max_size=6), st.lists(st.integers(0, 3), max_size=6))
-def test_a_flight_that_changed_equals_a_fresh_one(moments: list[Any], reserved: list[int]) -> None:
+def test_what_is_in_flight_in_a_grown_view_equals_that_in_a_new_one(moments: list[Any], reserved: list[int]) -> None:
     proposals = [Proposal(params={**PARAMS, "layers": 2 * n + 1}, distributions=SPACE) for n in range(4)]
-    grown = flight()
+    grown = study_view()
     for moment, trials in enumerate(moments):
         running = []
         for number, count, _ in sorted(trials):
-            shown = dict(list(PARAMS.items())[:count])
+            known = dict(list(PARAMS.items())[:count])
             made = create_trial(
-                state=TrialState.RUNNING, params=shown, distributions={name: SPACE[name] for name in shown}
+                state=TrialState.RUNNING, params=known, distributions={name: SPACE[name] for name in known}
             )
             made.number = number
             running.append(made)
@@ -297,4 +291,4 @@ def test_a_flight_that_changed_equals_a_fresh_one(moments: list[Any], reserved: 
             reserved=tuple(proposals[n] for n in sorted(set(reserved[moment:]))),
             assigned={number: proposals[0] for number, _, assigned in trials if assigned},
         )
-        assert grown.update(snapshot) == flight().update(snapshot)
+        assert grown.at(snapshot).in_flight == study_view().at(snapshot).in_flight

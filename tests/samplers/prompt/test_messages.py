@@ -18,20 +18,18 @@ from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from support import SPACE, SchemaModel, flight, prompt, sampler
+from support import SPACE, SchemaModel, prompt, sampler, study_view
 
 from optuna_llm import ContextPolicy, UsageError
 from optuna_llm.engine.study.snapshot import History, Snapshot
+from optuna_llm.samplers.ask import Ask
 from optuna_llm.samplers.guidance import chosen
-from optuna_llm.samplers.memory import Memory
+from optuna_llm.samplers.open_asks import OpenAsks
 from optuna_llm.samplers.prompt.context import build_context
-from optuna_llm.samplers.prompt.messages import Subject, render
-from optuna_llm.samplers.question import Question
+from optuna_llm.samplers.prompt.head import Subject
+from optuna_llm.samplers.prompt.messages import render
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.duplicates import Index
-from optuna_llm.samplers.view.finished_rows import Digest
-from optuna_llm.samplers.view.observations import Evidence
 
 GOLDEN = Path(__file__).parent / "golden"
 START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
@@ -68,15 +66,9 @@ class Study:
         direction: StudyDirection = StudyDirection.MINIMIZE,
     ) -> None:
         columns = make_space(space)
-        self._snapshot = Snapshot()
-        self._memory = Memory(
-            latest=lambda: self._snapshot,
-            digest=Digest(tuple(space), direction),
-            flight=flight(space),
-            index=Index(space),
-            evidence=Evidence(Axes(columns), direction),
-        )
-        self._question = Question(
+        self._view = study_view(space, direction)
+        self._asks = OpenAsks(self._view, Snapshot)
+        self._ask = Ask(
             columns=columns,
             space=columns,
             direction=direction,
@@ -87,15 +79,14 @@ class Study:
 
     def ask(self, trials: Sequence[FrozenTrial], *, asking: int = 1) -> str:
         """The prompt when these are the trials of the study."""
-        history, question = History(), self._question
+        history, ask = History(), self._ask
         history.extend(trials)
-        snapshot = self._snapshot = Snapshot(finished=history.finished, running=history.running, asking=asking)
-        with self._memory.asking(question, snapshot) as guidance:
-            head = question.head(question.space)
-            said = len(guidance.words) + sum(map(len, guidance.summary))
-            digest, flying = self._memory.digest, self._memory.flight
-            context = build_context(snapshot, digest, flying, question.policy, len(head), said=said)
-            messages = render(context, question.columns, head, summary=guidance.summary, words=guidance.words)
+        view = self._view.at(Snapshot(finished=history.finished, running=history.running, asking=asking))
+        with self._asks.guided(ask, view) as guidance:
+            head = ask.head(ask.space)
+            length = len(guidance.words) + sum(map(len, guidance.summary))
+            context = build_context(view, ask.policy, len(head), guidance=length)
+            messages = render(context, ask.columns, head, summary=guidance.summary, words=guidance.words)
         return "\n\n".join(f"=== {message['role']} ===\n{message['content']}" for message in messages) + "\n"
 
 

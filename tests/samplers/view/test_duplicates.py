@@ -22,9 +22,9 @@ from support import SchemaModel, Script, prompt, sampler
 
 from optuna_llm import AsyncTrial, Request, ask_async, optimize_async
 from optuna_llm.engine.records import Proposal, Share
-from optuna_llm.samplers import pipeline as proposing
+from optuna_llm.samplers import pipeline
 from optuna_llm.samplers.space.axes import Axis
-from optuna_llm.samplers.view.duplicates import TOLERANCE, Index, point, size
+from optuna_llm.samplers.view.duplicates import TOLERANCE, DuplicateIndex, count_configurations, point
 
 SPACE = {
     "x": FloatDistribution(0, 10),
@@ -76,7 +76,7 @@ def test_a_configuration_with_other_parameters_is_another_one() -> None:
     ],
 )
 def test_the_size_of_a_space(space: Any, count: float) -> None:
-    assert size(space) == count
+    assert count_configurations(space) == count
 
 
 def finished(number: int, params: dict[str, Any]) -> FrozenTrial:
@@ -98,10 +98,10 @@ configurations = st.fixed_dictionaries(
 @given(st.lists(configurations, max_size=30), configurations, st.integers(0, 30))
 def test_the_index_finds_what_a_full_search_finds(known: list[Any], wanted: Any, cut: int) -> None:
     trials = [finished(number, params) for number, params in enumerate(known)]
-    index = Index(SPACE)
+    index = DuplicateIndex(SPACE)
     index.update(trials[:cut])
     index.update(trials)
-    found = index.find(point(wanted, SPACE))
+    found = index.find(wanted)
     expected = {trial.number for trial in trials if near(trial.params, wanted)}
     assert (found in expected) if expected else (found is None)
 
@@ -110,9 +110,9 @@ def test_what_a_signal_interrupted_may_be_proposed_again_and_what_failed_may_not
     interrupted, failed = (create_trial(state=TrialState.FAIL, params=BASE, distributions=SPACE) for _ in range(2))
     for made, kind in ((interrupted, "Interrupted"), (failed, "MemoryError")):
         made.user_attrs = {"failure": {"type": kind, "message": ""}}
-        index = Index(SPACE)
+        index = DuplicateIndex(SPACE)
         index.update([made])
-        assert (index.find(point(BASE, SPACE)) is None) == (kind == "Interrupted")
+        assert (index.find(BASE) is None) == (kind == "Interrupted")
 
 
 ONE = {"x": FloatDistribution(0, 1)}
@@ -346,7 +346,7 @@ BOTH = {"x": FloatDistribution(0.0, 1.0), "y": CategoricalDistribution(("a", "b"
 def test_a_storage_that_does_not_answer_at_that_moment_holds_no_proposal_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(proposing, "LOOKING", 0.0)
+    monkeypatch.setattr(pipeline, "REREAD_SECONDS", 0.0)
     answers = threading.Event()
     study = optuna.create_study(sampler=sampler(Script({"x": 0.5}), search_space=ONE))
     study.sampler.door(study).sharing.update(Share(place=0, processes=2))  # type: ignore[attr-defined]

@@ -16,13 +16,13 @@ from support import SPACE
 from optuna_llm.engine.study.snapshot import History, Snapshot
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view import following as agreement
-from optuna_llm.samplers.view import observations as evidences
-from optuna_llm.samplers.view.duplicates import Index
-from optuna_llm.samplers.view.finished_rows import Digest
-from optuna_llm.samplers.view.following import TAKEN_BACK, Unseen, agreed
-from optuna_llm.samplers.view.observations import KEPT, STEPS, WINDOW, Evidence, Newest
-from optuna_llm.samplers.view.other_spending import Elsewhere
+from optuna_llm.samplers.view import evidence as evidence_module
+from optuna_llm.samplers.view import following
+from optuna_llm.samplers.view.duplicates import DuplicateIndex
+from optuna_llm.samplers.view.evidence import CAPACITY, STEP_SIZES, WINDOW, Evidence, TrialWindow
+from optuna_llm.samplers.view.finished_rows import FinishedRows
+from optuna_llm.samplers.view.following import UNDO_DEPTH, common_prefix
+from optuna_llm.samplers.view.other_spending import OtherSpending
 
 START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
 AXES = Axes(make_space(SPACE))
@@ -84,22 +84,22 @@ def views(draw: st.DrawFn) -> list[Sequence[FrozenTrial]]:
 
 
 @contextmanager
-def taking_back(count: int) -> Iterator[None]:
+def undoing(count: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(agreement, "TAKEN_BACK", count)
-        patched.setattr(evidences, "TAKEN_BACK", count)
+        patched.setattr(following, "UNDO_DEPTH", count)
+        patched.setattr(evidence_module, "UNDO_DEPTH", count)
         yield
 
 
-FEW = st.sampled_from([2, TAKEN_BACK])
+FEW = st.sampled_from([2, UNDO_DEPTH])
 
 
-def of_digest(digest: Digest) -> Any:
-    failed = [trial.number for trial in digest.failed]
-    return digest.known, digest.counts, failed, digest.best(99), digest.rows(0), digest.first_within(20, 500)
+def of_rows(rows: FinishedRows) -> Any:
+    failed = [trial.number for trial in rows.failed]
+    return rows.known, rows.counts, failed, rows.best(99), rows.rows(0), rows.first_within(20, 500)
 
 
-def newest(evidence: Evidence, found: Newest) -> str:
+def newest(evidence: Evidence, found: TrialWindow) -> str:
     return repr((found.places.tolist(), found.losses.tolist(), found.failed.tolist()))
 
 
@@ -108,13 +108,13 @@ def of_evidence(evidence: Evidence) -> Any:
     scores = [evidence.score(role=role, form=form) for role, form in kinds]
     counts = (evidence.known, evidence.complete, evidence.proposed, evidence.since_improvement, evidence.trust)
     best = [(best.number, best.value, best.params, repr(best.places)) for best in evidence.best(99)]
-    return counts, scores, evidence.score(), best, newest(evidence, evidence.newest), evidence.once(newest)
+    return counts, scores, evidence.score(), best, newest(evidence, evidence.newest), evidence.cached_per_step(newest)
 
 
 def grown(cache: Any, new: Callable[[], Any], looks: Sequence[Sequence[FrozenTrial]], summary: Any) -> None:
     """A cache that is kept up from look to look, by slices, equals a new one at each."""
     for finished in looks:
-        while (known := cache.stands(finished)) + 7 < len(finished):
+        while (known := cache.known_prefix(finished)) + 7 < len(finished):
             cache.update(finished, known + 7)
         cache.update(finished)
         fresh = new()
@@ -123,39 +123,41 @@ def grown(cache: Any, new: Callable[[], Any], looks: Sequence[Sequence[FrozenTri
 
 
 @given(views(), FEW)
-def test_a_digest_that_met_trials_late_equals_a_new_one(looks: Any, few: int) -> None:
-    with taking_back(few):
-        grown(digest(), digest, looks, of_digest)
+def test_rows_that_met_trials_late_equal_new_ones(looks: Any, few: int) -> None:
+    with undoing(few):
+        grown(finished_rows(), finished_rows, looks, of_rows)
 
 
 @given(views(), FEW)
 def test_evidence_that_met_trials_late_equals_new_evidence(looks: Any, few: int) -> None:
-    with taking_back(few):
+    with undoing(few):
         grown(evidence(), evidence, looks, of_evidence)
 
 
-@given(views())
-def test_an_index_that_met_trials_late_equals_a_new_one_of_all_that_it_met(looks: Any) -> None:
-    index, fresh = Index(SPACE), Index(SPACE)
-    for finished in looks:
-        while (known := index.stands(finished)) + 7 < len(finished):
-            index.update(finished, known + 7)
-        index.update(finished)
+@given(views(), FEW)
+def test_an_index_that_met_trials_late_equals_a_new_one_of_all_that_it_met(looks: Any, few: int) -> None:
+    index, fresh = DuplicateIndex(SPACE), DuplicateIndex(SPACE)
+    with undoing(few):
+        for finished in looks:
+            while (known := index.known_prefix(finished)) + 7 < len(finished):
+                index.update(finished, known + 7)
+            index.update(finished)
     fresh.update(looks[-1])
-    assert (index._groups, index.shapes) == (fresh._groups, fresh.shapes)
+    assert (index._groups, index._shapes) == (fresh._groups, fresh._shapes)
 
 
-@given(views())
-def test_what_others_spent_is_the_same_in_any_order(looks: Any) -> None:
-    elsewhere = Elsewhere({"a"})
-    for finished in looks:
-        elsewhere.update(Snapshot(finished=finished))
+@given(views(), FEW)
+def test_what_others_spent_is_the_same_in_any_order(looks: Any, few: int) -> None:
+    others = OtherSpending({"a"})
+    with undoing(few):
+        for finished in looks:
+            others.at(Snapshot(finished=finished))
     now = Snapshot(finished=looks[-1])
-    assert elsewhere.update(now) == Elsewhere({"a"}).update(now)
+    assert others.at(now) == OtherSpending({"a"}).at(now)
 
 
-def digest() -> Digest:
-    return Digest(tuple(SPACE), StudyDirection.MINIMIZE)
+def finished_rows() -> FinishedRows:
+    return FinishedRows(tuple(SPACE), StudyDirection.MINIMIZE)
 
 
 def evidence() -> Evidence:
@@ -164,47 +166,47 @@ def evidence() -> Evidence:
 
 def test_evidence_of_a_long_history_takes_back_what_it_can_and_equals_new_evidence() -> None:
     rng, history, kept = random.Random(0), History(), evidence()
-    trials = [made(number, number, number) for number in range(2 * KEPT)]
-    trials.sort(key=lambda trial: trial.number + rng.choice((0, 0, 0, rng.randrange(TAKEN_BACK))))
+    trials = [made(number, number, number) for number in range(2 * CAPACITY)]
+    trials.sort(key=lambda trial: trial.number + rng.choice((0, 0, 0, rng.randrange(UNDO_DEPTH))))
     for count, trial in enumerate(trials):
         history._append([trial])
         kept.update(history.finished)
-        if count % 97 == 0 or KEPT - 2 <= count <= KEPT + 2:
+        if count % 97 == 0 or CAPACITY - 2 <= count <= CAPACITY + 2:
             fresh = evidence()
             fresh.update(history.finished)
             assert of_evidence(kept) == of_evidence(fresh)
 
 
 def test_what_is_taken_back_leaves_a_window_and_a_step_of_rows() -> None:
-    assert WINDOW + max(size for _, size in STEPS) <= KEPT // 2 - TAKEN_BACK
+    assert WINDOW + max(size for _, size in STEP_SIZES) <= CAPACITY // 2 - UNDO_DEPTH
 
 
 def test_one_that_was_seen_late_is_all_that_is_looked_at_with_those_after_it() -> None:
     history = History()
     history.extend([made(number, number, 10 * number) for number in range(300)])
-    caches = (digest(), evidence(), Index(SPACE))
+    caches = (finished_rows(), evidence(), DuplicateIndex(SPACE))
     for cache in caches:
         cache.update(history.finished)
     history.extend_one(made(300, 300, 10 * 297 + 5))
-    assert [cache.stands(history.finished) for cache in caches] == [298] * 3
+    assert [cache.known_prefix(history.finished) for cache in caches] == [298] * 3
     history.extend_one(made(301, 301, 15))
-    assert [cache.stands(history.finished) for cache in caches] == [0, 0, 2]
+    assert [cache.known_prefix(history.finished) for cache in caches] == [0, 0, 0]
 
 
 def test_what_is_computed_once_is_kept_if_only_later_trials_were_shifted() -> None:
     history, kept, calls = History(), evidence(), []
     history.extend([made(number, number, 10 * number) for number in range(70)])
 
-    def compute(evidence: Evidence, found: Newest) -> int:
+    def compute(evidence: Evidence, found: TrialWindow) -> int:
         calls.append(len(found.losses))
         return len(found.losses)
 
     for late in (10 * 68 + 5, 10 * 62 + 5):
         kept.update(history.finished)
-        assert kept.once(compute) == 64
+        assert kept.cached_per_step(compute) == 64
         history.extend_one(made(len(history.finished), 0, late))
     kept.update(history.finished)
-    assert kept.once(compute) == 64
+    assert kept.cached_per_step(compute) == 64
     assert calls == [64, 64]
 
 
@@ -214,13 +216,4 @@ def test_what_is_computed_once_is_kept_if_only_later_trials_were_shifted() -> No
 def test_two_views_agree_up_to_where_one_has_a_trial_more(known: str, finished: str, count: int) -> None:
     trials = {name: create_trial(value=0.0) for name in "abcd"}
     one, other = ([trials[name] for name in names] for names in (known, finished))
-    assert agreed(one, other, min(len(one), len(other))) == count
-
-
-def test_a_part_of_what_is_known_is_no_news_and_forgets_nothing() -> None:
-    trials = [made(number, number, number) for number in range(9)]
-    unseen = Unseen()
-    assert list(unseen.among(trials, 6)) == trials[:6]
-    assert list(unseen.among(trials[:3], 3)) == []
-    assert unseen.known(trials) == 6
-    assert list(unseen.among(trials, 9)) == trials[6:]
+    assert common_prefix(one, other, min(len(one), len(other))) == count

@@ -1,7 +1,4 @@
-"""What the finished trials show, kept up as they come.
-
-Each is looked at once; new evidence of the same trials equals an old one that grew.
-"""
+"""Facts about the finished trials on the axes of a space, from which guidance is computed."""
 
 import bisect
 import math
@@ -17,25 +14,26 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...engine.records import Params
 from ...engine.study.attributes import is_inconclusive, retry_history
+from ..provenance import read_guidance
 from ..space.arrays import Array
 from ..space.axes import ABSENT, Axes
 from ..space.embedding import Embedding
-from .following import TAKEN_BACK, Following
-from .past import read
-from .progress import Course, Score
-from .trust import Trust
+from .following import UNDO_DEPTH, Following
+from .progress import Score, StudyProgress, Trust
 
 T = TypeVar("T")
 
+# Newest finished trials that effects, coverage and distances are computed from. What older ones would add to a rank
+# correlation or a distance is small, and each costs a row of every matrix.
 WINDOW = 256
-"""Finished trials that effects, coverage and distances are computed from: the newest ones."""
 
-KEPT = 4 * WINDOW
-"""Rows that are kept, the older half of them until there are so many: more than a window, with all that may be taken
-back after it."""
+# Rows of the ring buffer, which drops its older half when it is full: the newer half must hold a window that ends a
+# step of trials ago, and all trials that can be undone after it.
+CAPACITY = 4 * WINDOW
 
-STEPS = ((64, 16), (16, 4), (0, 1))
-"""From how many finished trials on, in steps of how many what takes time is computed anew."""
+# From how many finished trials on, in steps of how many what takes time is computed anew: at every trial while each one
+# tells much, at every 16th when a new one is a small part of the window.
+STEP_SIZES = ((64, 16), (16, 4), (0, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +47,7 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Newest:
+class TrialWindow:
     """The newest finished trials, a row each.
 
     `places`: one column an axis, NaN where a trial has no value, or says nothing about its configuration. `losses`:
@@ -60,9 +58,9 @@ class Newest:
     losses: Array
     failed: npt.NDArray[np.bool_]
 
-    def only(self, rows: npt.NDArray[np.int_] | npt.NDArray[np.bool_]) -> "Newest":
+    def only(self, rows: npt.NDArray[np.int_] | npt.NDArray[np.bool_]) -> "TrialWindow":
         """Some of the rows."""
-        return Newest(places=self.places[rows], losses=self.losses[rows], failed=self.failed[rows])
+        return TrialWindow(places=self.places[rows], losses=self.losses[rows], failed=self.failed[rows])
 
 
 class Evidence(Following):
@@ -76,10 +74,10 @@ class Evidence(Following):
         super().__init__()
 
     def _clear(self) -> None:
-        self._courses = deque([Course()], maxlen=TAKEN_BACK + 1)  # after each of the newest trials
-        self._places = np.empty((KEPT, len(self.axes)))
-        self._losses = np.empty(KEPT)
-        self._failed = np.empty(KEPT, dtype=bool)
+        self._history = deque([StudyProgress()], maxlen=UNDO_DEPTH + 1)  # after each of the newest trials
+        self._places = np.empty((CAPACITY, len(self.axes)))
+        self._losses = np.empty(CAPACITY)
+        self._failed = np.empty(CAPACITY, dtype=bool)
         self._rows = 0
         self._ranking: list[tuple[float, int, Best]] = []
         self._inconclusive: set[int] = set()
@@ -89,22 +87,22 @@ class Evidence(Following):
     @property
     def complete(self) -> int:
         """How many of them are complete, and have a place."""
-        return self._courses[-1].complete
+        return self._history[-1].complete
 
     @property
     def proposed(self) -> int:
         """How many of them come from the model."""
-        return self._courses[-1].proposed
+        return self._history[-1].proposed
 
     @property
     def since_improvement(self) -> int:
         """Complete trials since the best value was found, wherever that was."""
-        return self._courses[-1].since_improvement
+        return self._history[-1].since_improvement
 
     @property
     def trust(self) -> Trust:
         """How far from the best configuration to look."""
-        return self._courses[-1].trust
+        return self._history[-1].trust
 
     def best(self, count: int) -> list[Best]:
         """The `count` best complete trials that have a place, best first; the earlier trial wins a tie."""
@@ -112,19 +110,19 @@ class Evidence(Following):
 
     def score(self, *, role: str | None = None, form: str | None = None) -> Score:
         """What asks with regions have shown, of all roles and forms or of those named."""
-        kinds = self._courses[-1].scores.items()
+        kinds = self._history[-1].scores.items()
         wanted = (score for (r, f), score in kinds if role in (None, r) and form in (None, f))
         return sum(wanted, Score())
 
     @property
-    def newest(self) -> Newest:
+    def newest(self) -> TrialWindow:
         """The last `WINDOW` finished trials."""
         return self._until(self._rows)
 
-    def once(self, compute: Callable[["Evidence", Newest], T]) -> T:
+    def cached_per_step(self, compute: Callable[["Evidence", TrialWindow], T]) -> T:
         """What `compute` makes of the newest trials as of the last step; the result is kept until the next one.
 
-        The steps follow from the number of finished trials alone (`STEPS`).
+        The steps follow from the number of finished trials alone (`STEP_SIZES`).
         """
         step = step_of(self.known)
         if step != self._step:
@@ -134,9 +132,9 @@ class Evidence(Following):
         found: T = self._computed[compute]
         return found
 
-    def _until(self, end: int) -> Newest:
+    def _until(self, end: int) -> TrialWindow:
         rows = slice(max(0, end - WINDOW), end)
-        return Newest(places=self._places[rows], losses=self._losses[rows], failed=self._failed[rows])
+        return TrialWindow(places=self._places[rows], losses=self._losses[rows], failed=self._failed[rows])
 
     def _add(self, trial: FrozenTrial) -> None:
         inconclusive = is_inconclusive(trial)
@@ -149,19 +147,15 @@ class Evidence(Following):
             bisect.insort(self._ranking, (loss, trial.number, best), key=_rank)
         self._append(places, math.nan if loss is None else loss, trial.state is TrialState.FAIL and not inconclusive)
         judged = not inconclusive and self._inconclusive.issuperset(retry_history(trial))  # an ask is judged once
-        self._courses.append(self._courses[-1].after(read(trial), loss, placed=placed, judged=judged))
+        self._history.append(self._history[-1].after(read_guidance(trial), loss, placed=placed, judged=judged))
         if inconclusive:
             self._inconclusive.add(trial.number)
 
-    @property
-    def _reach(self) -> int:
-        return len(self._courses) - 1
-
-    def _take_back(self, trial: FrozenTrial) -> None:
+    def _undo(self, trial: FrozenTrial) -> None:
         if self.known < self._step:
             self._step, self._computed = 0, {}
         self._rows -= 1
-        self._courses.pop()
+        self._history.pop()
         self._inconclusive.discard(trial.number)
         loss = self._loss(trial)
         if loss is not None and not np.isnan(self._places[self._rows]).all():
@@ -172,10 +166,10 @@ class Evidence(Following):
         return self._sign * trial.value if trial.state is TrialState.COMPLETE and trial.value is not None else None
 
     def _append(self, places: Sequence[float], loss: float, failed: bool) -> None:
-        if self._rows == KEPT:
+        if self._rows == CAPACITY:
             for column in (self._places, self._losses, self._failed):
-                column[: KEPT // 2] = column[KEPT // 2 :]
-            self._rows = KEPT // 2
+                column[: CAPACITY // 2] = column[CAPACITY // 2 :]
+            self._rows = CAPACITY // 2
         self._places[self._rows], self._losses[self._rows], self._failed[self._rows] = places, loss, failed
         self._rows += 1
 
@@ -186,5 +180,5 @@ def _rank(entry: tuple[float, int, Best]) -> tuple[float, int]:
 
 def step_of(count: int) -> int:
     """The last number of finished trials, up to `count`, at which what takes time is computed."""
-    size = next(size for start, size in STEPS if count >= start)
+    size = next(size for start, size in STEP_SIZES if count >= start)
     return count - count % size

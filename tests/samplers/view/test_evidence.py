@@ -10,9 +10,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna_llm.engine.study.attributes import is_inconclusive, is_interrupted
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.observations import Evidence
-from optuna_llm.samplers.view.progress import EARLY
-from optuna_llm.samplers.view.trust import Trust
+from optuna_llm.samplers.view.evidence import Evidence
+from optuna_llm.samplers.view.progress import UNSCORED_TRIALS, Trust
 
 SPACE = {"x": FloatDistribution(0, 1)}
 OTHER = {"old name": FloatDistribution(0, 1)}
@@ -29,7 +28,7 @@ def made(number: int, value: float | None = None, *, failure: str | None = None,
     return trial
 
 
-BEGINNING = [made(number, 10.0 - number) for number in range(EARLY + 1)]
+BEGINNING = [made(number, 10.0 - number) for number in range(UNSCORED_TRIALS + 1)]
 
 
 def after(*trials: FrozenTrial) -> Evidence:
@@ -77,7 +76,7 @@ def test_an_ask_is_judged_once_however_often_its_trial_is_tried(kinds: list[str]
 )
 def test_a_trial_without_a_place_is_none_to_go_on_from_but_its_value_counts(elsewhere: Any) -> None:
     evidence = after(made(5, 1.0, **elsewhere), made(6, 2.0, llm=ASKED))
-    assert evidence.complete == EARLY + 2
+    assert evidence.complete == UNSCORED_TRIALS + 2
     assert [best.number for best in evidence.best(99)] == [6, 4, 3, 2, 1, 0]
     assert evidence.since_improvement == 1
     assert evidence.score().improved == 0

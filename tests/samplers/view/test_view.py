@@ -1,4 +1,4 @@
-"""What is remembered of a study is caught up by slices, whatever order its results come in."""
+"""The view of a study is brought up to date by slices, whatever order its results come in."""
 
 import asyncio
 import datetime
@@ -12,37 +12,31 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from support import flight, sampler
+from support import sampler, study_view
 
 from optuna_llm import Request
 from optuna_llm.engine.outcome import Outcome
 from optuna_llm.engine.records import Share
 from optuna_llm.engine.study.door import StudyDoor
 from optuna_llm.engine.study.snapshot import History, Snapshot
-from optuna_llm.samplers.memory import SLICE, Memory
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.duplicates import Index
-from optuna_llm.samplers.view.finished_rows import Digest
-from optuna_llm.samplers.view.observations import Evidence
+from optuna_llm.samplers.view.duplicates import DuplicateIndex
+from optuna_llm.samplers.view.evidence import Evidence
+from optuna_llm.samplers.view.finished_rows import FinishedRows
+from optuna_llm.samplers.view.view import SLICE, View
 
 SPACE = {"x": FloatDistribution(0, 1)}
 START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
-CACHES = (Digest, Index, Evidence)
+CACHES = (FinishedRows, DuplicateIndex, Evidence)
 
 
-class Remembered:
-    """A memory of trials that finish one by one."""
+class Study:
+    """A view of trials that finish one by one."""
 
     def __init__(self) -> None:
         self.history = History()
-        self.memory = Memory(
-            latest=lambda: Snapshot(finished=self.history.finished),
-            digest=Digest(tuple(SPACE), StudyDirection.MINIMIZE),
-            flight=flight(SPACE),
-            index=Index(SPACE),
-            evidence=Evidence(Axes(make_space(SPACE)), StudyDirection.MINIMIZE),
-        )
+        self.view = study_view(SPACE)
 
     def finish(self, number: int, end: float) -> None:
         trial = create_trial(value=1.0, params={"x": number / 1000}, distributions=SPACE)
@@ -50,10 +44,15 @@ class Remembered:
         trial.datetime_complete = START + datetime.timedelta(seconds=end)
         self.history.extend_one(trial)
 
+    def latest(self) -> Snapshot:
+        return Snapshot(finished=self.history.finished)
+
+    def catch_up(self) -> View:
+        return asyncio.run(self.view.catch_up(self.latest, 10))
+
     @property
     def known(self) -> list[int]:
-        caches = (self.memory.digest, self.memory.index, self.memory.evidence)
-        return [cache.stands(self.history.finished) for cache in caches]
+        return [cache.known_prefix(self.history.finished) for cache in self.view.caches]
 
 
 @contextmanager
@@ -68,7 +67,7 @@ def looks() -> Iterator[list[tuple[str, int]]]:
                 self: Any, finished: Sequence[FrozenTrial], until: int | None = None, update: Any = update
             ) -> None:
                 end = len(finished) if until is None else until
-                found.append((type(self).__name__, end - min(end, self.stands(finished))))
+                found.append((type(self).__name__, end - min(end, self.known_prefix(finished))))
                 update(self, finished, until)
 
             patched.setattr(kind, "update", counted)
@@ -76,37 +75,37 @@ def looks() -> Iterator[list[tuple[str, int]]]:
 
 
 def test_a_long_history_is_taken_in_by_slices() -> None:
-    study = Remembered()
+    study = Study()
     for number in range(160):
         study.finish(number, number)
     with looks() as found:
-        asyncio.run(study.memory.catch_up(10))
+        study.catch_up()
     assert study.known == [160] * 3
     assert max(count for _, count in found) == SLICE
 
 
-def test_a_cache_that_starts_anew_is_taken_in_by_slices_and_the_others_stay() -> None:
-    study = Remembered()
+def test_a_view_that_starts_anew_is_taken_in_by_slices() -> None:
+    study = Study()
     for number in range(210):
         study.finish(number, number)
-    asyncio.run(study.memory.catch_up(10))
+    study.catch_up()
     study.finish(210, 0.5)
-    assert study.known == [0, 1, 0]
+    assert study.known == [0] * 3
     with looks() as found:
-        asyncio.run(study.memory.catch_up(10))
+        study.catch_up()
     assert study.known == [211] * 3
     assert max(count for _, count in found) == SLICE
     assert sum(count for kind, count in found if kind == "Evidence") == 211
 
 
-def test_looking_for_repetitions_ahead_of_the_rest_costs_nothing_later() -> None:
-    study = Remembered()
+def test_a_view_at_once_is_the_same_as_one_that_was_caught_up() -> None:
+    study = Study()
     for number in range(90):
         study.finish(number, number)
-    study.memory.clash({"x": 0.5}, union=False)
-    with looks() as found:
-        asyncio.run(study.memory.catch_up(10))
-    assert sum(count for kind, count in found if kind == "Index") == 0
+    one, other = study.catch_up(), study_view(SPACE).at(study.latest())
+    assert one.finished.rows(0) == other.finished.rows(0)
+    assert one.evidence.best(99) == other.evidence.best(99)
+    assert one.find_duplicate({"x": 0.05}, conditional=False) == other.find_duplicate({"x": 0.05}, conditional=False)
 
 
 def test_with_two_processes_a_result_costs_a_look_at_those_that_it_overtook() -> None:
