@@ -17,7 +17,7 @@ from ..engine.records import Charge, Params, Proposal, SearchSpace
 from ..engine.study.attributes import charge_of, llm_of
 from ..engine.study.door import StudyDoor
 from ..engine.study.journal_repair import guard_journal
-from ..engine.study.optuna_internals import storage_of, stored_trial, study_key
+from ..engine.study.optuna_internals import may_stop, storage_of, stored_trial, study_key
 from ..engine.study.state import StudyState
 from ..engine.threads import settled, wait_future
 from .ask import Ask
@@ -99,7 +99,7 @@ class StudyProposer:
                 proposal = llm_loop.run_sync(partial(self._propose, door, ask))
         except OptunaLLMError as error:
             fatal = not (error.transient or isinstance(error, ProposalError | UsageError))
-            if fatal and door.study._thread_local.in_optimize_loop:
+            if fatal and may_stop(door.study):
                 door.study.stop()
             raise
         try:

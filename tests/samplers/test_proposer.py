@@ -42,5 +42,5 @@ def test_threads_that_meet_at_a_study_share_what_is_in_flight_and_their_budget_c
         for thread in threads:
             thread.join()
         doors[0].refresh()
-        assert len({id(door.ledger) for door in doors}) == 1
+        assert len({id(door.state) for door in doors}) == 1
         assert model._account.statistics().elsewhere.requests == 12
