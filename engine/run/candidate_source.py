@@ -21,8 +21,9 @@ class CandidateSource:
 
     def __init__(self, context: RunContext, *, stop_when_exhausted: bool = False) -> None:
         self.context = context
-        self._proposer = context.sampling.proposer
+        self._proposer = context.proposer
         self._places = context.places
+        self._ledger = context.door.ledger
         self._stop_when_exhausted = stop_when_exhausted
         keeper = context.keeper
         self._judge_other_runs = Shared(context.lanes.storage, keeper.look if keeper is not None else lambda: 0)
@@ -34,7 +35,7 @@ class CandidateSource:
         """
         if self._proposer is None and self._places.total is None:
             return SamplerCandidate(self.context)
-        with self.context.ledger.asking():  # before the first await, so that proposals of one wave know of each other
+        with self._ledger.asking():  # before the first await, so that proposals of one wave know of each other
             snapshot = await self.context.lanes.refresh()
             while True:
                 if (waiting := self._find_waiting(snapshot)) is not None:
@@ -47,36 +48,36 @@ class CandidateSource:
         """An enqueued trial that is free, claimed for the proposer; a sampler finds its own when its turn comes."""
         if self._proposer is None:
             return next(iter(self._places.takeable(snapshot)), None)
-        return self.context.ledger.claim(lambda trial: self._places.has_place(trial.number, snapshot))
+        return self._ledger.claim(lambda trial: self._places.has_place(trial.number, snapshot))
 
     async def _for_waiting(self, waiting: FrozenTrial, snapshot: Snapshot) -> Candidate:
         """Propose what a trial leaves open while it still waits, so that a failure leaves it waiting."""
         if self._proposer is None:
             return SamplerCandidate(self.context)
-        sampling = self.context.sampling
+        context = self.context
         try:
-            fixed = {**sampling.fixed, **fixed_params(waiting)}
-            known = sampling.search_space or self._proposer.search_space or snapshot.space
+            fixed = {**context.fixed, **fixed_params(waiting)}
+            known = context.search_space or self._proposer.search_space or snapshot.space
             if all(name in fixed for name in known):
                 proposal = Proposal(params={}, distributions={})
             else:
                 proposal = await self._proposer.propose_one(
-                    sampling.door, search_space=sampling.search_space, fixed=fixed
+                    context.door, search_space=context.search_space, fixed=fixed
                 )
         except BaseException:
-            self.context.ledger.unclaim(waiting.number)
+            self._ledger.unclaim(waiting.number)
             raise
-        return EnqueuedCandidate(self.context, waiting, proposal)
+        return EnqueuedCandidate(self.context, proposal, waiting)
 
     async def _for_place(self, place: Place) -> Candidate:
         if self._proposer is None:
             return SamplerCandidate(self.context, place)
-        sampling = self.context.sampling
+        context = self.context
         try:
             proposal = await self._proposer.propose_one(
-                sampling.door,
-                search_space=sampling.search_space,
-                fixed=sampling.fixed,
+                context.door,
+                search_space=context.search_space,
+                fixed=context.fixed,
                 stop_when_exhausted=self._stop_when_exhausted,
             )
         except BaseException:
@@ -86,14 +87,14 @@ class CandidateSource:
 
     def _with_fixed(self, proposal: Proposal) -> Proposal:
         """Add what the sampler around the proposer fixes, where parameters are written at the ask."""
-        space = self.context.sampling.search_space or {}
-        fixed = {name: value for name, value in self.context.sampling.fixed.items() if name in space}
+        space = self.context.search_space or {}
+        fixed = {name: value for name, value in self.context.fixed.items() if name in space}
         if not fixed:
             return proposal
         params = {name: fixed.get(name, proposal.params.get(name)) for name in space}
         completed = replace(proposal, params=params, distributions=space)
-        self.context.ledger.reserve(completed)
-        self.context.ledger.release(proposal)
+        self._ledger.reserve(completed)
+        self._ledger.release(proposal)
         return completed
 
     async def _free_a_place(self, full: Snapshot) -> Snapshot:
@@ -106,7 +107,7 @@ class CandidateSource:
         may_free = self._places.set_aside > 0
         if not reached and self._has_trials_of_others(full):
             await insist("looking after other runs", self._judge_other_runs)
-            running = {trial.number for trial in self.context.ledger.snapshot().running}
+            running = {trial.number for trial in self._ledger.snapshot().running}
             if any(trial.number not in running for trial in full.running):
                 return await self.context.lanes.refresh()
         may_free = may_free or self._may_free_a_place(full)
@@ -115,11 +116,11 @@ class CandidateSource:
         )
 
     def _has_trials_of_others(self, full: Snapshot) -> bool:
-        return any(run_of(trial) not in self.context.ledger.active for trial in full.running)
+        return any(run_of(trial) not in self._ledger.active for trial in full.running)
 
     def _may_free_a_place(self, full: Snapshot) -> bool:
         """Whether waiting can help: a trial of a run that we know (alive or dead) may still fail and free its place."""
-        active, keeper = self.context.ledger.active, self.context.keeper
+        active, keeper = self._ledger.active, self.context.keeper
         if self._places.takeable(full) or any(run_of(trial) in active for trial in full.running):
             return True
         return keeper is not None and bool(keeper.held(full.running))

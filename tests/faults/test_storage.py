@@ -90,7 +90,7 @@ def count(monkeypatch: pytest.MonkeyPatch) -> int:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(insisting, "FIRST_DELAY", 0.001)
-    monkeypatch.setattr("optuna_llm.engine.run.optimize.shared_by_processes", lambda _: True)  # leases are calls, too
+    monkeypatch.setattr("optuna_llm.engine.run.context.shared_by_processes", lambda _: True)  # leases are calls, too
 
 
 def test_one_failure_at_any_call_is_got_over_or_said(
