@@ -46,7 +46,7 @@ class Optimizer:
         max_failure_rate: float | None = None,
         max_failed_proposals: int = 3,
         patience: float = 600.0,
-        grace: float = 30.0,
+        grace: float = 30.0,  # Kubernetes and Slurm, too, wait 30 s between SIGTERM and SIGKILL
         handle_signals: bool | None = None,
         show_progress_bar: bool = False,
     ) -> RunReport:
