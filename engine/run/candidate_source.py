@@ -104,16 +104,14 @@ class CandidateSource:
         has one by now, or never will.
         """
         reached = self._places.is_reached(full)
-        may_free = self._places.set_aside > 0
+        set_aside = self._places.set_aside  # read before the await: a candidate may give its place back meanwhile
         if not reached and self._has_trials_of_others(full):
             await insist("looking after other runs", self._judge_other_runs)
             running = {trial.number for trial in self._ledger.snapshot().running}
             if any(trial.number not in running for trial in full.running):
                 return await self.context.lanes.refresh()
-        may_free = may_free or self._may_free_a_place(full)
-        raise NoRoom(
-            f"the study has no place left within total_trials={self._places.total}", final=reached or not may_free
-        )
+        final = reached or not (set_aside or self._may_free_a_place(full))
+        raise NoRoom(f"the study has no place left within total_trials={self._places.total}", final=final)
 
     def _has_trials_of_others(self, full: Snapshot) -> bool:
         return any(run_of(trial) not in self._ledger.active for trial in full.running)
