@@ -3,7 +3,6 @@
 import signal
 import sys
 import threading
-import time
 
 import anyio
 import optuna
@@ -15,7 +14,8 @@ from optuna_llm import optimize_async
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born ignoring it
 kind, place, folder, backend = sys.argv[1:]
-grace = 0.3 if kind.endswith("stubborn") else 20.0
+hangs = kind.endswith(("stubborn", "cancelled"))  # its trials end only if they are ended
+grace = 0.3 if kind.endswith("stubborn") else 3600.0
 storages = {
     "memory": InMemoryStorage,
     "journal": lambda: JournalStorage(JournalFileBackend(f"{folder}/journal.log")),
@@ -51,7 +51,7 @@ async def coroutine(trial):
     if trial.number == 4:
         leave()
     if trial.number >= 3:
-        await anyio.sleep(3600 if kind.endswith("stubborn") else 0.3)
+        await anyio.sleep(3600 if hangs else 0.3)
     return 1.0
 
 
@@ -60,7 +60,7 @@ def thread(trial):
     if trial.number == 4:
         leave()
     if trial.number >= 3:
-        (trial.cancelled.wait if kind.endswith("stubborn") else time.sleep)(3600 if kind.endswith("stubborn") else 0.3)
+        trial.cancelled.wait(3600 if hangs else 0.3)
     return 1.0
 
 

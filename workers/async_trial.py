@@ -1,4 +1,4 @@
-"""The trial that an `async def` objective gets: suggesting is immediate, storage calls are queued."""
+"""The trial of an `async def` objective: suggesting is immediate, storage calls are queued."""
 
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Queued(Generic[T]):
-    """A storage call under way: await it for its result, or let it be."""
+    """A storage call that was queued: await it for its result, or do not; it is made either way."""
 
     def __init__(self, future: Future[T]) -> None:
         self._future = future
@@ -25,14 +25,14 @@ class Queued(Generic[T]):
 
 
 class QueuedBool(Queued[bool]):
-    """A yes or no that must be awaited: taking it for true is an error, not a pruned trial."""
+    """A yes or no that must be awaited. Not awaited it would count as true, and prune every trial: so `bool` raises."""
 
     def __bool__(self) -> NoReturn:
         raise UsageError("should_prune() must be awaited in an async objective: `if await trial.should_prune(): ...`")
 
 
 class _QueuedWrites:
-    """A storage whose parameter writes go through the lane; everything else is the storage's own."""
+    """A storage that queues the writing of parameters, and passes everything else on."""
 
     def __init__(self, trial: "AsyncTrial", storage: Any) -> None:
         self._trial = trial
@@ -57,6 +57,7 @@ class AsyncTrial:
         self._trial = trial
         self._lane = lane
         self._pending: list[Future[Any]] = []
+        # `Trial.suggest_*` writes the parameter before it returns, which would block the event loop
         trial.storage = _QueuedWrites(self, trial.storage)  # type: ignore[assignment]
 
     def __repr__(self) -> str:
@@ -69,7 +70,7 @@ class AsyncTrial:
 
     @property
     def params(self) -> dict[str, Any]:
-        """The values suggested so far; all of them if `optimize_async` was given the search space."""
+        """The values suggested so far; all values if `optimize_async` was given the search space."""
         return self._trial.params
 
     @property

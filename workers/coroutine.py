@@ -1,4 +1,4 @@
-"""Objectives that are coroutines run where the engine runs: on the caller's event loop."""
+"""Runs `async def` objectives where the engine runs: on the caller's event loop."""
 
 import inspect
 import math
@@ -32,7 +32,7 @@ class CoroutineWorkers:
             await trial.flush()
             return completed(result)
         except anyio.get_cancelled_exc_class() as error:
-            if anyio.current_effective_deadline() == -math.inf:
+            if anyio.current_effective_deadline() == -math.inf:  # how anyio says that our own scope is cancelled
                 raise
             return of_exception(error)  # something that the objective awaited was cancelled, not the trial
         except BaseException as error:  # KeyboardInterrupt and SystemExit end the run after the trial is told

@@ -1,7 +1,6 @@
 """Where an objective runs if nobody says otherwise."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, nullcontext
 
 from ..engine.arguments import is_coroutine_function
 from ..engine.protocols import Workers
@@ -10,14 +9,6 @@ from .coroutine import CoroutineWorkers
 from .thread import ThreadWorkers
 
 
-@contextmanager
-def default_workers(objective: Objective) -> Iterator[Workers]:
+def default_workers(objective: Objective) -> AbstractContextManager[Workers]:
     """The caller's loop for `async def` objectives; for plain functions threads, which end with the block."""
-    if is_coroutine_function(objective):
-        yield CoroutineWorkers()
-        return
-    threads = ThreadWorkers()
-    try:
-        yield threads
-    finally:
-        threads.close()
+    return nullcontext(CoroutineWorkers()) if is_coroutine_function(objective) else closing(ThreadWorkers())

@@ -1,4 +1,4 @@
-"""Plain functions run in daemon threads, one for each running trial."""
+"""Runs plain functions in daemon threads, one for each running trial."""
 
 import contextvars
 import inspect
@@ -32,16 +32,16 @@ class ThreadWorkers:
         return f"ThreadWorkers(slots={self.slots}, idle={len(self._idle)})"
 
     async def run(self, call: Call) -> Outcome:
-        """Call the objective in a thread of its own."""
+        """Call the objective in a thread, in a copy of the caller's context variables."""
         thread = self._idle.pop() if self._idle else self._start()
         context = contextvars.copy_context()
         cancelled = threading.Event()
-        vars(call.trial)["cancelled"] = cancelled
+        call.trial.cancelled = cancelled  # type: ignore[attr-defined]  # objectives get Optuna's own class of trial
         try:
             outcome = await thread.run(context.run, evaluate, call.objective, call.trial)
         except BaseException:
             cancelled.set()
-            thread.close()
+            thread.close()  # it is busy for as long as the objective likes, so it never becomes idle again
             raise
         self._idle.append(thread)
         return outcome
@@ -57,12 +57,12 @@ class ThreadWorkers:
 
 
 def evaluate(objective: Any, trial: Trial) -> Outcome:
-    """Call a plain objective and judge what it did."""
+    """Call a plain objective and return what came of it."""
     try:
         with stoppable(trial.study):
             value = objective(trial)
         if inspect.isawaitable(value):
-            getattr(value, "close", bool)()
+            getattr(value, "close", bool)()  # else Python warns that the coroutine was never awaited
             raise UsageError("the objective returned an awaitable, which threads cannot await: use `async def`")
         return completed(value)
     except BaseException as error:  # KeyboardInterrupt and SystemExit end the run after the trial is told

@@ -12,8 +12,7 @@ from ..errors import UsageError, unwrapped
 from ..outcome import failed
 from .candidate_source import CandidateSource
 from .candidates import Candidate
-from .context import new_run_id, open_context
-from .sampling import resolve_sampling
+from .context import open_context
 
 
 async def ask_async(
@@ -27,10 +26,8 @@ async def ask_async(
     """
     require_single_objective(study)
     number("n", n, low=1, whole=True)
-    sampling = resolve_sampling(study, search_space)
-    proposer = sampling.proposer
-    async with open_context(sampling, run=new_run_id()) as context:
-        declared = proposer is None or sampling.search_space or proposer.search_space
+    async with open_context(study, search_space) as context:
+        declared = context.proposer is None or context.search_space or context.proposer.search_space
         if not (declared or (await context.lanes.refresh()).space):
             raise UsageError("no parameter is known yet: pass search_space= to ask_async or to the sampler")
         return await _ask_batch(CandidateSource(context), n)

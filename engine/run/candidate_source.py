@@ -19,11 +19,12 @@ class CandidateSource:
 
     def __init__(self, context: RunContext, *, stop_when_exhausted: bool = False) -> None:
         self.context = context
-        self._proposer = context.sampling.proposer
+        self._proposer = context.proposer
         self._places = context.places
+        self._in_flight = context.door.in_flight
         self._stop_when_exhausted = stop_when_exhausted
         keeper = context.keeper
-        self._judge_other_runs = SharedJob(context.lanes.storage, keeper.reap_dead if keeper is not None else lambda: 0)
+        self._reap_dead = SharedJob(context.lanes.storage, keeper.reap_dead if keeper is not None else lambda: 0)
 
     async def candidate(self) -> Candidate:
         """An enqueued trial if one is free, else a proposal; no trial exists yet, so this may fail or be cancelled.
@@ -32,9 +33,7 @@ class CandidateSource:
         """
         if self._proposer is None and self._places.total is None:
             return SamplerCandidate(self.context)
-        with (
-            self.context.door.in_flight.asking()
-        ):  # before the first await, so that proposals of one wave know of each other
+        with self._in_flight.asking():  # before the first await, so that proposals of one wave know of each other
             snapshot = await self.context.lanes.refresh()
             while True:
                 if (waiting := self._find_waiting(snapshot)) is not None:
@@ -47,36 +46,36 @@ class CandidateSource:
         """An enqueued trial that is free, claimed for the proposer; a sampler finds its own when its turn comes."""
         if self._proposer is None:
             return next(iter(self._places.takeable(snapshot)), None)
-        return self.context.door.in_flight.claim(self._places.takeable(snapshot))
+        return self._in_flight.claim(self._places.takeable(snapshot))
 
     async def _for_waiting(self, waiting: FrozenTrial, snapshot: Snapshot) -> Candidate:
         """Propose what a trial leaves open while it still waits, so that a failure leaves it waiting."""
         if self._proposer is None:
             return SamplerCandidate(self.context)
-        sampling = self.context.sampling
+        context = self.context
         try:
-            fixed = {**sampling.fixed, **fixed_params(waiting)}
-            known = sampling.search_space or self._proposer.search_space or snapshot.space
+            fixed = {**context.fixed, **fixed_params(waiting)}
+            known = context.search_space or self._proposer.search_space or snapshot.space
             if all(name in fixed for name in known):
                 proposal = Proposal(params={}, distributions={})
             else:
                 proposal = await self._proposer.propose_one(
-                    sampling.door, search_space=sampling.search_space, fixed=fixed
+                    context.door, search_space=context.search_space, fixed=fixed
                 )
         except BaseException:
-            self.context.door.in_flight.unclaim(waiting.number)
+            self._in_flight.unclaim(waiting.number)
             raise
-        return EnqueuedCandidate(self.context, waiting, proposal)
+        return EnqueuedCandidate(self.context, proposal, waiting)
 
     async def _for_place(self, place: Place) -> Candidate:
         if self._proposer is None:
             return SamplerCandidate(self.context, place)
-        sampling = self.context.sampling
+        context = self.context
         try:
             proposal = await self._proposer.propose_one(
-                sampling.door,
-                search_space=sampling.search_space,
-                fixed=sampling.fixed,
+                context.door,
+                search_space=context.search_space,
+                fixed=context.fixed,
                 stop_when_exhausted=self._stop_when_exhausted,
             )
         except BaseException:
@@ -86,14 +85,14 @@ class CandidateSource:
 
     def _with_fixed(self, proposal: Proposal) -> Proposal:
         """Add what the sampler around the proposer fixes, where parameters are written at the ask."""
-        space = self.context.sampling.search_space or {}
-        fixed = {name: value for name, value in self.context.sampling.fixed.items() if name in space}
+        space = self.context.search_space or {}
+        fixed = {name: value for name, value in self.context.fixed.items() if name in space}
         if not fixed:
             return proposal
         params = {name: fixed.get(name, proposal.params.get(name)) for name in space}
         completed = replace(proposal, params=params, distributions=space)
-        self.context.door.in_flight.reserve(completed)
-        self.context.door.in_flight.release(proposal)
+        self._in_flight.reserve(completed)
+        self._in_flight.release(proposal)
         return completed
 
     async def _free_a_place(self, full: Snapshot) -> Snapshot:
@@ -103,16 +102,14 @@ class CandidateSource:
         has one by now, or never will.
         """
         reached = self._places.is_reached(full)
-        may_free = self._places.set_aside > 0
+        set_aside = self._places.set_aside  # read before the await: a candidate may give its place back meanwhile
         if not reached and self._has_trials_of_others(full):
-            await self.context.lanes.retry("looking after other runs", self._judge_other_runs)
+            await self.context.lanes.retry("looking after other runs", self._reap_dead)
             running = {trial.number for trial in self.context.door.snapshot().running}
             if any(trial.number not in running for trial in full.running):
                 return await self.context.lanes.refresh()
-        may_free = may_free or self._may_free_a_place(full)
-        raise NoRoom(
-            f"the study has no place left within total_trials={self._places.total}", final=reached or not may_free
-        )
+        final = reached or not (set_aside or self._may_free_a_place(full))
+        raise NoRoom(f"the study has no place left within total_trials={self._places.total}", final=final)
 
     def _has_trials_of_others(self, full: Snapshot) -> bool:
         return any(run_of(trial) not in self.context.door.sharing.active_runs for trial in full.running)

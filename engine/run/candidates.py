@@ -10,28 +10,44 @@ from optuna.trial import FrozenTrial
 
 from ..errors import OptunaLLMError
 from ..outcome import surplus
-from ..records import EMPTY, Proposal
+from ..records import Proposal
 from ..study.attributes import run_of
 from ..study.optuna_internals import id_of
-from ..threads import JobThread
 from .context import RunContext
 from .places import Place
 
 
 class Candidate(ABC):
-    """What may become a trial. It holds `place` until it is one or is discarded; None if it needs no new place.
+    """What may become a trial: `proposal` says how.
 
-    `provenance` says what asking for it took; `has_content` is False for a proposal that holds no value yet.
+    It holds `place` until it is a trial or is discarded; None if it needs no new place. `has_content` is False if the
+    model gave nothing for it.
     """
 
-    provenance: Mapping[str, Any] = EMPTY
     has_content = True
 
-    def __init__(self, context: RunContext, place: Place | None = None) -> None:
+    def __init__(self, context: RunContext, proposal: Proposal, place: Place | None) -> None:
         self._context = context
         self._door = context.door
         self._in_flight = context.door.in_flight
+        self._lane = context.lanes.storage
+        self._proposal = proposal
         self._place = place
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What asking for it took."""
+        return self._proposal.provenance
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still reserved or claimed, that is neither a trial nor discarded; False if we cannot know."""
+        return False
+
+    def discard(self) -> None:
+        """Give it back; what asking for it took stays spent."""
+        self._context.places.release(self._place)
+        self._door.give_up(self._proposal)
 
     async def create(self) -> Trial | None:
         """Make it a RUNNING trial; None if another run took the enqueued trial, the configuration or the last place.
@@ -53,33 +69,20 @@ class Candidate(ABC):
         finally:
             self._context.places.release(self._place)
 
-    @property
-    @abstractmethod
-    def is_open(self) -> bool:
-        """Whether it is still reserved or claimed, that is neither a trial nor discarded."""
-
-    def discard(self) -> None:
-        """Give it back; what asking for it took stays spent."""
-        self._context.places.release(self._place)
-
-    @property
-    def _lane(self) -> JobThread:
-        return self._context.lanes.storage
-
     # -- what follows runs on the lane
 
     def _create(self, *, again: bool) -> Trial | None:
         trial = self._take(again=again)
         if trial is None:
             return None
-        context = self._context
-        context.created.add(trial.number)
-        if context.places.total is None:
+        self._context.created.add(trial.number)
+        places = self._context.places
+        if places.total is None:
             return trial
         with self._door.setting_up(id_of(trial)):
-            if context.places.has_place(trial.number, self._door.refresh()):
+            if places.has_place(trial.number, self._door.refresh()):
                 return trial
-            self._door.tell(trial, surplus(context.places.total))
+            self._door.tell(trial, surplus(places.total))
         return None
 
     @abstractmethod
@@ -88,24 +91,17 @@ class Candidate(ABC):
 
 
 class ProposedCandidate(Candidate):
-    """A configuration that the proposer computed, and reserved."""
+    """A configuration that the proposer computed, reserved until it is a trial."""
 
     def __init__(self, context: RunContext, proposal: Proposal, place: Place) -> None:
-        super().__init__(context, place)
-        self._proposal = proposal
-        self._written = context.sampling.search_space is not None
-        self.provenance = proposal.provenance
+        super().__init__(context, proposal, place)
         self.has_content = bool(proposal.params)
+        self._written = context.search_space is not None
 
     @property
     def is_open(self) -> bool:
         """Whether the proposal is still reserved."""
         return self._in_flight.is_reserved(self._proposal)
-
-    def discard(self) -> None:
-        """Give up the proposal."""
-        super().discard()
-        self._door.give_up(self._proposal)
 
     def _take(self, *, again: bool) -> Trial | None:
         stored = self._stored() if again else None
@@ -136,11 +132,9 @@ class ProposedCandidate(Candidate):
 class EnqueuedCandidate(Candidate):
     """A claim on a WAITING trial, and a proposal for what that leaves open. It has its place in the study already."""
 
-    def __init__(self, context: RunContext, waiting: FrozenTrial, proposal: Proposal) -> None:
-        super().__init__(context)
+    def __init__(self, context: RunContext, proposal: Proposal, waiting: FrozenTrial) -> None:
+        super().__init__(context, proposal, place=None)
         self._waiting = waiting
-        self._proposal = proposal
-        self.provenance = proposal.provenance
 
     @property
     def is_open(self) -> bool:
@@ -150,7 +144,7 @@ class EnqueuedCandidate(Candidate):
     def discard(self) -> None:
         """Leave the trial WAITING, and give up the proposal."""
         self._in_flight.unclaim(self._waiting.number)
-        self._door.give_up(self._proposal)
+        super().discard()
 
     def _take(self, *, again: bool) -> Trial | None:
         context = self._context
@@ -158,22 +152,20 @@ class EnqueuedCandidate(Candidate):
             self.discard()
             return None
         try:
-            return self._door.take(self._waiting, self._proposal, context.sampling.search_space or {}, context.run)
+            return self._door.take(self._waiting, self._proposal, context.search_space or {}, context.run)
         finally:
             context.took(self._waiting)
 
 
 class SamplerCandidate(Candidate):
-    """The turn of a sampler that proposes while its trial runs: it gets an enqueued trial first, else a new one."""
+    """The turn of a sampler that proposes while its trial runs: it gets an enqueued trial first, else a new one.
 
-    @property
-    def is_open(self) -> bool:
-        """Always False: what a sampler did before it raised is not known, so it is not asked twice."""
-        return False
+    It is never open: what a sampler did before it raised is not known, so it is not asked twice.
+    """
 
-    @property
-    def _lane(self) -> JobThread:
-        return self._context.lanes.helper  # a sampler may think for long, and must not hold up the storage
+    def __init__(self, context: RunContext, place: Place | None = None) -> None:
+        super().__init__(context, Proposal(params={}, distributions={}), place)
+        self._lane = context.lanes.helper  # a sampler may think for long, and must not hold up the storage
 
     def _take(self, *, again: bool) -> Trial | None:
         context = self._context
@@ -182,7 +174,7 @@ class SamplerCandidate(Candidate):
             return None
         waiting = next((trial for trial in context.places.takeable(snapshot) if context.may_take(trial)), None)
         try:
-            return self._door.ask(context.sampling.search_space, context.run, waiting)
+            return self._door.ask(context.search_space, context.run, waiting)
         finally:
             if waiting is not None:
                 context.took(waiting)

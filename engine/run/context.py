@@ -1,41 +1,45 @@
 """What one call of `optimize_async` or `ask_async` works with, opened for as long as the call lasts."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from optuna import Study
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
+from ..errors import UsageError
 from ..fleet.lease_keeper import LeaseKeeper
+from ..protocols import Proposer
+from ..records import EMPTY, Params, SearchSpace
+from ..study.distributions import check_search_space
 from ..study.door import StudyDoor
-from ..study.journal_repair import tidy_journal
+from ..study.journal_repair import guard_journal, tidy_journal
 from ..study.lanes import Lanes
-from ..study.optuna_internals import storage_of
+from ..study.optuna_internals import behind_fixed, storage_of
 from ..study.retrying import RetryPolicy
 from .places import Places
-from .sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """The study, who samples it, and who we are in it.
 
-    `run` is the id that our trials bear. `keeper` keeps our lease, None where no other process can see the study.
-    `created` holds the numbers of the trials that we created.
+    `proposer` is the study's sampler, None if that is one of Optuna's own kind; `fixed` are the values that a
+    `PartialFixedSampler` around it fixes. `search_space` is set at the ask, None if it follows from the trials. `run`
+    is the id that our trials bear, and `created` their numbers. `keeper` keeps our lease, None if we have none.
     """
 
-    sampling: Sampling
+    door: StudyDoor
     lanes: Lanes
+    proposer: Proposer | None
+    fixed: Params
+    search_space: SearchSpace | None
     run: str
     places: Places
     keeper: LeaseKeeper | None
     created: set[int] = field(default_factory=set)
-
-    @property
-    def door(self) -> StudyDoor:
-        """The door to the study."""
-        return self.sampling.door
 
     def may_take(self, waiting: FrozenTrial) -> bool:
         """Whether we may take an enqueued trial; if so, other runs give way until `took`. Blocks on the storage."""
@@ -49,22 +53,57 @@ class RunContext:
             self.keeper.forget_taking(waiting.number)
 
 
-def new_run_id() -> str:
-    """A name for one run that no other run has."""
-    return uuid.uuid4().hex[:12]
-
-
 @asynccontextmanager
 async def open_context(
-    sampling: Sampling,
+    study: Study,
+    search_space: Mapping[str, BaseDistribution] | None,
     *,
-    run: str,
     total: int | None = None,
-    keeper: LeaseKeeper | None = None,
+    retries: int = 0,
+    leased: bool = False,
     policy: RetryPolicy | None = None,
 ) -> AsyncIterator[RunContext]:
-    """Start the two threads that reach the study, and mend its journal if a process died while it wrote."""
-    read = sampling.door.refresh if keeper is None else keeper.refresh
-    with Lanes(sampling.door, read=read, policy=policy) as lanes:
-        await lanes.store("opening the study", tidy_journal, storage_of(sampling.door.study))
-        yield RunContext(sampling=sampling, lanes=lanes, run=run, places=Places(total), keeper=keeper)
+    """Find out who samples the study, and start the threads that reach it.
+
+    A proposer inside Optuna's `PartialFixedSampler` is asked directly, not trial by trial. `leased` gives the run a
+    lease, where other processes can see the study. `policy` says for how long a storage that fails is tried.
+
+    Raises `UsageError` if `search_space` cannot be used.
+    """
+    guard_journal(storage_of(study))
+    sampler, fixed = behind_fixed(study.sampler)
+    proposer = sampler if isinstance(sampler, Proposer) else None
+    door = StudyDoor(study) if proposer is None else proposer.door(study)
+    space = _checked_space(search_space, proposer)
+    run = uuid.uuid4().hex[:12]
+    keeper = None
+    if leased and door.is_shareable:
+        keeper = LeaseKeeper(door, run=run, model=None if proposer is None else proposer.model, retries=retries)
+    read = door.refresh if keeper is None else keeper.refresh
+    with Lanes(door, read=read, policy=policy) as lanes:
+        # a process that died while it wrote may have left half a line in the journal
+        await lanes.store("opening the study", tidy_journal, storage_of(study))
+        yield RunContext(
+            door=door,
+            lanes=lanes,
+            proposer=proposer,
+            fixed=EMPTY if proposer is None else fixed,
+            search_space=space,
+            run=run,
+            places=Places(total),
+            keeper=keeper,
+        )
+
+
+def _checked_space(
+    search_space: Mapping[str, BaseDistribution] | None, proposer: Proposer | None
+) -> SearchSpace | None:
+    if search_space is None:
+        return None
+    space = check_search_space(search_space)
+    declared = None if proposer is None else proposer.search_space
+    if declared is not None and dict(declared) != dict(space):
+        raise UsageError(
+            "search_space= differs from the sampler's own search_space: give one of the two, or the same space twice"
+        )
+    return space

@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Final
 
@@ -47,13 +46,6 @@ PROGRESS_SECONDS: Final = 0.5
 RECHECK_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupt:
-    """A signal came."""
-
-    number: int
-
-
 class Run:
     """One run of one study."""
 
@@ -65,9 +57,8 @@ class Run:
         self._tally = Tally(started=anyio.current_time(), n_workers=options.plan.n_workers)
         self._trials = TrialRunner(options, source.context, workers, self._tally)
         self._asks: set[CancelScope] = set()
-        self._signals = Signals(self._on_signal)
-        self._interrupted = False
-        self._send, self._receive = anyio.create_memory_object_stream[Event | Interrupt](float("inf"))
+        self._signals = Signals()
+        self._send, self._receive = anyio.create_memory_object_stream[Event](float("inf"))
 
     async def __call__(self) -> RunReport:
         """Run to the end; raises the error that ended it, after every running trial was told."""
@@ -111,22 +102,18 @@ class Run:
 
     async def _conduct(self) -> None:
         options = self._options
-        with unwrapped(), ExitStack() as stack:
+        with unwrapped(), self._signals if options.handle_signals else nullcontext():
             async with anyio.create_task_group() as group:
                 if options.handle_signals:
-                    stack.enter_context(self._signals)
+                    group.start_soon(self._obey_signals)
                 if options.timeout is not None:
                     group.start_soon(self._send_after, options.timeout, StopRequested("timeout"))
                 if options.show_progress_bar:
                     group.start_soon(self._show_progress)
                 self._act(group, self._schedule.start())
                 while not self._schedule.done:
-                    event = await self._receive.receive()
-                    if isinstance(event, Interrupt):
-                        self._interrupt(group, event.number)
-                    else:
-                        self._act(group, self._schedule.handle(event))
-                group.cancel_scope.cancel()  # only timers and the progress bar are left
+                    self._act(group, self._schedule.handle(await self._receive.receive()))
+                group.cancel_scope.cancel()  # only timers, the wait for signals and the progress bar are left
 
     def _act(self, group: anyio.abc.TaskGroup, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -181,29 +168,14 @@ class Run:
             self._send.send_nowait(StopRequested("stop"))
         return event
 
-    # -- signals
-
-    def _on_signal(self, number: int) -> None:
-        """Called by the loop, in no task of this run, and perhaps when the run is over."""
-        with suppress(anyio.ClosedResourceError):
-            self._send.send_nowait(Interrupt(number))
-
-    def _interrupt(self, group: anyio.abc.TaskGroup, number: int) -> None:
+    async def _obey_signals(self) -> None:
         """The first signal asks no more and lets running trials finish within `grace`; the second ends them."""
-        if self._interrupted:
-            self._trials.interrupt()
-            return
-        self._interrupted = True
-        logger.warning(
-            "Signal %d: no more trials; those running have %.0f s to finish, or until the next signal",
-            number,
-            self._options.grace,
-        )
+        number, grace = await self._signals.wait(1), self._options.grace
+        message = "Signal %d: no more trials; those running have %.0f s to finish, or until the next signal"
+        logger.warning(message, number, grace)
         self._send.send_nowait(StopRequested("signal"))
-        group.start_soon(self._interrupt_after_grace)
-
-    async def _interrupt_after_grace(self) -> None:
-        await anyio.sleep(self._options.grace)
+        with anyio.move_on_after(grace):
+            await self._signals.wait(2)
         self._trials.interrupt()
 
     # -- what is shown, and what is left

@@ -10,17 +10,15 @@ from optuna.trial import FrozenTrial
 
 from ..arguments import exceptions, function, is_coroutine_function, plain_functions, require_single_objective
 from ..errors import UsageError
-from ..fleet.lease_keeper import LeaseKeeper
 from ..protocols import Workers
 from ..records import Objective
 from ..study.optuna_internals import clear_stop, stoppable
 from ..study.retrying import RetryPolicy
 from .candidate_source import CandidateSource
-from .context import RunContext, new_run_id, open_context
+from .context import RunContext, open_context
 from .loop import Run
 from .options import RunOptions, require_workers, wants_signals
 from .report import RunReport
-from .sampling import Sampling, resolve_sampling
 from .schedule import RunPlan
 
 
@@ -57,7 +55,7 @@ class Optimizer:
         max_failure_rate: float | None = None,
         max_failed_proposals: int = 3,
         patience: float = 600.0,
-        grace: float = 30.0,
+        grace: float = 30.0,  # Kubernetes and Slurm, too, wait 30 s between SIGTERM and SIGKILL
         handle_signals: bool | None = None,
         show_progress_bar: bool = False,
     ) -> RunReport:
@@ -118,31 +116,24 @@ class Optimizer:
                 handle_signals=wants_signals(handle_signals),
                 show_progress_bar=show_progress_bar,
             )
-            return await _run(options, resolve_sampling(study, search_space), place, self._policy)
+            async with open_context(
+                study, search_space, total=options.total_trials, retries=retries, leased=True, policy=self._policy
+            ) as context:
+                return await _run(options, context, place)
 
 
-async def _run(options: RunOptions, sampling: Sampling, workers: Workers, policy: RetryPolicy | None) -> RunReport:
-    study, run = sampling.door.study, new_run_id()
-    keeper = _lease_keeper(sampling, run, options.retries)
-    async with open_context(sampling, run=run, total=options.total_trials, keeper=keeper, policy=policy) as context:
-        with stoppable(study):
-            if is_coroutine_function(options.objective) and sampling.search_space is None:
-                await _require_known_space(context)
-            clear_stop(study)
-            return await Run(options, CandidateSource(context, stop_when_exhausted=True), workers)()
-
-
-def _lease_keeper(sampling: Sampling, run: str, retries: int) -> LeaseKeeper | None:
-    """The keeper of a run's lease, None where no other process can see the study."""
-    if not sampling.door.is_shareable:
-        return None
-    model = None if sampling.proposer is None else sampling.proposer.model
-    return LeaseKeeper(sampling.door, run=run, model=model, retries=retries)
+async def _run(options: RunOptions, context: RunContext, workers: Workers) -> RunReport:
+    study = context.door.study
+    with stoppable(study):
+        if is_coroutine_function(options.objective) and context.search_space is None:
+            await _require_known_space(context)
+        clear_stop(study)
+        return await Run(options, CandidateSource(context, stop_when_exhausted=True), workers)()
 
 
 async def _require_known_space(context: RunContext) -> None:
     """An async objective cannot wait for the sampler inside `suggest_*`: everything it suggests must be known."""
-    proposer = context.sampling.proposer
+    proposer = context.proposer
     if proposer is None:
         raise UsageError(
             f"an async objective needs search_space= with {type(context.door.study.sampler).__name__}: "

@@ -23,15 +23,15 @@ class RunOptions:
 
     objective: Objective
     plan: RunPlan
-    total_trials: int | None = None
-    timeout: float | None = None
-    trial_timeout: float | None = None
-    catch: tuple[type[BaseException], ...] = ()
-    callbacks: Sequence[Callback] = ()
-    retries: int = 0
-    grace: float = 30.0
-    handle_signals: bool = False
-    show_progress_bar: bool = False
+    total_trials: int | None
+    timeout: float | None
+    trial_timeout: float | None
+    catch: tuple[type[BaseException], ...]
+    callbacks: Sequence[Callback]
+    retries: int
+    grace: float
+    handle_signals: bool
+    show_progress_bar: bool
 
     def __post_init__(self) -> None:
         function("objective", self.objective)

@@ -198,7 +198,7 @@ class Schedule:
 
     @property
     def stop_reason(self) -> str | None:
-        """Why the run ends, None while it goes on."""
+        """Why the run ends, None while it goes on; `RunReport` lists the reasons."""
         if self._stop is not None:
             return self._stop.reason
         return "n_trials" if self._remaining() == 0 and not self._under_way() else None

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, TypeAlias
 
+import anyio
 from anyio.lowlevel import current_token
 
 from ..threads import on_this_loop
@@ -23,14 +24,11 @@ Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Signals:
-    """While entered, calls `on_signal(number)` on the loop that entered it, for each signal that arrives.
+    """Takes signals while entered; `received` holds their numbers, from the moment at which they arrived."""
 
-    `received` holds the numbers so far, from the moment at which the signals arrived.
-    """
-
-    def __init__(self, on_signal: Callable[[int], None]) -> None:
+    def __init__(self) -> None:
         self.received: list[int] = []
-        self._on_signal = on_signal
+        self._news = anyio.Event()
         self._handlers_before: dict[int, Handler] = {}
         self._wakeup_before: int | None = None
         self._call_soon: Callable[[Callable[[], object]], None] | None = None
@@ -45,6 +43,12 @@ class Signals:
                     signal.signal(number, self._handle)
             self._wake_loop_on_signals()
         return self
+
+    async def wait(self, count: int) -> int:
+        """Wait until `count` signals have arrived, and return the number of the last of these."""
+        while len(self.received) < count:
+            await self._news.wait()
+        return self.received[count - 1]
 
     def _wake_loop_on_signals(self) -> None:
         """Let a signal end the loop's wait.
@@ -67,7 +71,11 @@ class Signals:
     def _handle(self, number: int, _: FrameType | None) -> None:
         self.received.append(number)
         if self._call_soon is not None:
-            self._call_soon(functools.partial(self._on_signal, number))
+            self._call_soon(self._tell_waiters)
+
+    def _tell_waiters(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
 
 
 def is_default(handler: Handler) -> bool:

@@ -47,7 +47,7 @@ class TrialRunner:
         try:
             trial = await self._create(candidate)
             return Missed() if trial is None else await self._run(trial)
-        except SetUpError as error:
+        except SetUpError as error:  # a hiccup of the storage; several in a row end the run, as failed proposals do
             logger.warning("%s; going on with another one", error)
             return Finished(error, failed=True)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
@@ -68,7 +68,7 @@ class TrialRunner:
         return trial
 
     async def _run(self, trial: Trial) -> Finished:
-        outcome = cancelled()
+        outcome = cancelled()  # unless the evaluation returns: whatever ends it, the trial is told
         try:
             outcome = await self._evaluate(trial)
         finally:

@@ -236,7 +236,7 @@ def test_outside_the_main_thread_nothing_is_set_and_insisting_is_refused() -> No
 
 def test_a_handler_that_is_replaced_meanwhile_is_left_alone() -> None:
     async def main() -> None:
-        with Signals(lambda number: None):
+        with Signals():
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
