@@ -273,7 +273,7 @@ class LLMGuidedSampler(BaseSampler):
             seed=self._seed,
             max_reasks=self._max_reasks,
             conditional=conditional,
-            menus=proposer.menus,
+            menus=self._line.schema_per_ask,
         )
 
 

@@ -64,11 +64,6 @@ class StudyProposer:
         """A door to the study; all doors share what is in flight."""
         return StudyDoor(study, self._state, token=self._token)
 
-    @property
-    def menus(self) -> bool:
-        """Whether the client takes a new schema with every ask."""
-        return self._stack.schema_per_ask
-
     def columns(self, distributions: SearchSpace) -> Space:
         """The space of `distributions`, checked once for as long as they are the same object."""
         last = self._last_columns

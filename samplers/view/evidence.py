@@ -101,11 +101,11 @@ class Evidence(Following):
 
     @property
     def trust(self) -> Trust:
-        """How far from the best configuration to look."""
+        """How far from the incumbent to look."""
         return self._history[-1].trust
 
     def best(self, count: int) -> list[Best]:
-        """The `count` best complete trials that have a place, best first; the earlier trial wins a tie."""
+        """The `count` best complete trials that have a place, the incumbent first; the earlier trial wins a tie."""
         return [best for _, _, best in self._ranking[:count]]
 
     def score(self, *, role: str | None = None, form: str | None = None) -> Score:

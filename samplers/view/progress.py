@@ -30,7 +30,7 @@ UNSCORED_TRIALS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """How far from the best configuration to look: a region that grows on success and shrinks on failure.
+    """How far from the incumbent to look: a region that grows on success and shrinks on failure.
 
     `length` is the side of the region, as a share of each axis; `failures` counts those in a row at this length.
     """
