@@ -27,8 +27,8 @@ from .client.protocol import Client
 from .client.resolve import resolve
 from .desk import Desk
 from .discovery import POLL
-from .guidance import Strategy, chosen
-from .guidance.plain import Plain
+from .guidance import Strategy, strategy_named
+from .guidance.strategies import Plain
 from .limits.budget import Account, Budget
 from .limits.limits import Limits
 from .limits.stack import Line, shared_of
@@ -79,7 +79,7 @@ class LLMGuidedSampler(BaseSampler):
         self._policy = given("context", context, ContextPolicy) or ContextPolicy()
         self._limits = given("limits", limits, Limits)
         self._budget = given("budget", budget, Budget)
-        self._strategy = chosen(strategy)
+        self._strategy = strategy_named(strategy)
         self._max_reasks = at_least("max_reasks", max_reasks, 0)
         self._seed = None if seed is None else at_least("seed", seed, 0)
         self._start()

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from ..engine.records import Params
 from ..engine.study.snapshot import Snapshot
-from .guidance.strategy import Guidance, Open, Situation
+from .guidance.strategy import Guidance, OpenAsk, Situation
 from .question import Question
 from .view.duplicates import Clash, Index, exhausted, find_clash
 from .view.finished_rows import Digest
@@ -41,7 +41,7 @@ class Memory:
     flight: Flight
     index: Index
     evidence: Evidence
-    open: dict[int, Open] = field(default_factory=dict)
+    open: dict[int, OpenAsk] = field(default_factory=dict)
     _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(default_factory=WeakKeyDictionary)
 
     @property
@@ -114,7 +114,7 @@ class Memory:
         guidance = question.strategy.guide(situation)
         if guidance.menu and not guidance.region:
             guidance = replace(guidance, region=axes.spanned(guidance.menu))
-        self.open[situation.ordinal] = Open(
+        self.open[situation.ordinal] = OpenAsk(
             region=guidance.region, places=axes.center(guidance.region), offered=guidance.offered
         )
         try:

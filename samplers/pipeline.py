@@ -15,8 +15,8 @@ from ..engine.records import Params, Proposal
 from ..engine.threads import JobThread
 from .client.errors import TOO_LONG, ClientError
 from .client.protocol import Reply, Request
-from .guidance.plain import Plain
 from .guidance.record import written
+from .guidance.strategies import Plain
 from .guidance.strategy import Guidance
 from .limits.stack import Conversation
 from .memory import Memory

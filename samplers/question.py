@@ -7,7 +7,7 @@ from typing import Any
 from optuna.study import StudyDirection
 
 from ..engine.records import Params, SearchSpace
-from .guidance.plain import Plain
+from .guidance.strategies import Plain
 from .guidance.strategy import Strategy
 from .prompt.messages import Subject, render_head
 from .prompt.policy import ContextPolicy

@@ -27,12 +27,11 @@ from optuna_llm import (
     optimize_async,
 )
 from optuna_llm.engine.study.snapshot import Snapshot
-from optuna_llm.samplers.guidance import chosen
-from optuna_llm.samplers.guidance.effects import effects
-from optuna_llm.samplers.guidance.failures import risks
-from optuna_llm.samplers.guidance.forms import formed
-from optuna_llm.samplers.guidance.regions import plan
-from optuna_llm.samplers.guidance.strategy import Open
+from optuna_llm.samplers.guidance import strategy_named
+from optuna_llm.samplers.guidance.findings import effects, risks
+from optuna_llm.samplers.guidance.offer import offer_for
+from optuna_llm.samplers.guidance.strategy import OpenAsk
+from optuna_llm.samplers.guidance.words import guidance_in
 from optuna_llm.samplers.memory import Memory
 from optuna_llm.samplers.prompt.messages import Subject
 from optuna_llm.samplers.question import Question
@@ -169,12 +168,12 @@ def test_new_evidence_guides_as_one_that_grew(name: str, count: int) -> None:
     grown = situation(trials[: count // 2])
     grown.evidence.update(trials)
     again = Situation(space=COLUMNS, direction=grown.direction, evidence=grown.evidence, ordinal=count, proposed=count)
-    assert chosen(name).guide(again) == chosen(name).guide(situation(trials))
+    assert strategy_named(name).guide(again) == strategy_named(name).guide(situation(trials))
 
 
 @pytest.mark.parametrize("count", range(1, 40))
 def test_a_menu_offers_values_of_the_space_inside_its_region(count: int) -> None:
-    guidance = chosen("menu").guide(situation(history(count)))
+    guidance = strategy_named("menu").guide(situation(history(count)))
     axes = Axes(COLUMNS)
     for name, values in guidance.menu.items():
         for value in values:
@@ -190,21 +189,25 @@ def test_asks_that_are_open_together_get_different_regions(count: int) -> None:
     trials, asks = history(count), []
     for step in range(6):
         now = situation(trials, open=tuple(asks), ordinal=len(trials) + step)
-        region = chosen("guided").guide(now).region
-        asks.append(Open(region=region, places=now.evidence.axes.center(region)))
+        region = strategy_named("guided").guide(now).region
+        asks.append(OpenAsk(region=region, places=now.evidence.axes.center(region)))
     assert len({repr(ask.region) for ask in asks}) == 6
 
 
 def test_the_first_ask_of_all_is_a_first_guess_and_the_next_ones_explore() -> None:
-    assert chosen("menu").guide(situation([])).role == "first guess"
-    assert [chosen("menu").guide(situation(history(n), proposed=n)).role for n in (1, 2, 3)] == ["explore"] * 3
-    assert {chosen("menu").guide(situation(history(n))).role for n in range(4, 30)} == {"explore", "refine", "combine"}
+    assert strategy_named("menu").guide(situation([])).role == "first guess"
+    assert [strategy_named("menu").guide(situation(history(n), proposed=n)).role for n in (1, 2, 3)] == ["explore"] * 3
+    assert {strategy_named("menu").guide(situation(history(n))).role for n in range(4, 30)} == {
+        "explore",
+        "refine",
+        "combine",
+    }
 
 
 def test_the_first_guess_comes_after_trials_of_others_unless_they_tell_enough() -> None:
-    assert chosen("menu").guide(situation(history(1), proposed=0)).role == "first guess"
-    assert chosen("menu").guide(situation(history(1), ordinal=2, proposed=1)).role == "explore"
-    assert chosen("menu").guide(situation(history(30), proposed=0)).role != "first guess"
+    assert strategy_named("menu").guide(situation(history(1), proposed=0)).role == "first guess"
+    assert strategy_named("menu").guide(situation(history(1), ordinal=2, proposed=1)).role == "explore"
+    assert strategy_named("menu").guide(situation(history(30), proposed=0)).role != "first guess"
 
 
 def test_obedience_is_the_share_of_the_region_that_was_kept() -> None:
@@ -291,7 +294,7 @@ def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_tha
         direction=StudyDirection.MINIMIZE,
         subject=Subject(),
         policy=ContextPolicy(),
-        strategy=chosen("guided"),
+        strategy=strategy_named("guided"),
     )
     first, second = memory.asking(question, Snapshot()), memory.asking(question, Snapshot())
     first.__enter__()
@@ -308,8 +311,8 @@ def test_where_all_is_known_nothing_is_offered() -> None:
     evidence = Evidence(Axes(space), StudyDirection.MINIMIZE)
     evidence.update([create_trial(params={"kind": k}, distributions=space.distributions, value=0.0) for k in "aab"])
     now = Situation(space=space, direction=StudyDirection.MINIMIZE, evidence=evidence, ordinal=3, proposed=3)
-    assert plan("explore", now, ()) is None
-    guidance = chosen("menu").guide(now)
+    assert offer_for("explore", now, ()) is None
+    guidance = strategy_named("menu").guide(now)
     assert (dict(guidance.menu), dict(guidance.region)) == ({}, {})
 
 
@@ -428,7 +431,7 @@ async def test_a_menu_of_ones_own_stands_in_the_prompt_and_yields_to_what_is_fix
 
 @pytest.mark.parametrize("seed", range(8))
 def test_words_narrow_only_what_they_do_not_give_whole(seed: int) -> None:
-    found = formed("guided", situation(history(12), seed=seed), "explore", "words")
+    found = guidance_in("words", situation(history(12), seed=seed), "explore", "guided")
     by_name = Axes(COLUMNS).by_name
     for name, part in found.region.items():
         assert part != by_name[name].whole
@@ -463,14 +466,14 @@ def test_asks_that_are_open_together_offer_no_candidate_twice(role: str) -> None
         trial.number = number
     evidence = Evidence(Axes(few), StudyDirection.MINIMIZE)
     evidence.update(trials)
-    asks: list[Open] = []
+    asks: list[OpenAsk] = []
     for ordinal in range(12, 18):
         now = Situation(
             space=few, direction=StudyDirection.MINIMIZE, evidence=evidence, open=tuple(asks), ordinal=ordinal
         )
-        found = formed("menu", now, role, "menu")
+        found = guidance_in("menu", now, role, "menu")
         places = evidence.axes.center(found.region)
-        asks.append(Open(region=found.region, places=places, offered=found.offered))
+        asks.append(OpenAsk(region=found.region, places=places, offered=found.offered))
     offered = [tuple(row) for ask in asks for row in ask.offered]
     assert len(offered) > 12
     assert len(set(offered)) == len(offered)

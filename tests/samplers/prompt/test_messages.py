@@ -22,7 +22,7 @@ from support import SPACE, SchemaModel, flight, prompt, sampler
 
 from optuna_llm import ContextPolicy, UsageError
 from optuna_llm.engine.study.snapshot import History, Snapshot
-from optuna_llm.samplers.guidance import chosen
+from optuna_llm.samplers.guidance import strategy_named
 from optuna_llm.samplers.memory import Memory
 from optuna_llm.samplers.prompt.context import build_context
 from optuna_llm.samplers.prompt.messages import Subject, render
@@ -82,7 +82,7 @@ class Study:
             direction=direction,
             subject=subject,
             policy=ContextPolicy(),
-            strategy=chosen(strategy),
+            strategy=strategy_named(strategy),
         )
 
     def ask(self, trials: Sequence[FrozenTrial], *, asking: int = 1) -> str:
