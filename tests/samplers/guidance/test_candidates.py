@@ -10,7 +10,6 @@ from support import SPACE
 from optuna_llm.samplers.guidance.candidates import around, crossed, least_tried, on_grid, uniform, without_inactive
 from optuna_llm.samplers.guidance.findings import Risk, in_bin, occupied_bins
 from optuna_llm.samplers.space.axes import Axes
-from optuna_llm.samplers.space.embedding import Embedding, squared_distances
 from optuna_llm.samplers.space.space import make_space
 
 AXES = Axes(make_space(SPACE))
@@ -93,23 +92,6 @@ def test_of_an_unseen_branch_nothing_is_left_out() -> None:
     seen = np.array([[0.0, 0.5, NAN, 0.1], [0.0, 0.7, 0.5, 0.2]])
     candidates = np.array([[1.0, 0.2, 0.2, 0.2], [0.0, 0.2, 0.2, 0.2]])
     assert not np.isnan(without_inactive(BRANCHES, candidates, seen)).any()
-
-
-def test_distances_are_one_for_two_choices_and_for_the_ends_of_a_range() -> None:
-    points = Embedding(AXES).points(
-        np.array([[0.0, 0.5, 0.5, 0.0], [1.0, 0.5, 0.5, 0.0], [0.0, 0.5, 0.5, 2.0], [NAN, 0.5, 0.5, NAN]])
-    )
-    found = squared_distances(points, points)
-    assert found[0, 1] == pytest.approx(1.0)
-    assert found[0, 2] == pytest.approx(1.0)
-    assert found[0, 3] == pytest.approx((0.25 + 0.25) + (0.5 + 0.25))
-    assert np.diagonal(found) == pytest.approx(np.zeros(4))
-
-
-def test_each_coordinate_has_the_axis_that_it_is_of() -> None:
-    embedding = Embedding(AXES)
-    assert embedding.owners.tolist() == [0, 1, 2, 3, 3, 3, 0, 1, 2, 3]
-    assert embedding.points(uniform(AXES, rng(), 3)).shape == (3, 10)
 
 
 @pytest.mark.parametrize("high", [2, 3, 4, 5, 6, 10])
