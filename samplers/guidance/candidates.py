@@ -40,9 +40,7 @@ def least_tried(axes: Axes, taken: Array, risks: Sequence[Risk], rng: Rng, count
     drawn = np.empty((count, len(axes)))
     for column, axis in enumerate(axes.all):
         tried = np.array(bin_counts(axis, taken[:, column])) + EMPTY_BIN_TRIALS * ~occupied_bins(axis)
-        for risk in risks:
-            if risk.name == axis.name:
-                tried[risk.bin] += FAILING_BIN_TRIALS
+        tried[[risk.bin for risk in risks if risk.name == axis.name]] += FAILING_BIN_TRIALS
         bins = rng.choice(np.flatnonzero(tried == tried.min()), size=count)
         grid = np.array(axis.grid)
         if len(grid):

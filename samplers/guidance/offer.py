@@ -167,7 +167,7 @@ def _offer(situation: Situation, places: Array, base: Best | None) -> Offer:
             inactive.append(axis.name)
     menu = {name: _unique(column) for name, column in columns.items()}
     return Offer(
-        candidates=tuple({name: column[row] for name, column in columns.items()} for row in range(len(places))),
+        candidates=tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)),
         menu=menu,
         region=situation.evidence.axes.spanned(menu),
         places=places,

@@ -1,6 +1,8 @@
 """Guidance as the prompt says it: a role, a region or a menu, and a summary of the study."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from ..roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
@@ -44,27 +46,19 @@ def guidance_in(form: Literal["words", "menu"], situation: Situation, role: str,
     offer = None if role == FIRST_GUESS else offer_for(role, situation, risky)
     if offer is None and role in (REFINE, COMBINE):
         return guidance_in(form, situation, EXPLORE, strategy)
-    menus = form == "menu" and offer is not None
-    summary = (
-        *_effects(situation),
-        *_stagnation(situation),
-        *(() if menus else _gaps(situation)),
-        *_risks(situation, risky),
-    )
+    menus = form == "menu" and offer is not None  # a menu leaves out what was tried
+    summary = _summary(situation, risky, with_gaps=not menus)
+    guidance = Guidance(strategy=strategy, role=role, summary=summary)
     if offer is None:
-        words = ROLE_TEXTS[role] if role == FIRST_GUESS else ""
-        return Guidance(strategy=strategy, role=role, words=words, summary=summary)
-    region = offer.region if menus else _narrowing(offer, situation)
-    return Guidance(
-        strategy=strategy,
-        role=role,
-        form=form,
-        region=region,
-        menu=offer.menu if menus else {},
-        offered=offer.places.tolist() if menus else (),
-        words=_words(role, offer, None if menus else region, situation.space),
-        summary=summary,
-    )
+        return replace(guidance, words=ROLE_TEXTS[role] if role == FIRST_GUESS else "")
+    space, axes = situation.space, situation.evidence.axes
+    if menus:
+        words = _words(role, offer, space, _candidates_text(offer, space))
+        offered = offer.places.tolist()
+        return replace(guidance, form=form, region=offer.region, menu=offer.menu, offered=offered, words=words)
+    region = {name: part for name, part in offer.region.items() if part != axes.by_name[name].whole}
+    words = _words(role, offer, space, _region_text(region, offer, space))
+    return replace(guidance, form=form, region=region, words=words)
 
 
 def menu_text(menu: Mapping[str, Sequence[Any]], space: Space) -> str:
@@ -73,18 +67,10 @@ def menu_text(menu: Mapping[str, Sequence[Any]], space: Space) -> str:
     return f"Take one of these values: {listed}." if listed else ""
 
 
-def _narrowing(offer: Offer, situation: Situation) -> Region:
-    """The region without the parameters of which it holds everything."""
-    by_name = situation.evidence.axes.by_name
-    return {name: part for name, part in offer.region.items() if part != by_name[name].whole}
-
-
-def _words(role: str, offer: Offer, region: Region | None, space: Space) -> str:
-    """The paragraph at the end of the prompt; with a table of the candidates unless a `region` is given."""
-    number = None if offer.base is None else offer.base.number
-    where = _candidates_text(offer, space) if region is None else _region_text(region, offer, space)
-    parts = (ROLE_TEXTS[role].format(number=number), _constants_text(offer, space), _inactive_text(offer, space), where)
-    return " ".join(part for part in parts if part)
+def _words(role: str, offer: Offer, space: Space, where: str) -> str:
+    """The paragraph at the end of the prompt."""
+    task = ROLE_TEXTS[role].format(number=offer.base.number if offer.base else None)
+    return " ".join(part for part in (task, _constants_text(offer, space), _inactive_text(offer, space), where) if part)
 
 
 def _constants_text(offer: Offer, space: Space) -> str:
@@ -117,6 +103,12 @@ def _region_text(region: Region, offer: Offer, space: Space) -> str:
     """The region in one line: "lr from 0.001 to 0.01; optimizer adam or sgd"."""
     listed = "; ".join(_part_text(space, name, part) for name, part in region.items() if name not in offer.constants)
     return f"Stay inside this region: {listed}." if listed else ""
+
+
+def _summary(situation: Situation, risky: Sequence[Risk], *, with_gaps: bool) -> tuple[str, ...]:
+    """What the trials show, a line each; nothing that the rows themselves say better."""
+    gap_lines = _gaps(situation) if with_gaps else ()
+    return (*_effects(situation), *_stagnation(situation), *gap_lines, *_risks(situation, risky))
 
 
 def _effects(situation: Situation) -> Iterator[str]:
@@ -161,13 +153,10 @@ def _bins_text(axis: Axis, space: Space, bins: Sequence[int]) -> str:
     if axis.categorical:
         rest = f" and {len(bins) - MAX_LISTED} more" if len(bins) > MAX_LISTED else ""
         return _choice_text(space, axis.name, [axis.choices[index] for index in bins[:MAX_LISTED]]) + rest
-    runs: list[list[int]] = []
-    for index in bins:
-        if runs and runs[-1][1] == index - 1:
-            runs[-1][1] = index
-        else:
-            runs.append([index, index])
-    spans = [_interval_text(axis, axis.span(low, high)) for low, high in runs]
+    # neighbouring bins are one interval: along a run of them, index less position stays the same
+    by_run = itertools.groupby(enumerate(bins), lambda pair: pair[1] - pair[0])
+    runs = [[index for _, index in run] for _, run in by_run]
+    spans = [_interval_text(axis, axis.span(run[0], run[-1])) for run in runs]
     return f"{space.keys[axis.name]} {' or '.join(spans)}"
 
 
