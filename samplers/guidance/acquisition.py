@@ -14,11 +14,11 @@ from .surrogate import Scales, Surrogate, likely_scales
 MIN_COMPLETE: Final = 2
 
 # The surrogate learns from so many of the newest trials and as many of the best before them. A fit grows with the cube
-# of the number of trials, and a proposal has 2.5 ms of CPU.
+# of the number of trials, and a whole proposal may take 2.5 ms of CPU.
 MAX_LEARNED: Final = 20
 
-# Configurations in flight that the surrogate knows of, the newest ones: as many as trials, so that hundreds of workers
-# do not make each proposal dearer.
+# Configurations in flight that the surrogate knows of, the newest ones: about as many as trials, so that hundreds of
+# workers do not make each proposal dearer.
 MAX_PENDING: Final = 32
 
 
