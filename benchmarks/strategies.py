@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
-from optuna_llm.samplers.guidance import Guidance, Situation, Strategy, chosen
+from optuna_llm.samplers.guidance import Guidance, Situation, Strategy, strategy_named
 
 T = TypeVar("T")
 
@@ -66,4 +66,4 @@ ABLATIONS: Final[Mapping[str, Callable[[Strategy], Ablated]]] = {
 
 def ablated(strategy: str, ablation: str | None) -> str | Strategy:
     """The strategy by its name, with one part of it taken away if an ablation is named."""
-    return strategy if ablation is None else ABLATIONS[ablation](chosen(strategy))
+    return strategy if ablation is None else ABLATIONS[ablation](strategy_named(strategy))

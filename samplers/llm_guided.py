@@ -22,8 +22,8 @@ from ..engine.study.optuna_internals import fail_trial, study_key, unfiltered
 from .ask import Ask
 from .client.protocol import Client
 from .client.resolve import resolve
-from .guidance import Strategy, chosen
-from .guidance.plain import Plain
+from .guidance import Strategy, strategy_named
+from .guidance.strategies import Plain
 from .limits.budget import Account, Budget
 from .limits.limits import Limits
 from .limits.stack import Line, shared_of
@@ -71,7 +71,7 @@ class LLMGuidedSampler(BaseSampler):
         self._policy = instance("context", context, ContextPolicy) or ContextPolicy()
         self._limits = instance("limits", limits, Limits)
         self._budget = instance("budget", budget, Budget)
-        self._strategy = chosen(strategy)
+        self._strategy = strategy_named(strategy)
         self._max_reasks = number("max_reasks", max_reasks, whole=True)
         self._seed = number("seed", seed, whole=True, optional=True)
         self._start()

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from ..engine.study.snapshot import Snapshot
 from .ask import Ask
-from .guidance.strategy import Guidance, Open, Situation
+from .guidance.strategy import Guidance, OpenAsk, Situation
 from .view.view import StudyView, View
 
 
@@ -19,7 +19,7 @@ class OpenAsks:
     def __init__(self, study: StudyView, latest: Callable[[], Snapshot]) -> None:
         self._study = study
         self.latest = latest
-        self._open: dict[int, Open] = {}
+        self._open: dict[int, OpenAsk] = {}
         # One ask at a time updates the view and reads it. A lock for each loop: after a fork there is a new one.
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
@@ -61,7 +61,7 @@ class OpenAsks:
         guidance = ask.strategy.guide(situation)
         if guidance.menu and not guidance.region:
             guidance = replace(guidance, region=axes.spanned(guidance.menu))
-        self._open[situation.ordinal] = Open(
+        self._open[situation.ordinal] = OpenAsk(
             region=guidance.region, places=axes.center(guidance.region), offered=guidance.offered
         )
         try:

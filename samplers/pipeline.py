@@ -15,7 +15,7 @@ from ..engine.threads import JobThread
 from .ask import Ask
 from .client.errors import TOO_LONG, ClientError
 from .client.protocol import Reply, Request
-from .guidance.plain import Plain
+from .guidance.strategies import Plain
 from .guidance.strategy import Guidance
 from .limits.stack import Conversation
 from .open_asks import OpenAsks

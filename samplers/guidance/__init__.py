@@ -1,6 +1,6 @@
-"""Computed by code: what each ask is for, where it looks, and what the trials so far show."""
+"""What each ask is told beyond the history: its role, where to look, and what the trials so far show."""
 
-from .chosen import chosen
+from .strategies import strategy_named
 from .strategy import Guidance, Situation, Strategy
 
-__all__ = ["Guidance", "Situation", "Strategy", "chosen"]
+__all__ = ["Guidance", "Situation", "Strategy", "strategy_named"]

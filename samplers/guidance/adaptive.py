@@ -4,33 +4,36 @@ from typing import Final, Literal
 
 from ..roles import EXPLORE, REFINE
 from ..view.progress import Score
-from .forms import formed
-from .planning import role_of
+from .roles import role_of
 from .strategy import Guidance, Situation
+from .words import guidance_in
 
+# One ask in so many takes the other form, so that both keep being measured: a fifth of the asks is what that may cost.
 PROBE_EVERY: Final = 5
-"""One ask in so many takes the form that is not preferred, so that both keep being measured."""
 
-RARELY: Final = 21
-"""The same for words that were not obeyed, or that led to repetitions; odd, so that all roles are probed."""
+# The same where words were not obeyed or led to repetitions, each of which costs a call. Odd, so that probes do not
+# always meet the same half of the roles.
+PROBE_EVERY_IF_UNABLE: Final = 21
 
-ENOUGH: Final = 3
-"""Asks of a form before it is judged."""
+# Asks of a form before it is judged: one or two failures are chance.
+MIN_ASKS_JUDGED: Final = 3
 
-SOME: Final = 0.5
-"""Improvements without which words do not become the rule: menus that failed more often were tried more often."""
+# Faded improvements that words must have before they may replace menus. Without it words would win by the menus'
+# failures alone, since menus are tried, and fail, more often.
+MIN_IMPROVEMENTS: Final = 0.5
 
-OBEDIENT: Final = 0.7
-"""Share of a region's parameters that answers in words must stay in."""
+# Share of a region's parameters that answers in words must stay in; below it the region is not what steers them.
+MIN_INSIDE: Final = 0.7
 
-STUMBLING: Final = 0.4
-"""Share of answers in words that may need a second call: they repeat what is known, or are invalid."""
+# Share of answers in words that may need a second call, because they repeat a trial or are invalid: each costs what
+# another proposal would.
+MAX_STUMBLED: Final = 0.4
 
-PRIOR: Final = 4
-"""Asks that count as made without success before the first one of a kind."""
+# Asks without success that every kind is taken to have had, so that the first few results do not decide.
+PRIOR_ASKS: Final = 4
 
-NARROWEST: Final = 0.25
-"""Share of exploring and of refining asks that is kept, whatever has paid so far."""
+# Share that exploring and refining asks keep whatever has paid so far, so that neither can die out by chance.
+MIN_ROLE_SHARE: Final = 0.25
 
 
 class Adaptive:
@@ -41,33 +44,34 @@ class Adaptive:
     def guide(self, situation: Situation) -> Guidance:
         """A role and a form by the study's own record."""
         evidence = situation.evidence
-        role = role_of(situation, exploring(evidence.score(role=EXPLORE), evidence.score(role=REFINE)))
-        return formed(self.name, situation, role, form_of(situation))
+        share = explore_share(evidence.score(role=EXPLORE), evidence.score(role=REFINE))
+        return guidance_in(preferred_form(situation), situation, role_of(situation, share), self.name)
 
 
-def exploring(explored: Score, refined: Score) -> float:
-    """The share of exploring asks, in proportion to how often each of the two kinds has improved the best trial."""
-    one, other = rate(explored), rate(refined)
-    return min(1 - NARROWEST, max(NARROWEST, one / (one + other)))
+def explore_share(explored: Score, refined: Score) -> float:
+    """The share of exploring asks, in proportion to how often each of the two roles has improved the best trial."""
+    exploring, refining = improvement_rate(explored), improvement_rate(refined)
+    return min(1 - MIN_ROLE_SHARE, max(MIN_ROLE_SHARE, exploring / (exploring + refining)))
 
 
-def form_of(situation: Situation) -> Literal["words", "menu"]:
-    """The better form so far; in some asks the other one."""
+def preferred_form(situation: Situation) -> Literal["words", "menu"]:
+    """The better form so far; the other one in the asks that probe it."""
     words, menu = (situation.evidence.score(form=form) for form in ("words", "menu"))
-    able = follows(words)
-    every = PROBE_EVERY if able else RARELY
+    able = follows_words(words)
+    every = PROBE_EVERY if able else PROBE_EVERY_IF_UNABLE
     probing = situation.ordinal % every == every - 1
-    preferred = able and words.asks >= ENOUGH and words.improved >= SOME and rate(words) > rate(menu)
-    return "words" if preferred != probing else "menu"
+    proven = words.asks >= MIN_ASKS_JUDGED and words.improved >= MIN_IMPROVEMENTS
+    better = able and proven and improvement_rate(words) > improvement_rate(menu)
+    return "words" if better != probing else "menu"
 
 
-def follows(words: Score) -> bool:
-    """Whether the model stays in regions that it is given in words, and finds something new there; yes until seen."""
-    if words.asks < ENOUGH:
+def follows_words(words: Score) -> bool:
+    """Whether the model stays in regions given in words and finds new configurations there; True until judged."""
+    if words.asks < MIN_ASKS_JUDGED:
         return True
-    return words.inside >= OBEDIENT * words.asks and words.stumbled <= STUMBLING * words.asks
+    return words.inside >= MIN_INSIDE * words.asks and words.stumbled <= MAX_STUMBLED * words.asks
 
 
-def rate(score: Score) -> float:
+def improvement_rate(score: Score) -> float:
     """The estimated chance that an ask of this kind improves the best trial."""
-    return (score.improved + 1) / (score.asks + PRIOR)
+    return (score.improved + 1) / (score.asks + PRIOR_ASKS)

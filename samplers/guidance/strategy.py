@@ -18,7 +18,7 @@ from ..view.evidence import Evidence
 Form = Literal["plain", "words", "menu"]
 
 
-class Placed(Protocol):
+class InFlightConfiguration(Protocol):
     """A configuration in flight: its parameters, and its place on each axis (NaN where it has none)."""
 
     @property
@@ -29,10 +29,10 @@ class Placed(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Open:
-    """An ask that is being answered at this moment: its region, the middle of it, and where the offered candidates are.
+class OpenAsk:
+    """An ask that the model is answering now: its region, the middle of the region, and the candidates it offers.
 
-    `offered` has a row each; as in `places`, NaN stands for an axis that nothing is said about.
+    `places` has one number for each axis, `offered` one such row for each candidate; NaN where nothing is said.
     """
 
     region: Region
@@ -44,18 +44,19 @@ class Open:
 class Situation:
     """What a strategy sees of one ask.
 
-    `space` is what is asked for, given the values that are `fixed`. `evidence` holds the finished trials, `in_flight`
-    the configurations that are running or reserved, `open` the asks that are being answered at this moment. `ordinal`
-    counts all of these: no two asks that are open together have the same, and with `seed` it decides all that is drawn.
-    `proposed` counts those that come from the model. `share` is this process's place among those that ask for the
-    study: at one moment each of them may be in the very same situation but for that.
+    `space` holds the parameters to choose, given the values in `fixed`. `evidence` holds the finished trials,
+    `in_flight` the running and reserved configurations, `open` the asks that the model is answering now.
+
+    `ordinal` counts trials and asks; no two open asks share one. All random draws follow from it and from `seed`.
+    `proposed` counts only what comes from the model. `share` is this process's place among those that ask for the
+    study: processes may see the same situation at the same moment, and differ in nothing else.
     """
 
     space: Space
     direction: StudyDirection
     evidence: Evidence
-    in_flight: Sequence[Placed] = ()
-    open: Sequence[Open] = ()
+    in_flight: Sequence[InFlightConfiguration] = ()
+    open: Sequence[OpenAsk] = ()
     fixed: Params = field(default_factory=dict)
     ordinal: int = 0
     proposed: int = 0
@@ -64,29 +65,31 @@ class Situation:
 
     @cached_property
     def pending(self) -> Array:
-        """Where the configurations in flight and the open asks with a region stand, a row each."""
-        rows = [one.places for one in self.in_flight] + [ask.places for ask in self.open if ask.region]
-        return np.array(rows, dtype=float).reshape(-1, len(self.evidence.axes))
+        """Places of the configurations in flight and of the open asks with a region, a row each."""
+        return self._rows([one.places for one in self.in_flight] + [ask.places for ask in self.open if ask.region])
 
     @cached_property
     def taken(self) -> Array:
-        """Where the newest finished trials stand as well."""
+        """Places of the newest finished trials and of what is pending, a row each."""
         return np.concatenate([self.evidence.newest.places, self.pending])
 
     @cached_property
     def offered(self) -> Array:
-        """Where the candidates of the open asks stand, a row each: whichever of them is taken is no trial yet."""
-        rows = [row for ask in self.open for row in ask.offered]
+        """Places of the candidates of all open asks, a row each: the model may take any of them."""
+        return self._rows([row for ask in self.open for row in ask.offered])
+
+    def _rows(self, rows: Sequence[Sequence[float]]) -> Array:
         return np.array(rows, dtype=float).reshape(-1, len(self.evidence.axes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guidance:
-    """What one ask is told: its role, a region in words, or a menu of values per parameter, and a summary.
+    """What one ask is told: its role, a region in words or a menu of values, and a summary of the study.
 
-    `role` and `region` stand on the trial. `words` is one paragraph at the end of the prompt, `summary` lines about the
-    study. `menu` lists the values that a parameter may take: in the schema, if the client takes a new one each time.
-    `offered` are the places of the candidates among which to choose, a row each, so that no other ask offers them.
+    `strategy`, `role`, `form` and `region` stand on the trial. `words` is one paragraph at the end of the prompt,
+    `summary` lines about the study. `menu` lists the values that a parameter may take; it narrows the schema where the
+    client takes a new schema with each ask. `offered` holds the places of the candidates, a row each, so that no other
+    ask offers them.
     """
 
     strategy: str

@@ -8,9 +8,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 from support import SPACE
 
-from optuna_llm.samplers.guidance import Situation, chosen
-from optuna_llm.samplers.guidance.adaptive import NARROWEST, Adaptive, exploring, follows
-from optuna_llm.samplers.guidance.planning import role_of
+from optuna_llm.samplers.guidance import Situation, strategy_named
+from optuna_llm.samplers.guidance.adaptive import MIN_ROLE_SHARE, Adaptive, explore_share, follows_words
+from optuna_llm.samplers.guidance.roles import role_of
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.evidence import Evidence
@@ -59,7 +59,7 @@ def forms(situation: Situation, asks: int = 40) -> list[str]:
 
 def roles(situation: Situation, asks: int = 400) -> list[str]:
     base = {name: getattr(situation, name) for name in ("space", "direction", "evidence", "proposed")}
-    share = exploring(situation.evidence.score(role="explore"), situation.evidence.score(role="refine"))
+    share = explore_share(situation.evidence.score(role="explore"), situation.evidence.score(role="refine"))
     return [role_of(Situation(**base, ordinal=situation.ordinal + n), share) for n in range(asks)]
 
 
@@ -97,8 +97,8 @@ def test_words_that_are_not_obeyed_or_lead_to_repetitions_are_given_rarely(fault
 
 
 def test_words_are_not_judged_before_a_few_were_given() -> None:
-    assert follows(Score(asks=2, inside=0.0))
-    assert not follows(Score(asks=4, inside=1.0))
+    assert follows_words(Score(asks=2, inside=0.0))
+    assert not follows_words(Score(asks=4, inside=1.0))
 
 
 def test_it_explores_more_when_exploring_has_paid_and_less_when_refining_has() -> None:
@@ -111,9 +111,9 @@ def test_it_explores_more_when_exploring_has_paid_and_less_when_refining_has() -
 
 def test_some_of_each_role_is_kept_whatever_paid() -> None:
     rich, poor = Score(asks=100, improved=100), Score(asks=100)
-    assert exploring(rich, poor) == 1 - NARROWEST
-    assert exploring(poor, rich) == NARROWEST
-    assert exploring(Score(), Score()) == 0.5
+    assert explore_share(rich, poor) == 1 - MIN_ROLE_SHARE
+    assert explore_share(poor, rich) == MIN_ROLE_SHARE
+    assert explore_share(Score(), Score()) == 0.5
 
 
 def test_what_was_long_ago_counts_less() -> None:
@@ -138,4 +138,4 @@ def test_combining_begins_when_nothing_has_improved_for_a_while() -> None:
 @pytest.mark.parametrize("name", ["guided", "menu"])
 def test_the_other_strategies_keep_to_their_form(name: str) -> None:
     situation = study([("refine", "menu", False)] * 8)
-    assert chosen(name).guide(situation).form == ("words" if name == "guided" else "menu")
+    assert strategy_named(name).guide(situation).form == ("words" if name == "guided" else "menu")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from optuna_llm.samplers.guidance.surrogate import (
     Scales,
     Surrogate,
-    _covariances,
-    _log_likelihoods,
-    _matern,
+    covariances,
     likely_scales,
+    log_likelihoods,
+    matern,
     responses,
 )
 from optuna_llm.samplers.space.embedding import squared_distances
@@ -59,18 +59,18 @@ def test_pending_configurations_leave_means_as_they_are_and_take_uncertainty_as_
     alone, believing = (Surrogate(points, losses, ONE, flying) for flying in (NOTHING, pending))
     assert believing.predict(places)[0] == pytest.approx(alone.predict(places)[0])
     scaled = [2.0 * rows for rows in (np.concatenate([points, pending]), places)]
-    known = _covariances(scaled[0], ONE.noise)
-    shared = _matern(squared_distances(*scaled))
+    known = covariances(scaled[0], ONE.noise)
+    shared = matern(squared_distances(*scaled))
     left = 1 - np.einsum("ij,ik,kj->j", shared, np.linalg.inv(known), shared)
-    assert believing.predict(places)[1] == pytest.approx(np.sqrt(left * believing._variance))
+    assert believing.predict(places)[1] == pytest.approx(np.sqrt(left * believing.variance))
 
 
 def test_the_likelihood_is_that_of_the_normal_distribution() -> None:
     rng = np.random.default_rng(2)
     points, values = rng.random((7, 2)), rng.standard_normal(7)
-    covariances = _covariances(np.stack([points, 3 * points]), np.array([[0.01], [0.1]]))
-    found = _log_likelihoods(covariances, values)
-    for covariance, likelihood in zip(covariances, found, strict=True):
+    matrices = covariances(np.stack([points, 3 * points]), np.array([[0.01], [0.1]]))
+    found = log_likelihoods(matrices, values)
+    for covariance, likelihood in zip(matrices, found, strict=True):
         variance = min(3.0, max(0.3, values @ np.linalg.solve(covariance, values) / 7))
         whole = variance * covariance
         exponent = -0.5 * values @ np.linalg.solve(whole, values)

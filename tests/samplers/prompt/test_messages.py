@@ -23,7 +23,7 @@ from support import SPACE, SchemaModel, prompt, sampler, study_view
 from optuna_llm import ContextPolicy, UsageError
 from optuna_llm.engine.study.snapshot import History, Snapshot
 from optuna_llm.samplers.ask import Ask
-from optuna_llm.samplers.guidance import chosen
+from optuna_llm.samplers.guidance import strategy_named
 from optuna_llm.samplers.open_asks import OpenAsks
 from optuna_llm.samplers.prompt.context import build_context
 from optuna_llm.samplers.prompt.head import Subject
@@ -74,7 +74,7 @@ class Study:
             direction=direction,
             subject=subject,
             policy=ContextPolicy(),
-            strategy=chosen(strategy),
+            strategy=strategy_named(strategy),
         )
 
     def ask(self, trials: Sequence[FrozenTrial], *, asking: int = 1) -> str:

@@ -7,11 +7,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from support import SPACE
 
-from optuna_llm.samplers.guidance.coverage import filled, in_bin
-from optuna_llm.samplers.guidance.failures import Risk
-from optuna_llm.samplers.guidance.pools import anywhere, around, crossed, on_grid, untried, without_idle
+from optuna_llm.samplers.guidance.candidates import around, crossed, least_tried, on_grid, uniform, without_inactive
+from optuna_llm.samplers.guidance.findings import Risk, in_bin, occupied_bins
 from optuna_llm.samplers.space.axes import Axes
-from optuna_llm.samplers.space.embedding import Embedding, squared_distances
 from optuna_llm.samplers.space.space import make_space
 
 AXES = Axes(make_space(SPACE))
@@ -33,7 +31,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def test_candidates_from_anywhere_reach_every_part_and_choice() -> None:
-    found = anywhere(AXES, rng(), 400)
+    found = uniform(AXES, rng(), 400)
     for column, axis in enumerate(AXES.all):
         assert {axis.bin(place) for place in found[:, column]} == set(range(axis.bins))
 
@@ -41,7 +39,7 @@ def test_candidates_from_anywhere_reach_every_part_and_choice() -> None:
 def test_what_is_tried_one_after_the_other_fills_every_part_of_an_axis_once() -> None:
     taken = np.empty((0, len(AXES)))
     for seed in range(5):
-        taken = np.concatenate([taken, untried(AXES, taken, (), rng(seed), 1)])
+        taken = np.concatenate([taken, least_tried(AXES, taken, (), rng(seed), 1)])
     for column, axis in enumerate(AXES.all):
         bins = [axis.bin(place) for place in taken[:, column]]
         assert max(map(bins.count, range(axis.bins))) == math.ceil(5 / axis.bins)
@@ -51,7 +49,7 @@ def test_parts_in_which_trials_fail_are_filled_last() -> None:
     risks = (Risk(name="lr", bin=0, failed=2, trials=2), Risk(name="optimizer", bin=1, failed=2, trials=2))
     taken = np.empty((0, len(AXES)))
     for seed in range(8):
-        taken = np.concatenate([taken, untried(AXES, taken, risks, rng(seed), 1)])
+        taken = np.concatenate([taken, least_tried(AXES, taken, risks, rng(seed), 1)])
     for name, bad in (("lr", 0), ("optimizer", 1)):
         column = [axis.name for axis in AXES.all].index(name)
         assert bad not in {AXES.all[column].bin(place) for place in taken[:, column]}
@@ -77,7 +75,7 @@ def test_a_crossed_candidate_has_only_places_of_its_parents() -> None:
 
 
 def test_candidates_on_the_grid_are_values_of_the_space() -> None:
-    found = on_grid(AXES, anywhere(AXES, rng(), 50))
+    found = on_grid(AXES, uniform(AXES, rng(), 50))
     for column, axis in enumerate(AXES.all):
         for place in found[:, column]:
             if axis.name != "lr":  # it has no grid
@@ -86,31 +84,14 @@ def test_candidates_on_the_grid_are_values_of_the_space() -> None:
 
 def test_branches_are_known_from_the_trials() -> None:
     seen = np.array([[0.0, 0.5, NAN, 0.1], [1.0, NAN, 0.5, 0.2], [1.0, NAN, 0.6, 0.3]])
-    found = without_idle(BRANCHES, np.array([[0.0, 0.2, 0.2, 0.2], [1.0, 0.2, 0.2, 0.2]]), seen)
+    found = without_inactive(BRANCHES, np.array([[0.0, 0.2, 0.2, 0.2], [1.0, 0.2, 0.2, 0.2]]), seen)
     assert np.isnan(found).tolist() == [[False, False, True, False], [False, True, False, False]]
 
 
 def test_of_an_unseen_branch_nothing_is_left_out() -> None:
     seen = np.array([[0.0, 0.5, NAN, 0.1], [0.0, 0.7, 0.5, 0.2]])
     candidates = np.array([[1.0, 0.2, 0.2, 0.2], [0.0, 0.2, 0.2, 0.2]])
-    assert not np.isnan(without_idle(BRANCHES, candidates, seen)).any()
-
-
-def test_distances_are_one_for_two_choices_and_for_the_ends_of_a_range() -> None:
-    points = Embedding(AXES).points(
-        np.array([[0.0, 0.5, 0.5, 0.0], [1.0, 0.5, 0.5, 0.0], [0.0, 0.5, 0.5, 2.0], [NAN, 0.5, 0.5, NAN]])
-    )
-    found = squared_distances(points, points)
-    assert found[0, 1] == pytest.approx(1.0)
-    assert found[0, 2] == pytest.approx(1.0)
-    assert found[0, 3] == pytest.approx((0.25 + 0.25) + (0.5 + 0.25))
-    assert np.diagonal(found) == pytest.approx(np.zeros(4))
-
-
-def test_each_coordinate_has_the_axis_that_it_is_of() -> None:
-    embedding = Embedding(AXES)
-    assert embedding.owners.tolist() == [0, 1, 2, 3, 3, 3, 0, 1, 2, 3]
-    assert embedding.points(anywhere(AXES, rng(), 3)).shape == (3, 10)
+    assert not np.isnan(without_inactive(BRANCHES, candidates, seen)).any()
 
 
 @pytest.mark.parametrize("high", [2, 3, 4, 5, 6, 10])
@@ -119,9 +100,9 @@ def test_what_is_tried_next_is_in_the_very_part_that_is_untried(high: int, log: 
     axes = Axes(make_space({"n": IntDistribution(1, high + 1, log=log)}))
     (axis,) = axes.all
     whole = np.array(axis.grid)
-    for index in np.flatnonzero(filled(axis)):
+    for index in np.flatnonzero(occupied_bins(axis)):
         taken = whole[~in_bin(axis, whole, index)][:, None]
-        found = on_grid(axes, untried(axes, taken, (), np.random.default_rng(0), 50))
+        found = on_grid(axes, least_tried(axes, taken, (), np.random.default_rng(0), 50))
         assert in_bin(axis, found[:, 0], index).all()
 
 

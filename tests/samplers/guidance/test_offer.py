@@ -12,11 +12,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE
 
 from optuna_llm.engine.records import Share
-from optuna_llm.samplers.guidance.acquisition import LEARNED, learnable, promise
-from optuna_llm.samplers.guidance.failures import Risk
-from optuna_llm.samplers.guidance.forms import formed
-from optuna_llm.samplers.guidance.regions import OFFERED, Plan, is_new, plan
-from optuna_llm.samplers.guidance.strategy import Open, Situation
+from optuna_llm.samplers.guidance.acquisition import MAX_LEARNED, acquisition_values, learnable
+from optuna_llm.samplers.guidance.findings import Risk
+from optuna_llm.samplers.guidance.offer import MAX_OFFERED, Offer, is_new, offer_for
+from optuna_llm.samplers.guidance.strategy import OpenAsk, Situation
+from optuna_llm.samplers.guidance.words import guidance_in
 from optuna_llm.samplers.space.axes import Axes, Choices, Interval
 from optuna_llm.samplers.space.space import make_space, narrow
 from optuna_llm.samplers.view.evidence import WINDOW, Evidence, step_of
@@ -60,8 +60,8 @@ class Flying:
         self.places = axes.places(params)
 
 
-def made(role: str, situation: Situation, risks: tuple[Risk, ...] = ()) -> Plan:
-    found = plan(role, situation, risks)
+def offer(role: str, situation: Situation, risks: tuple[Risk, ...] = ()) -> Offer:
+    found = offer_for(role, situation, risks)
     assert found is not None
     return found
 
@@ -70,17 +70,17 @@ def made(role: str, situation: Situation, risks: tuple[Risk, ...] = ()) -> Plan:
 @pytest.mark.parametrize("count", [2, 5, 20, 60])
 def test_candidates_are_new_different_and_complete(role: str, count: int) -> None:
     situation = at(LINE, valley(count))
-    found = made(role, situation)
+    found = offer(role, situation)
     axes = situation.evidence.axes
     places = np.array([axes.places(candidate) for candidate in found.candidates])
-    assert 1 <= len(places) <= OFFERED
+    assert 1 <= len(places) <= MAX_OFFERED
     assert all(candidate.keys() == LINE.keys() for candidate in found.candidates)
     assert all(is_new(place, situation.evidence.newest.places) for place in places)
     assert all(is_new(place, np.delete(places, index, axis=0)) for index, place in enumerate(places))
 
 
 def test_the_first_candidate_is_near_what_is_best_and_not_where_it_is_known_to_be_bad() -> None:
-    first = made("explore", at(LINE, valley(30))).candidates[0]
+    first = offer("explore", at(LINE, valley(30))).candidates[0]
     assert (first["x"] - 0.3) ** 2 + (first["y"] - 0.6) ** 2 < 0.15**2
 
 
@@ -88,17 +88,19 @@ def test_a_refining_ask_changes_some_parameters_of_a_good_trial() -> None:
     space = {f"x{n}": FloatDistribution(0, 1) for n in range(12)}
     rng = random.Random(1)
     trials = [trial({name: rng.random() for name in space}, space, float(n)) for n in range(20)]
-    found = made("refine", at(space, trials))
+    found = offer("refine", at(space, trials))
     assert found.base is not None
     assert found.base.number == min(trials, key=lambda one: one.value or 0).number
-    same = [name for name in found.kept if found.kept[name] == pytest.approx(trials[0].params[name], rel=1e-3)]
+    same = [
+        name for name in found.constants if found.constants[name] == pytest.approx(trials[0].params[name], rel=1e-3)
+    ]
     assert len(same) == 8
 
 
 def test_a_combining_ask_takes_each_value_from_a_good_trial() -> None:
     trials = valley(30)
     best = sorted(trials, key=lambda one: one.value or 0)[:4]
-    for candidate in made("combine", at(LINE, trials)).candidates:
+    for candidate in offer("combine", at(LINE, trials)).candidates:
         for name, value in candidate.items():
             assert any(value == pytest.approx(parent.params[name], rel=1e-3) for parent in best)
 
@@ -112,7 +114,7 @@ def test_a_region_holds_its_candidates(role: str) -> None:
     for number in range(15):
         params = {a.name: a.value(rng.integers(len(a.choices)) if a.categorical else rng.random()) for a in axes.all}
         trials.append(trial(params, space, float(number % 7)))
-    found = made(role, at(space, trials))
+    found = offer(role, at(space, trials))
     for candidate in found.candidates:
         assert axes.inside(found.region, candidate) == 1.0
     for name, part in found.region.items():
@@ -123,29 +125,29 @@ def test_a_region_holds_its_candidates(role: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_what_is_fixed_is_heeded_and_not_asked_for(role: str) -> None:
     situation = at(LINE, valley(20), fixed={"x": 0.9}, space=narrow(make_space(LINE), ["y"]))
-    found = made(role, situation)
+    found = offer(role, situation)
     assert found.region.keys() == {"y"}
     if role != "combine":  # there are only four values to combine
-        free = made(role, at(LINE, valley(20)))
+        free = offer(role, at(LINE, valley(20)))
         assert found.candidates != tuple({"y": candidate["y"]} for candidate in free.candidates)
 
 
 def test_asks_in_flight_and_open_asks_move_the_candidates_away() -> None:
     trials = valley(12)
-    alone = made("explore", at(LINE, trials)).candidates[0]
+    alone = offer("explore", at(LINE, trials)).candidates[0]
     axes = Axes(make_space(LINE))
     for more in (
         {"in_flight": [Flying(axes, alone)]},
-        {"open": [Open(region={"x": Interval(low=0, high=1)}, places=axes.places(alone))]},
+        {"open": [OpenAsk(region={"x": Interval(low=0, high=1)}, places=axes.places(alone))]},
     ):
-        together = made("explore", at(LINE, trials, **more)).candidates
+        together = offer("explore", at(LINE, trials, **more)).candidates
         assert all(is_new(np.array(axes.places(other)), np.array([axes.places(alone)]), 0.01) for other in together)
 
 
 @pytest.mark.parametrize(("role", "count"), [("explore", 0), ("explore", 12), ("refine", 12)])
 def test_processes_in_the_same_situation_offer_different_candidates(role: str, count: int) -> None:
     shares = [Share(place=place, processes=3) for place in range(3)]
-    offered = [made(role, at(LINE, valley(count), share=share)).candidates for share in shares]
+    offered = [offer(role, at(LINE, valley(count), share=share)).candidates for share in shares]
     texts = [str(candidate) for candidates in offered for candidate in candidates]
     assert len(texts) == len(set(texts))
 
@@ -155,7 +157,7 @@ def test_a_process_that_would_get_none_of_the_last_candidates_offers_them_all_th
     trials = [trial({"kind": "a"}, space, 0.0)] * 4
     for place in range(3):
         last = at(space, trials, share=Share(place=place, processes=3))
-        assert made("explore", last).candidates == ({"kind": "b"},)
+        assert offer("explore", last).candidates == ({"kind": "b"},)
 
 
 def branching(count: int) -> list[FrozenTrial]:
@@ -172,7 +174,7 @@ def branching(count: int) -> list[FrozenTrial]:
 @pytest.mark.parametrize("role", ["explore", "refine"])
 @pytest.mark.parametrize("count", [6, 7, 20])
 def test_candidates_of_a_branch_have_the_parameters_of_that_branch(role: str, count: int) -> None:
-    for candidate in made(role, at(BRANCHES, branching(count))).candidates:
+    for candidate in offer(role, at(BRANCHES, branching(count))).candidates:
         assert "trees" not in candidate or candidate["model"] == "forest"
         assert "C" not in candidate or candidate["model"] == "svm"
 
@@ -180,21 +182,21 @@ def test_candidates_of_a_branch_have_the_parameters_of_that_branch(role: str, co
 def test_nothing_is_offered_where_nothing_new_is_left() -> None:
     space = {"kind": CategoricalDistribution(("a", "b", "c"))}
     trials = [trial({"kind": kind}, space, 0.0) for kind in "abc"]
-    assert all(plan(role, at(space, trials), ()) is None for role in ROLES)
+    assert all(offer_for(role, at(space, trials), ()) is None for role in ROLES)
     last = at(space, trials[:2])
-    assert made("explore", last).candidates == ({"kind": "c"},)
+    assert offer("explore", last).candidates == ({"kind": "c"},)
 
 
 def test_where_the_best_trials_cannot_be_combined_anew_the_ask_explores() -> None:
     situation = at(BRANCHES, branching(20))
-    assert plan("combine", situation, ()) is None
-    guidance = formed("menu", situation, "combine", "menu")
+    assert offer_for("combine", situation, ()) is None
+    guidance = guidance_in("menu", situation, "combine", "menu")
     assert guidance.role == "explore"
     assert guidance.menu
 
 
 def test_a_trial_without_parameters_does_not_make_all_others_old() -> None:
-    assert plan("explore", at(LINE, [trial({}, LINE, None), *valley(3)]), ()) is not None
+    assert offer_for("explore", at(LINE, [trial({}, LINE, None), *valley(3)]), ()) is not None
 
 
 @pytest.mark.parametrize("kind", ["Interrupted", "RunDied"])
@@ -202,24 +204,24 @@ def test_a_trial_that_was_cut_short_says_nothing_about_its_configuration(kind: s
     cut, failed = (trial({"x": 0.3, "y": 0.6}, LINE, None) for _ in range(2))
     cut.user_attrs = {"failure": {"type": kind, "message": ""}}
     trials = valley(12)
-    same, other = (made("explore", at(LINE, [*trials, last])).candidates for last in (cut, failed))
-    assert same == made("explore", at(LINE, trials, ordinal=13, proposed=13)).candidates
+    same, other = (offer("explore", at(LINE, [*trials, last])).candidates for last in (cut, failed))
+    assert same == offer("explore", at(LINE, trials, ordinal=13, proposed=13)).candidates
     assert other != same
     assert not at(LINE, [*trials, cut]).evidence.newest.failed.any()
 
 
 def test_before_there_are_values_candidates_far_from_all_others_come_first() -> None:
     situation = at(LINE, [trial({"x": 0.0, "y": 0.0}, LINE, None)])
-    found = promise(situation, np.array([[0.1, 0.1], [1.0, 1.0], [0.5, 0.5]]))
+    found = acquisition_values(situation, np.array([[0.1, 0.1], [1.0, 1.0], [0.5, 0.5]]))
     assert found.argsort().tolist() == [0, 2, 1]
-    assert promise(at(LINE, []), np.array([[0.1, 0.1], [1.0, 1.0]])).tolist() == [0.0, 0.0]
+    assert acquisition_values(at(LINE, []), np.array([[0.1, 0.1], [1.0, 1.0]])).tolist() == [0.0, 0.0]
 
 
 def test_the_newest_trials_and_the_best_of_the_others_are_learned_from() -> None:
     trials = [trial({"x": n / 200, "y": 0.5}, LINE, float(abs(n - 40))) for n in range(200)]
     kept = learnable(at(LINE, trials).evidence.newest).places[:, 0] * 200
-    assert [round(place) for place in kept[LEARNED:]] == list(range(200 - LEARNED, 200))
-    assert [round(place) for place in kept[:LEARNED]] == list(range(40 - LEARNED // 2, 40 + LEARNED // 2))
+    assert [round(place) for place in kept[MAX_LEARNED:]] == list(range(200 - MAX_LEARNED, 200))
+    assert [round(place) for place in kept[:MAX_LEARNED]] == list(range(40 - MAX_LEARNED // 2, 40 + MAX_LEARNED // 2))
 
 
 @pytest.mark.parametrize(("count", "step"), [(0, 0), (15, 15), (16, 16), (19, 16), (63, 60), (64, 64), (1000, 992)])
@@ -260,7 +262,7 @@ def test_whole_numbers_on_a_log_scale_are_offered_once_and_only_new_ones(role: s
     every = [{"n": n, "c": c} for n in range(1, 17) for c in "ab"]
     rng.shuffle(every)
     done, left = every[:16], every[16:]
-    found = plan(role, at(LOG, [trial(params, LOG, float(params["n"])) for params in done], seed=seed), ())
+    found = offer_for(role, at(LOG, [trial(params, LOG, float(params["n"])) for params in done], seed=seed), ())
     assert found is not None
     assert all(candidate in left for candidate in found.candidates)
     assert len({str(candidate) for candidate in found.candidates}) == len(found.candidates)
@@ -270,11 +272,13 @@ def test_a_candidate_in_a_part_that_fails_comes_after_all_others() -> None:
     trials = [trial({"x": x / 10, "y": 0.5}, LINE, None if x < 2 else x / 10) for x in range(10)]
     risks = (Risk(name="x", bin=0, failed=2, trials=2),)
     for seed in range(5):
-        found = plan("explore", at(LINE, trials, seed=seed), risks)
+        found = offer_for("explore", at(LINE, trials, seed=seed), risks)
         assert found is not None
         assert all(candidate["x"] >= 0.2 for candidate in found.candidates)
     lone: Space = {"x": FloatDistribution(0, 0.19)}
-    found = plan("explore", at(lone, [trial({"x": 0.1}, lone, None)] * 2), (Risk(name="x", bin=0, failed=2, trials=2),))
+    found = offer_for(
+        "explore", at(lone, [trial({"x": 0.1}, lone, None)] * 2), (Risk(name="x", bin=0, failed=2, trials=2),)
+    )
     assert found is not None
 
 
@@ -282,23 +286,23 @@ def test_a_candidate_in_a_part_that_fails_comes_after_all_others() -> None:
 def test_candidates_of_different_branches_are_whole_answers(role: str) -> None:
     forests = [trial({"model": "forest", "trees": n * 9}, BRANCHES, 1.0 - n / 20) for n in range(1, 9)]
     machines = [trial({"model": "svm", "C": n / 10}, BRANCHES, 0.9 - n / 20) for n in range(1, 9)]
-    idle = set()
+    inactive = set()
     for seed in range(8):
-        found = plan(role, at(BRANCHES, [*forests, *machines], seed=seed), ())
+        found = offer_for(role, at(BRANCHES, [*forests, *machines], seed=seed), ())
         if found is None:
             assert role == "combine"
             continue
-        idle |= set(found.idle)
+        inactive |= set(found.inactive)
         for candidate in found.candidates:
-            assert candidate.keys() == found.menu.keys() == BRANCHES.keys() - set(found.idle)
+            assert candidate.keys() == found.menu.keys() == BRANCHES.keys() - set(found.inactive)
             assert all(candidate[name] in found.menu[name] for name in candidate)
-    assert idle <= {"trees", "C"}
+    assert inactive <= {"trees", "C"}
 
 
 @pytest.mark.parametrize("renamed", [{"z": 0.5}, {}])
 def test_trials_without_any_parameter_of_the_space_are_no_ground_for_expectations(renamed: Mapping[str, Any]) -> None:
     space = {"z": FloatDistribution(0, 1)}
     trials = [trial(renamed, space, float(value)) for value in range(6)]
-    assert plan("explore", at(LINE, trials), ()) is not None
-    assert plan("explore", at(LINE, [*trials, *valley(1)]), ()) is not None
-    assert plan("refine", at(LINE, [*trials, *valley(3)]), ()) is not None
+    assert offer_for("explore", at(LINE, trials), ()) is not None
+    assert offer_for("explore", at(LINE, [*trials, *valley(1)]), ()) is not None
+    assert offer_for("refine", at(LINE, [*trials, *valley(3)]), ()) is not None

@@ -1,0 +1,107 @@
+"""Candidates for an ask, as rows of places: spread over the space, around a trial, or put together from the best."""
+
+import math
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..space.arrays import Array
+from ..space.axes import Axes
+from .findings import Risk, bin_counts, in_bin, occupied_bins
+
+Rng: TypeAlias = "np.random.Generator"  # as a string, since numpy imports its generators when they are first named
+
+# Chance that a candidate keeps a place that may change: of three places, most candidates then change two or all.
+KEEP_CHANCE: Final = 0.3
+
+# Standard deviations of a change, as shares of the trust region's side, drawn in equal parts: fine steps polish the
+# trial, coarse ones reach the region's border.
+STEP_SHARES: Final = (0.15, 0.5)
+
+# Trials that a part of an axis seems to hold already: of failing parts more than a study has, so that they are filled
+# last; of parts without any value more than that, so that they are never filled.
+FAILING_BIN_TRIALS: Final = 1_000
+EMPTY_BIN_TRIALS: Final = 1_000_000
+
+
+def uniform(axes: Axes, rng: Rng, count: int) -> Array:
+    """Draw uniformly on every axis."""
+    drawn = rng.random((count, len(axes)))
+    for column, axis in enumerate(axes.all):
+        if axis.categorical:
+            drawn[:, column] = rng.integers(len(axis.choices), size=count)
+    return drawn
+
+
+def least_tried(axes: Axes, taken: Array, risks: Sequence[Risk], rng: Rng, count: int) -> Array:
+    """Draw in the least tried part of every axis, as a Latin hypercube fills them in turn (McKay et al., 1979)."""
+    drawn = np.empty((count, len(axes)))
+    for column, axis in enumerate(axes.all):
+        tried = np.array(bin_counts(axis, taken[:, column])) + EMPTY_BIN_TRIALS * ~occupied_bins(axis)
+        tried[[risk.bin for risk in risks if risk.name == axis.name]] += FAILING_BIN_TRIALS
+        bins = rng.choice(np.flatnonzero(tried == tried.min()), size=count)
+        grid = np.array(axis.grid)
+        if len(grid):
+            drawn[:, column] = [rng.choice(grid[in_bin(axis, grid, index)]) for index in bins]
+        else:
+            drawn[:, column] = (bins + rng.random(count)) / axis.bins
+    return drawn
+
+
+def around(axes: Axes, base: Array, columns: Sequence[int], length: float, rng: Rng, count: int) -> Array:
+    """Change a trial on some axes, by steps in proportion to the trust region's `length`."""
+    drawn = np.tile(base, (count, 1))
+    for column in columns:
+        axis = axes.all[column]
+        changed = rng.random(count) >= KEEP_CHANCE
+        if axis.categorical:
+            places = rng.integers(len(axis.choices), size=count).astype(float)
+        else:
+            reach = np.maximum(length * rng.choice(STEP_SHARES, size=count), axis.step)
+            places = np.clip(base[column] + reach * rng.standard_normal(count), 0.0, 1.0)
+        drawn[changed, column] = places[changed]
+    return drawn
+
+
+def crossed(parents: Array, rng: Rng, count: int) -> Array:
+    """Take each place from one of the parents, best first; places that the first one lacks stay NaN."""
+    drawn = parents[rng.integers(len(parents), size=(count, parents.shape[1])), np.arange(parents.shape[1])]
+    return np.where(np.isnan(parents[0]) | np.isnan(drawn), parents[0], drawn)
+
+
+def on_grid(axes: Axes, places: Array) -> Array:
+    """Move every place to its axis' grid, where it has one."""
+    safe = np.where(axes.steps > 0, axes.steps, 1.0)
+    snapped = np.where(axes.steps > 0, np.round(places / safe) * safe, places)
+    for column, axis in enumerate(axes.all):
+        if axis.uneven:
+            snapped[:, column] = axis.snapped(snapped[:, column])
+    return snapped
+
+
+def without_inactive(axes: Axes, places: Array, tried: Array) -> Array:
+    """Blank out (NaN) parameters that, judging by the trials, are inactive under a candidate's choices.
+
+    A parameter is inactive under a choice that some trials had, none of them together with it, if other trials had it.
+    """
+    present = ~np.isnan(tried)
+    conditional = present.any(axis=0) & ~present.all(axis=0)
+    if not conditional.any():
+        return places
+    active = places.copy()
+    for column, axis in enumerate(axes.all):
+        for choice in range(len(axis.choices)):
+            with_choice = present[tried[:, column] == choice]
+            if len(with_choice):
+                inactive = np.flatnonzero(conditional & ~with_choice.any(axis=0))
+                active[np.ix_(np.flatnonzero(places[:, column] == choice), inactive)] = math.nan
+    return active
+
+
+def at_risk(axes: Axes, places: Array, risks: Sequence[Risk]) -> npt.NDArray[np.bool_]:
+    """Which candidates are in a part of an axis where trials fail."""
+    columns = {axis.name: column for column, axis in enumerate(axes.all)}
+    hits = [in_bin(axes.by_name[risk.name], places[:, columns[risk.name]], risk.bin) for risk in risks]
+    return np.any(hits, axis=0) if hits else np.zeros(len(places), dtype=bool)
