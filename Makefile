@@ -39,11 +39,11 @@ demo: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install -qq --group bench
-	$(BIN)/python benchmarks/throughput.py --plot benchmarks/results/throughput.png
+	$(BIN)/python -m benchmarks.throughput --plot benchmarks/results/throughput.png
 
 quality: $(STAMP)
 	$(BIN)/python -m pip install -qq --group bench
-	$(BIN)/python benchmarks/quality.py --client local --suite synthetic --tasks hpobench/car,nas/cifar10 \
+	$(BIN)/python -m benchmarks.quality --client local --suite synthetic --tasks hpobench/car,nas/cifar10 \
 		--trials 20 --seeds 1 --classical-seeds 5 --methods random,tpe,menu-no-model,plain,adaptive \
 		--out benchmarks/results/quality
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from draws import draws
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from tasks import Evaluation, Params, Reference, Task
+
+from .draws import draws
+from .task import Evaluation, Params, Reference, Task
 
 SUITE: Final = "synthetic"
 DRAWS: Final = 2001  # random configurations behind a median

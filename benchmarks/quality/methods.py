@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
-from strategies import ablated
-from tasks import Task, anonymised, indexed
 
 from optuna_llm import Client, ContextPolicy, FunctionClient, LLMGuidedSampler, Reply, Request, Usage, UsageError
+
+from .strategies import ablated
+from .tasks.task import Task, anonymised, indexed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
