@@ -15,7 +15,7 @@ import optuna
 from member_storage import opened
 from support import SPACE, SchemaModel, sampler
 
-from optuna_llm import Limits, LiteLLMClient, LLMGuidedSampler, optimize_async
+from optuna_llm import AsyncTrial, Limits, LiteLLMClient, LLMGuidedSampler, optimize_async
 
 url, folder, given = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -26,17 +26,18 @@ rate = given.pop("requests_per_minute", None)
 baseline = given.pop("random", False)
 
 
-def write(line):
+def write(line: str) -> None:
     with open(folder / "diary", "a", encoding="utf-8") as diary:
         diary.write(f"{line}\n")
 
 
-async def objective(trial):
+async def objective(trial: AsyncTrial) -> float:
     write(f"began {trial.number} {os.getpid()}")
     await anyio.sleep(random.uniform(0.5, 1.5) * seconds)
     return float(trial.number)
 
 
+chosen: optuna.samplers.BaseSampler
 if baseline:
     chosen = optuna.samplers.RandomSampler()
 elif api_base:

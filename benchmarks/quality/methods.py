@@ -56,7 +56,7 @@ class Method:
         return None
 
 
-def _llm(strategy: str, *, ablation: str | None = None, **policy: int) -> Any:
+def _llm(strategy: str, *, ablation: str | None = None, **policy: Any) -> Any:
     def sampler(task: Task, seed: int, asked: Asked) -> BaseSampler:
         if asked.client is None:
             raise UsageError(f"strategy {strategy!r} needs a model: --client")

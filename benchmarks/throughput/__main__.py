@@ -70,7 +70,9 @@ def document(results: Sequence[Result], scale: Scale) -> dict[str, object]:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks.throughput", description="Measure throughput against its limits.")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.throughput", description="Measure throughput against its limits."
+    )
     parser.add_argument("--quick", action="store_true", help="under a minute: small latencies, one repeat")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="cases whose name begins so")
     parser.add_argument("--repeats", type=int, metavar="N", help="runs of each case (5)")

@@ -121,7 +121,8 @@ def prefetch(scale: Scale) -> Iterator[Result]:
     workers, waves, seconds = 16, 16, scale.seconds(0.5)
     one = Load(n=workers * waves, workers=workers, llm_seconds=seconds, objective_seconds=seconds)
     two = Load(n=one.n, workers=workers, llm_seconds=seconds, objective_seconds=seconds, prefetch=workers)
-    slow, fast = [], []
+    slow: list[float] = []
+    fast: list[float] = []
     for _ in range(scale.repeats):
         for load, makespans in ((one, slow), (two, fast)):
             with place("memory") as where:

@@ -31,8 +31,8 @@ class Profiles:
     def install(self) -> None:
         profiles = self
 
-        def run(thread: threading.Thread) -> None:
-            profiles.call(thread.name, lambda: profiles._original(thread))
+        def run(self: threading.Thread) -> None:
+            profiles.call(self.name, lambda: profiles._original(self))
 
         threading.Thread.run = run  # type: ignore[method-assign]
 

@@ -162,7 +162,7 @@ def test_a_trial_that_was_stored_by_a_failing_call_is_run_and_made_once(
             return made
 
     study = optuna.create_study(storage=Deaf(), sampler=sampler(SchemaModel(), search_space=SPACE))
-    study.sampler.door(study).ledger.shared = shared  # type: ignore[attr-defined]
+    study.sampler.door(study).ledger.shared = shared  # type: ignore[union-attr]
 
     def objective(trial: optuna.Trial) -> float:
         values = [trial._suggest(name, distribution) for name, distribution in SPACE.items()]
