@@ -1,6 +1,7 @@
 """One of several processes on a study: `member.py URL FOLDER OPTIONS`, OPTIONS a JSON object of `optimize_async`'s.
 
-It appends to FOLDER/diary what it did: "began NUMBER PID", and "told NUMBER VALUE" once a result is stored.
+It appends to FOLDER/diary what it did: "began NUMBER PID", and "told NUMBER VALUE" once a result is stored. With the option
+`together` none of its trials ends before so many processes have begun one.
 """
 
 import json
@@ -24,6 +25,7 @@ seconds = given.pop("seconds", 0.05)
 api_base = given.pop("api_base", None)
 rate = given.pop("requests_per_minute", None)
 baseline = given.pop("random", False)
+together = given.pop("together", 1)
 
 
 def write(line: str) -> None:
@@ -31,8 +33,16 @@ def write(line: str) -> None:
         diary.write(f"{line}\n")
 
 
+def begun() -> set[str]:
+    """Processes that have begun a trial."""
+    entries = [line.split() for line in (folder / "diary").read_text(encoding="utf-8").splitlines()]
+    return {entry[2] for entry in entries if entry[0] == "began" and len(entry) == 3}
+
+
 async def objective(trial: AsyncTrial) -> float:
     write(f"began {trial.number} {os.getpid()}")
+    while len(begun()) < together:  # noqa: ASYNC110 - what it waits for happens in other processes
+        await anyio.sleep(0.01)
     await anyio.sleep(random.uniform(0.5, 1.5) * seconds)
     return float(trial.number)
 

@@ -106,12 +106,13 @@ def test_four_processes_share_one_total(tmp_path: Path, place: str, request: pyt
         study.enqueue_trial({"lr": 0.001 * (number + 1)})
     with ExitStack() as stack:
         members = [
-            stack.enter_context(member(url, tmp_path, total_trials=40, n_workers=4, prefetch=2)) for _ in range(4)
+            stack.enter_context(member(url, tmp_path, total_trials=40, n_workers=4, prefetch=2, together=4))
+            for _ in range(4)
         ]
         for process in members:
             ended_well(process)
     check(study, tmp_path, 40)
-    assert len({entry[2] for entry in diary(tmp_path) if entry[0] == "began"}) > 1
+    assert len({entry[2] for entry in diary(tmp_path) if entry[0] == "began"}) == 4
     trials = study.trials
     assert sum(trial.user_attrs.get("failure", {}).get("type") == "Surplus" for trial in trials) <= 12
     assert sorted(trial.params["lr"] for trial in trials[:6]) == [0.001 * (number + 1) for number in range(6)]
