@@ -1,7 +1,7 @@
 """One of several processes on a study: `member.py URL FOLDER OPTIONS`, OPTIONS a JSON object of `optimize_async`'s.
 
-It appends to FOLDER/diary what it did: "began NUMBER PID", and "told NUMBER VALUE" once a result is stored. With the option
-`together` none of its trials ends before so many processes have begun one.
+It appends to FOLDER/diary what it did: "began NUMBER PID", and "told NUMBER VALUE" once a result is stored. With the
+option `together` none of its trials ends before so many processes have begun one.
 """
 
 import json
