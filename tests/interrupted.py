@@ -3,20 +3,22 @@
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import anyio
 import optuna
-from optuna.storages import InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from support import SPACE, SchemaModel, sampler
 
-from optuna_llm import optimize_async
+from optuna_llm import AsyncTrial, Objective, optimize_async
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born ignoring it
 kind, place, folder, backend = sys.argv[1:]
 hangs = kind.endswith(("stubborn", "cancelled"))  # its trials end only if they are ended
 grace = 0.3 if kind.endswith("stubborn") else 3600.0
-storages = {
+storages: dict[str, Callable[[], BaseStorage]] = {
     "memory": InMemoryStorage,
     "journal": lambda: JournalStorage(JournalFileBackend(f"{folder}/journal.log")),
     "sqlite": lambda: RDBStorage(f"sqlite:///{folder}/study.db"),
@@ -28,25 +30,25 @@ study = optuna.create_study(study_name="s", storage=storages[place](), sampler=s
 is_ready = threading.Event()
 
 
-def say(what):
+def say(what: object) -> None:
     sys.stdout.write(f"{what}\n")
     sys.stdout.flush()
 
 
-def ready(number):
+def ready(number: int) -> None:
     if number == 4:
         is_ready.set()
         say("READY")
 
 
-def leave():
+def leave() -> None:
     if kind.endswith("exits"):
         raise SystemExit(7)
     if kind.endswith("interrupts"):
         raise KeyboardInterrupt
 
 
-async def coroutine(trial):
+async def coroutine(trial: AsyncTrial) -> float:
     ready(trial.number)
     if trial.number == 4:
         leave()
@@ -55,7 +57,7 @@ async def coroutine(trial):
     return 1.0
 
 
-def thread(trial):
+def thread(trial: Any) -> float:
     ready(trial.number)
     if trial.number == 4:
         leave()
@@ -64,18 +66,18 @@ def thread(trial):
     return 1.0
 
 
-async def run():
+async def run() -> None:
     await optimize_async(study, objective, n_trials=50, n_workers=2, search_space=SPACE, grace=grace)
 
 
-async def cancelled():
+async def cancelled() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(run)
         await anyio.to_thread.run_sync(is_ready.wait)
         group.cancel_scope.cancel()
 
 
-objective = coroutine if kind.startswith("coroutine") else thread
+objective: Objective = coroutine if kind.startswith("coroutine") else thread
 before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 try:
     anyio.run(cancelled if kind.endswith("cancelled") else run, backend=backend)

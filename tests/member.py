@@ -1,7 +1,7 @@
 """One of several processes on a study: `member.py URL FOLDER OPTIONS`, OPTIONS a JSON object of `optimize_async`'s.
 
 It appends to FOLDER/diary what it did: "began NUMBER PID", and "told NUMBER VALUE" once a result is stored. With the
-option `together` no trial ends before so many processes have begun one.
+option `together` none of its trials ends before so many processes have begun one.
 """
 
 import json
@@ -16,7 +16,7 @@ import optuna
 from member_storage import opened
 from support import SPACE, SchemaModel, sampler
 
-from optuna_llm import Limits, LiteLLMClient, LLMGuidedSampler, optimize_async
+from optuna_llm import AsyncTrial, Limits, LiteLLMClient, LLMGuidedSampler, optimize_async
 
 url, folder, given = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -28,24 +28,26 @@ baseline = given.pop("random", False)
 together = given.pop("together", 1)
 
 
-def write(line):
+def write(line: str) -> None:
     with open(folder / "diary", "a", encoding="utf-8") as diary:
         diary.write(f"{line}\n")
 
 
-def processes_that_began():
-    entries = (line.split() for line in (folder / "diary").read_text(encoding="utf-8").splitlines())
-    return {entry[-1] for entry in entries if entry[0] == "began"}
+def begun() -> set[str]:
+    """Processes that have begun a trial."""
+    entries = [line.split() for line in (folder / "diary").read_text(encoding="utf-8").splitlines()]
+    return {entry[2] for entry in entries if entry[0] == "began" and len(entry) == 3}
 
 
-async def objective(trial):
+async def objective(trial: AsyncTrial) -> float:
     write(f"began {trial.number} {os.getpid()}")
-    while len(processes_that_began()) < together:  # noqa: ASYNC110 (other processes set no event)
+    while len(begun()) < together:  # noqa: ASYNC110 - what it waits for happens in other processes
         await anyio.sleep(0.01)
     await anyio.sleep(random.uniform(0.5, 1.5) * seconds)
     return float(trial.number)
 
 
+chosen: optuna.samplers.BaseSampler
 if baseline:
     chosen = optuna.samplers.RandomSampler()
 elif api_base:

@@ -1,17 +1,15 @@
-"""`import optuna_llm` is cheap and silent: no litellm, no socket, little CPU. Each measured in a fresh interpreter."""
+"""The import is cheap and silent: no heavy library, no socket, little CPU. Each measured in a fresh interpreter."""
 
 import json
-import os
-import resource
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-DEAREST = 1.5
-PAIRS = 5
+from benchmarks.throughput.import_cost import import_ratios
+
+WIDE_RATIO = 3.0  # 1.3 on a machine at rest, and noise was seen to add a fifth; a heavy library at import is beyond it
 PROBE = """
 import json, sys
 sockets = []
@@ -24,27 +22,17 @@ print(json.dumps({{"modules": sorted(sys.modules), "sockets": sockets}}))
 """
 
 
-def run(source: str, **variables: str) -> str:
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | variables
-    return subprocess.run([sys.executable, "-c", source], env=env, capture_output=True, text=True, check=True).stdout
-
-
 def probe(statement: str) -> dict[str, Any]:
-    return dict(json.loads(run(PROBE.format(statement=statement))))
-
-
-def cpu_seconds(statement: str, bytecode: Path) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    run(statement, PYTHONPYCACHEPREFIX=str(bytecode))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    source = PROBE.format(statement=statement)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
 
 
 def test_the_package_is_imported_by_the_probe() -> None:
     assert "optuna_llm.engine" in probe("import optuna_llm")["modules"]
 
 
-@pytest.mark.parametrize("heavy", ["litellm", "openai", "xllamacpp", "sklearn", "dask"])
+@pytest.mark.parametrize("heavy", ["litellm", "openai", "pydantic", "xllamacpp", "sklearn", "dask"])
 def test_the_import_leaves_out(heavy: str) -> None:
     assert heavy not in probe("import optuna_llm")["modules"]
 
@@ -57,13 +45,6 @@ def test_the_probe_notices_a_socket() -> None:
     assert probe("import socket; socket.socket().close()")["sockets"] == ["socket.__new__"]
 
 
-def test_the_import_costs_at_most_half_more_than_optuna(tmp_path: Path) -> None:
-    """The minimum of alternating runs: noise only ever adds, and drift of the machine hits both.
-
-    The first run compiles: pip does that for what it installs, and nobody did it for the checkout.
-    """
-    run("import optuna_llm", PYTHONPYCACHEPREFIX=str(tmp_path))
-    statements = ("import optuna", "import optuna_llm")
-    pairs = [[cpu_seconds(statement, tmp_path) for statement in statements] for _ in range(PAIRS)]
-    optuna, ours = (min(column) for column in zip(*pairs, strict=True))
-    assert ours <= DEAREST * optuna, f"optuna {optuna:.3f} s, optuna_llm {ours:.3f} s"
+def test_the_import_costs_not_much_more_than_optuna() -> None:
+    """A bound that holds on a busy machine too; the benchmark has the narrow one."""
+    assert min(import_ratios(3)) < WIDE_RATIO

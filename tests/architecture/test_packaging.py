@@ -93,7 +93,7 @@ def test_the_wheel_carries_the_licence(members: set[str]) -> None:
 
 
 def test_the_wheel_runs_without_the_source_tree(installed: Path, tmp_path: Path) -> None:
-    command = [installed, "-I", "-c", IMPORT_EVERYTHING]
+    command: list[str | Path] = [installed, "-I", "-c", IMPORT_EVERYTHING]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(installed.parent.parent)

@@ -2,8 +2,10 @@
 
 import ast
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,11 @@ PACKAGE = "optuna_llm"
 FOLDERS = ("engine", "samplers", "workers")
 ALLOWED_SIBLINGS = {"engine": {"engine"}, "samplers": {"samplers", "engine"}, "workers": {"workers", "engine"}}
 ENGINE_LIBRARIES = {"optuna", "anyio", "tqdm"}  # tqdm is Optuna's own progress bar
-LAZY_ADAPTERS = {"samplers/client/litellm_client.py", "samplers/client/local_client.py"}
+LAZY_ADAPTERS = {  # heavy libraries, each imported when it is first needed
+    "samplers/client/litellm_client.py",
+    "samplers/client/local_client.py",
+    "samplers/space/reply_model.py",
+}
 LONGEST_MODULE = 400
 OPTUNAS_FOLDER = "engine/study/"  # the one that may know what is not public in Optuna
 OPTUNAS_PRIVATE = {
@@ -30,6 +36,7 @@ OPTUNAS_PRIVATE = {
     "_thread_local",
     "_trial_id",
 }
+FEWEST_FILES, MOST_FILES = 3, 13  # a listing is read at one glance; `__init__` counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,7 @@ class Import:
 
 
 Checker = Callable[[Source], Iterator[str]]
+HouseChecker = Callable[[Sequence[Source]], list[str]]
 
 
 def package_of(path: str) -> list[str]:
@@ -201,6 +209,95 @@ def project_sources() -> list[Source]:
     ]
 
 
+def class_names(source: Source) -> Iterator[tuple[str, str]]:
+    """Classes at the top of a module, each with where it stands."""
+    for node in source.tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name, f"{source.path}:{node.lineno}"
+
+
+def constants(source: Source) -> Iterator[tuple[str, str]]:
+    """Constants at the top of a module, each with its value as it is written."""
+    for node in source.tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [name for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+            yield from ((name.id, ast.unparse(node.value)) for name in names if name.id.isupper())
+
+
+def with_several_meanings(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """Names that stand for more than one thing."""
+    meanings: dict[str, set[str]] = {}
+    for name, meaning in pairs:
+        meanings.setdefault(name, set()).add(meaning)
+    return {name: found for name, found in meanings.items() if len(found) > 1}
+
+
+def no_class_name_twice(sources: Sequence[Source]) -> list[str]:
+    """One name, one class, in the whole package."""
+    twice = with_several_meanings(pair for source in sources for pair in class_names(source))
+    return [f"{name} in {', '.join(sorted(places))}" for name, places in twice.items()]
+
+
+def no_constant_with_two_values(sources: Sequence[Source]) -> list[str]:
+    twice = with_several_meanings(pair for source in sources for pair in constants(source))
+    return [f"{name} is {' and '.join(sorted(values))}" for name, values in twice.items()]
+
+
+def folders_of_few_files(sources: Sequence[Source]) -> list[str]:
+    counts = Counter(source.path.rpartition("/")[0] for source in sources)
+    del counts[""]  # the root holds the public names alone
+    return [f"{name} has {n} files" for name, n in counts.items() if not FEWEST_FILES <= n <= MOST_FILES]
+
+
+def no_circle_of_folders(sources: Sequence[Source]) -> list[str]:
+    """Files at the top of `engine` and `samplers` stand below or above their folders, so only folders are compared."""
+    paths = {source.path.rpartition("/")[0] for source in sources}
+    inner = {path for path in paths if "/" in path}
+    graph: dict[str, set[str]] = {path: set() for path in inner}
+    for source in sources:
+        folder = source.path.rpartition("/")[0]
+        if folder in inner:
+            targets = ("/".join(item.target.split(".")[1:3]) for item in imports_of(source))
+            graph[folder] |= {target for target in targets if target in inner and target != folder}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [" -> ".join(error.args[1])]
+    return []
+
+
+HOUSE_CHECKERS: Sequence[HouseChecker] = (
+    no_class_name_twice,
+    no_constant_with_two_values,
+    folders_of_few_files,
+    no_circle_of_folders,
+)
+HOUSE_OFFENDERS = [
+    (no_class_name_twice, {"engine/a.py": "class Plan: ...", "samplers/view/b.py": "class Plan: ..."}),
+    (no_constant_with_two_values, {"engine/a.py": "ABSENT = 0.5", "samplers/b.py": "ABSENT: float = math.nan"}),
+    (no_constant_with_two_values, {"engine/a.py": "LOW, HIGH = 1, 2", "samplers/b.py": "HIGH = 3"}),
+    (folders_of_few_files, {"engine/run/a.py": "", "engine/run/b.py": ""}),
+    (folders_of_few_files, {f"engine/run/a{number}.py": "" for number in range(MOST_FILES + 1)}),
+    (no_circle_of_folders, {"engine/run/a.py": "from ..fleet import b", "engine/fleet/b.py": "from ..run.c import d"}),
+]
+HONEST_HOUSE = {
+    "engine/a.py": "class Plan: ...\nLIMIT = 3",
+    "engine/b.py": "from .run.a import LIMIT\nLIMIT = 3",
+    "engine/c.py": "from .a import Plan",
+    "engine/run/a.py": "from ..fleet.a import b",
+    "engine/run/b.py": "def f():\n    class Plan: ...",
+    "engine/run/c.py": "from .. import a",
+    "engine/fleet/a.py": "from ..a import Plan",
+    "engine/fleet/b.py": "from .a import Plan",
+    "engine/fleet/c.py": "",
+}
+
+
+def house(files: Mapping[str, str]) -> list[Source]:
+    return [Source(path=path, text=text) for path, text in files.items()]
+
+
 @pytest.mark.parametrize("checker", CHECKERS, ids=lambda checker: checker.__name__)
 def test_the_project_keeps_the_rule(checker: Checker) -> None:
     assert [offence for source in project_sources() for offence in checker(source)] == []
@@ -216,8 +313,23 @@ def test_honest_code_is_let_through(source: Source) -> None:
     assert [offence for checker in CHECKERS for offence in checker(source)] == []
 
 
+@pytest.mark.parametrize("checker", HOUSE_CHECKERS, ids=lambda checker: checker.__name__)
+def test_the_house_keeps_the_rule(checker: HouseChecker) -> None:
+    assert checker(project_sources()) == []
+
+
+@pytest.mark.parametrize(("checker", "files"), HOUSE_OFFENDERS)
+def test_an_offending_house_is_caught(checker: HouseChecker, files: Mapping[str, str]) -> None:
+    assert checker(house(files))
+
+
+def test_an_honest_house_is_let_through() -> None:
+    assert [offence for checker in HOUSE_CHECKERS for offence in checker(house(HONEST_HOUSE))] == []
+
+
 def test_every_rule_has_an_offender() -> None:
     assert {checker for checker, _, _ in OFFENDERS} == set(CHECKERS)
+    assert {checker for checker, _ in HOUSE_OFFENDERS} == set(HOUSE_CHECKERS)
 
 
 def test_the_whole_package_is_read() -> None:

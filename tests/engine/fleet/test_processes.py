@@ -112,6 +112,7 @@ def test_four_processes_share_one_total(tmp_path: Path, place: str, request: pyt
         for process in members:
             ended_well(process)
     check(study, tmp_path, 40)
+    assert len({entry[2] for entry in diary(tmp_path) if entry[0] == "began"}) == 4
     trials = study.trials
     assert sum(trial.user_attrs.get("failure", {}).get("type") == "Surplus" for trial in trials) <= 12
     assert sorted(trial.params["lr"] for trial in trials[:6]) == [0.001 * (number + 1) for number in range(6)]

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
-from strategies import ablated
-from tasks import Task, anonymised, indexed
 
 from optuna_llm import Client, ContextPolicy, FunctionClient, LLMGuidedSampler, Reply, Request, Usage, UsageError
+
+from .strategies import ablated
+from .tasks.task import Task, anonymised, indexed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ class Method:
         return None
 
 
-def _llm(strategy: str, *, ablation: str | None = None, **policy: int) -> Any:
+def _llm(strategy: str, *, ablation: str | None = None, **policy: Any) -> Any:
     def sampler(task: Task, seed: int, asked: Asked) -> BaseSampler:
         if asked.client is None:
             raise UsageError(f"strategy {strategy!r} needs a model: --client")

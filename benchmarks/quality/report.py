@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from comparison import (
+from .comparison import (
     Key,
     Paired,
     Regrets,
@@ -17,7 +17,7 @@ from comparison import (
     shared,
     task_means,
 )
-from measures import CHECKPOINTS, Measured
+from .measures import CHECKPOINTS, Measured
 
 METHOD: Final = """
 Normalised regret is |best so far - best| / |median of random configurations - best|, 0 at the best known value and 1

@@ -1,6 +1,6 @@
 """Searches scikit-learn's tasks at random, once, and stores what regret is measured by in `references.json`.
 
-python benchmarks/references.py --draws 500 --seconds 120
+python -m benchmarks.quality.tasks.references --draws 500 --seconds 120
 """
 
 import argparse
@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from draws import draws
-from learners import BUILDERS, DATASETS, LEARNERS, REFERENCES, SUITE, cross_validate, direction
 from tqdm import tqdm
+
+from .draws import draws
+from .learners import BUILDERS, DATASETS, LEARNERS, REFERENCES, SUITE, cross_validate, direction
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from comparison import Key, overall
-from measures import Measured
-from quality_report import regrets_at
+from .comparison import Key, overall
+from .measures import Measured
+from .report import regrets_at
 
 
 def curves(measured: Sequence[Measured], failed: Collection[Key] = ()) -> dict[str, list[tuple[int, float]]]:

@@ -1,7 +1,7 @@
 """How close runs come to what the latencies, the CPU and the storage allow. Method and findings: README.md beside it.
 
-python benchmarks/throughput.py --quick
-python benchmarks/throughput.py --only memory --only journal --repeats 3 --plot ratios.png
+python -m benchmarks.throughput --quick
+python -m benchmarks.throughput --only memory --only journal --repeats 3 --plot ratios.png
 """
 
 import argparse
@@ -16,12 +16,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import optuna
-from cases import CASES, SLOW_TO_FILL, Case, Scale
 from optuna.exceptions import ExperimentalWarning
-from plot import plot
-from results import Result, table
 
-RESULTS = Path(__file__).resolve().parent / "results"
+from .cases import CASES, SLOW_TO_FILL, Case, Scale
+from .plot import plot
+from .results import Result, table
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Result]:
@@ -69,7 +70,9 @@ def document(results: Sequence[Result], scale: Scale) -> dict[str, object]:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure throughput against its limits.")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.throughput", description="Measure throughput against its limits."
+    )
     parser.add_argument("--quick", action="store_true", help="under a minute: small latencies, one repeat")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="cases whose name begins so")
     parser.add_argument("--repeats", type=int, metavar="N", help="runs of each case (5)")

@@ -196,10 +196,10 @@ def _value(distribution: BaseDistribution, rng: random.Random) -> Any:
             return rng.choice(distribution.choices)
         case IntDistribution():
             return rng.randrange(distribution.low, distribution.high + 1, distribution.step)
-        case FloatDistribution(step=None):
-            return rng.uniform(distribution.low, distribution.high)
-        case FloatDistribution(step=step):
+        case FloatDistribution(step=float(step)):
             return round(rng.randint(0, round((distribution.high - distribution.low) / step)) * step, 10)
+        case FloatDistribution():
+            return rng.uniform(distribution.low, distribution.high)
 
 
 def prefill(study: optuna.Study, n: int, state: TrialState = TrialState.COMPLETE) -> None:

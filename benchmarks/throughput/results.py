@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from limits import Timeline
+from .limits import Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One line of the table. `unit`: "ratio" (limit over makespan), "times" (a speed-up) or "ms"."""
+    """One line of the table. `unit`: "ratio" (limit over makespan), "times" (one measurement over another) or "ms"."""
 
     case: str
     unit: Literal["ratio", "times", "ms"]

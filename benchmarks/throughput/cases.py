@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from limits import Costs, Limits, Load, Rates, Timeline, ideal_timeline, limits
-from results import Phases, Result, Spread, Target, lag, phase_notes, phases, spread
-from runners import (
+from .import_cost import import_ratios
+from .limits import Costs, Limits, Load, Rates, Timeline, ideal_timeline, limits
+from .results import Phases, Result, Spread, Target, lag, phase_notes, phases, spread
+from .runners import (
     Lags,
     Latencies,
     chain_cost,
@@ -17,7 +18,7 @@ from runners import (
     storage_cost,
     trial_cost,
 )
-from workload import Latency, StorageName, StudyPlace, latencies, place
+from .workload import Latency, StorageName, StudyPlace, latencies, place
 
 NO_RATES = Rates()  # requests and tokens per minute are unlimited until the library has `Limits`
 Engine = Callable[[Load, Latencies, StudyPlace], Timeline]
@@ -120,7 +121,8 @@ def prefetch(scale: Scale) -> Iterator[Result]:
     workers, waves, seconds = 16, 16, scale.seconds(0.5)
     one = Load(n=workers * waves, workers=workers, llm_seconds=seconds, objective_seconds=seconds)
     two = Load(n=one.n, workers=workers, llm_seconds=seconds, objective_seconds=seconds, prefetch=workers)
-    slow, fast = [], []
+    slow: list[float] = []
+    fast: list[float] = []
     for _ in range(scale.repeats):
         for load, makespans in ((one, slow), (two, fast)):
             with place("memory") as where:
@@ -217,6 +219,16 @@ def trials(storage: StorageName, history: int) -> Callable[[Scale], Iterator[Res
     return measure
 
 
+def importing(scale: Scale) -> Iterator[Result]:
+    """CPU of our import over Optuna's."""
+    yield Result(
+        case="CPU of import optuna_llm over import optuna",
+        unit="times",
+        value=spread(import_ratios(2 if scale.quick else 3 * scale.repeats)),
+        target=Target(sense="<=", bound=1.5),
+    )
+
+
 def one_at_a_time(scale: Scale) -> Iterator[Result]:
     """Computed: a single worker would need n (L + T)."""
     for case in FASTEST:
@@ -260,6 +272,7 @@ CASES = (
     *(Case(name=f"lag {storage}", measure=loop_lag(storage)) for storage in STORAGES),
     *(Case(name=f"proposal {n}", measure=proposals(n, bound)) for n, bound in HISTORIES.items()),
     Case(name="line", measure=chain),
+    Case(name="import", measure=importing),
     *(Case(name=f"trial {storage} {n}", measure=trials(storage, n)) for storage in STORAGES for n in HISTORIES),
 )
 SLOW_TO_FILL = {"trial sqlite 1000", "proposal 20000", *(f"trial {storage} 20000" for storage in STORAGES)}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from results import Result
+from .results import Result
 
 GREEN, RED, GREY = "#2a7f62", "#b23a48", "#8d99ae"
 

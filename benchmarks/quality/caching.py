@@ -1,6 +1,6 @@
 """How much of each prompt a local server finds in its cache: a run on llama.cpp, counted by its own tokenizer.
 
-python benchmarks/caching.py --model model.gguf --trials 30 --workers 4
+python -m benchmarks.quality.caching --model model.gguf --trials 30 --workers 4
 
 The uncached tokens of an ask are to be at most its tail (all that follows the history) and the rows that were finished
 since the prompt that its slot of the server held: with as many workers as slots, that of about so many asks ago.
@@ -18,11 +18,12 @@ from typing import Final
 
 import anyio
 import optuna
-from synthetic import BUILDERS
-from tasks import Task
 
 from optuna_llm import AsyncTrial, ContextPolicy, LLMGuidedSampler, Reply, Request, Usage, optimize_async
 from optuna_llm.samplers.client import local_client as local
+
+from .tasks.synthetic import BUILDERS
+from .tasks.task import Task
 
 TASK: Final = "synthetic/mixed"
 FRAME: Final = 16

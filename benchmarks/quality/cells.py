@@ -14,17 +14,18 @@ from typing import Any, Final
 
 import anyio
 import optuna
-from draws import draws
-from measures import Measured, measure
-from methods import METHODS, Asked, Method
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
-from replies import Counted, Replayed, recordings, set_aside, totals
-from simulated import Simulation, Times
-from tasks import Task
 
 from optuna_llm import AsyncTrial, Client, RecordingClient, UsageError, optimize_async
+
+from .measures import Measured, measure
+from .methods import METHODS, Asked, Method
+from .replies import Counted, Replayed, recordings, set_aside, totals
+from .simulated import Simulation, Times
+from .tasks.draws import draws
+from .tasks.task import Task
 
 JOURNAL: Final = "study.journal"
 TIMES: Final = "simulated_seconds"

@@ -11,15 +11,16 @@ from typing import Any
 
 import anyio
 import optuna
-from limits import Load, Timeline
 from optuna.trial import TrialState
-from results import Spread, spread
-from workload import SPACE, HoldProbe, LagProbe, SleepingModel, StudyPlace, place, prefill, sampler, suggest_all
 
 from optuna_llm import Budget, FunctionClient, Limits, Reply, Request, Usage, optimize_async
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.limiter import Limiter
 from optuna_llm.samplers.limits.stack import Line
+
+from .limits import Load, Timeline
+from .results import Spread, spread
+from .workload import SPACE, HoldProbe, LagProbe, SleepingModel, StudyPlace, place, prefill, sampler, suggest_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,8 @@ from typing import Any, Final
 
 from joblib import Memory
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from tasks import Direction, Evaluation, Params, Reference, Task
+
+from .task import Direction, Evaluation, Params, Reference, Task
 
 SUITE: Final = "sklearn"
 REFERENCES: Final = Path(__file__).resolve().parent / "references.json"
@@ -136,7 +137,7 @@ LEARNERS: Final = {
 
 
 CACHE: Final = Memory(
-    os.environ.get("OPTUNA_LLM_BENCHMARK_CACHE") or Path(__file__).resolve().parent / "results" / "evaluations",
+    os.environ.get("OPTUNA_LLM_BENCHMARK_CACHE") or Path(__file__).resolve().parents[2] / "results" / "evaluations",
     verbose=0,
 )
 """Evaluations that were paid for once, on disk, until the code of `cross_validate` changes."""

@@ -1,7 +1,7 @@
 """Where the CPU of a run goes, thread by thread.
 
-python benchmarks/profiling.py memory --workers 64 --seconds 0.3 --n 320
-python benchmarks/profiling.py journal --history 20000 --n 100
+python -m benchmarks.throughput.profiling memory --workers 64 --seconds 0.3 --n 320
+python -m benchmarks.throughput.profiling journal --history 20000 --n 100
 """
 
 import argparse
@@ -13,9 +13,10 @@ from itertools import repeat
 
 import anyio
 import optuna
-from limits import Load
-from runners import Latencies, run_study
-from workload import SleepingModel, place, prefill, sampler
+
+from .limits import Load
+from .runners import Latencies, run_study
+from .workload import SleepingModel, place, prefill, sampler
 
 ROWS = 16
 
@@ -30,8 +31,8 @@ class Profiles:
     def install(self) -> None:
         profiles = self
 
-        def run(thread: threading.Thread) -> None:
-            profiles.call(thread.name, lambda: profiles._original(thread))
+        def run(self: threading.Thread) -> None:
+            profiles.call(self.name, lambda: profiles._original(self))
 
         threading.Thread.run = run  # type: ignore[method-assign]
 

@@ -7,10 +7,11 @@ from typing import Any, Final, Self
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
-from replies import Totals
-from tasks import Direction, Params, Task, regret
 
 from optuna_llm.samplers.view.duplicates import TOLERANCE, point
+
+from .replies import Totals
+from .tasks.task import Direction, Params, Task, regret
 
 CHECKPOINTS: Final = (5, 10, 20, 25, 50)
 NEAR: Final = 0.05  # of a float's range (of its logarithm's, for log ones)

@@ -1,0 +1,1 @@
+"""How good proposals are, beside those of Optuna's own samplers."""

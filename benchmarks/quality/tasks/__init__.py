@@ -1,0 +1,1 @@
+"""What proposals are compared on: tables, learners of scikit-learn, and functions."""

@@ -1,0 +1,1 @@
+"""How close runs come to what the latencies, the CPU and the storage allow."""

@@ -1,0 +1,56 @@
+"""What is pinned for the checks agrees with what pyproject.toml admits."""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+NEWEST, LOWEST = "constraints.txt", "lowest.txt"
+
+
+def requirements(*, groups: bool) -> Iterator[Requirement]:
+    """Our own dependencies and extras; with `groups`, those of the checks and benchmarks as well."""
+    lists = [PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()]
+    for names in [*lists, *(PROJECT["dependency-groups"].values() if groups else ())]:
+        yield from map(Requirement, names)
+
+
+def pins(file: str) -> dict[str, Requirement]:
+    lines = [line for line in (ROOT / file).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return {canonicalize_name(pin.name): pin for pin in map(Requirement, lines)}
+
+
+def version(pin: Requirement) -> Version:
+    (only,) = pin.specifier
+    return Version(only.version)
+
+
+def floor(requirement: Requirement) -> Version:
+    (bound,) = [part for part in requirement.specifier if part.operator == ">="]
+    return Version(bound.version)
+
+
+@pytest.mark.parametrize("file", [NEWEST, LOWEST])
+def test_each_pin_is_one_version_of_a_package_from_the_index(file: str) -> None:
+    assert [
+        str(pin) for pin in pins(file).values() if pin.url or [part.operator for part in pin.specifier] != ["=="]
+    ] == []
+
+
+def test_all_that_is_installed_for_checks_is_pinned_within_its_bounds() -> None:
+    newest = pins(NEWEST)
+    wanted = list(requirements(groups=True))
+    assert [str(each) for each in wanted if canonicalize_name(each.name) not in newest] == []
+    assert [str(each) for each in wanted if version(newest[canonicalize_name(each.name)]) not in each.specifier] == []
+
+
+def test_the_lowest_pins_are_the_floors_of_our_dependencies() -> None:
+    lowest = pins(LOWEST)
+    floors = {each.name: floor(each) for each in requirements(groups=False)}
+    assert {name: version(lowest[canonicalize_name(name)]) for name in floors} == floors
