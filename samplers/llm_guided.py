@@ -37,7 +37,8 @@ from .prompt.messages import Subject
 from .prompt.policy import ContextPolicy
 from .question import Ask, Question
 from .roles import DISCOVERY
-from .space.space import conform, make_space, narrow
+from .space.reply_model import conform
+from .space.space import make_space, narrow
 
 SETTLING = 2.0  # seconds that a cancelled ask waits for its request to end
 

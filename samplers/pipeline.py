@@ -27,8 +27,9 @@ from .question import Question
 from .space.axes import Axes
 from .space.notation import format_value
 from .space.reply import parse
+from .space.reply_model import Conformed, conform
 from .space.schema import json_schema
-from .space.space import Conformed, Space, conform
+from .space.space import Space
 from .view.duplicates import Clash
 
 logger = logging.getLogger("optuna_llm.samplers")

@@ -8,7 +8,7 @@ from typing import Any
 from ..engine.records import EMPTY, as_amount, as_count, as_list
 from .client.protocol import Reply, Usage
 from .prompt.context import Counts
-from .space.notation import clean
+from .space.untrusted import clean
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 3900  # the door adds staleness and run

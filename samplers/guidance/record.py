@@ -5,7 +5,8 @@ from typing import Any
 
 from ...engine.records import Params
 from ..space.axes import Axes, Choices, Interval
-from ..space.notation import clean, format_value
+from ..space.notation import format_value
+from ..space.untrusted import clean
 from .strategy import Guidance
 
 MAX_BYTES = 1200

@@ -5,9 +5,10 @@ from typing import Any
 
 from ...engine.records import Params
 from ..space.axes import Axis, Choices, Interval, Region
-from ..space.notation import format_number, format_value, labels
+from ..space.labels import labels
+from ..space.notation import format_number, format_value
 from ..space.space import Space
-from ..space.untrusted import quoted
+from ..space.untrusted import quote
 from ..view.finished_rows import cells
 from ..view.observations import Best, Evidence
 from .coverage import gaps
@@ -77,7 +78,7 @@ def _effects(findings: Findings, evidence: Evidence, space: Space) -> Iterator[s
 def _effect(effect: Effect, evidence: Evidence, space: Space) -> str:
     if isinstance(effect.best, int):
         choices = evidence.axes.by_name[effect.name].choices
-        return f"{space.keys[effect.name]} {effect.strength:.2f}, best {quoted(labels(choices)[effect.best], 40)}"
+        return f"{space.keys[effect.name]} {effect.strength:.2f}, best {quote(labels(choices)[effect.best], 40)}"
     return f"{space.keys[effect.name]} {effect.strength:.2f}, better when {effect.best}"
 
 
@@ -134,4 +135,4 @@ def _values(space: Space, name: str, values: Sequence[Any], between: str = ", ")
 
 def _value(space: Space, name: str, value: Any) -> str:
     text = format_value(value, space.distributions[name])
-    return quoted(text, 64) if name in space.labels else text
+    return quote(text, 64) if name in space.labels else text

@@ -10,8 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...engine.records import EMPTY, FAILURE_ATTRIBUTE
 from ...engine.study.snapshot import Snapshot
-from ..space.notation import clean
-from ..space.untrusted import quoted, scrub
+from ..space.untrusted import clean, quote, redact
 from ..view.finished_rows import Digest, Row
 from ..view.in_flight_rows import Flight
 from .policy import ContextPolicy
@@ -132,4 +131,4 @@ def _reason(trial: FrozenTrial, policy: ContextPolicy) -> str:
     message = str(failure.get("message", ""))
     if policy.failure_text == "type" or not message:
         return kind
-    return f"{kind}: {quoted(scrub(message), MAX_FAILURE)}"
+    return f"{kind}: {quote(redact(message), MAX_FAILURE)}"

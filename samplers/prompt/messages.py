@@ -9,9 +9,9 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 
 from ...engine.records import EMPTY
-from ..space.notation import clean, describe
+from ..space.notation import describe
 from ..space.space import Space
-from ..space.untrusted import quoted
+from ..space.untrusted import clean, quote
 from ..view.finished_rows import MISSING, Row, cell
 from .context import Context
 
@@ -104,7 +104,7 @@ def _parameters(space: Space, subject: Subject) -> str:
 
 
 def _parameter(key: str, name: str, distribution: BaseDistribution, meaning: str) -> str:
-    alias = "" if key == name else f" (named {quoted(name, MAX_NAME)})"
+    alias = "" if key == name else f" (named {quote(name, MAX_NAME)})"
     text = f"; {clean(meaning, MAX_MEANING)}" if meaning else ""
     return f"- {key}{alias}: {describe(distribution)}{text}"
 
@@ -167,4 +167,4 @@ def _wanted(context: Context, columns: Space, fixed: Mapping[str, Any], *, guide
 def _given(name: str, value: Any, columns: Space) -> str:
     if name in columns.distributions:
         return f"{columns.keys[name]} = {cell(value, columns.distributions[name])}"
-    return f"{quoted(name, MAX_NAME)} = {quoted(str(value), MAX_NAME)}"
+    return f"{quote(name, MAX_NAME)} = {quote(str(value), MAX_NAME)}"

@@ -17,9 +17,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ...engine.records import Params
 from ...engine.study.distributions import same
 from .arrays import Array
+from .fit import nearest
 from .notation import format_value
 from .scale import count, scaled, unscaled
-from .space import Space, fit
+from .space import Space
 
 BINS = 5
 FEW = 64
@@ -85,7 +86,7 @@ class Axis:
         numeric = self._numeric
         number = unscaled(min(1.0, max(0.0, place)), numeric)
         if math.isfinite(self.count):
-            return fit(number, numeric).value
+            return nearest(number, numeric)
         return float(format_value(min(numeric.high, max(numeric.low, number)), numeric))
 
     @cached_property

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .notation import clean, show
 from .space import RATIONALE
+from .untrusted import clean, show
 
 MAX_LENGTH = 100_000
 MAX_DEPTH = 32

@@ -44,7 +44,7 @@ def test_the_package_is_imported_by_the_probe() -> None:
     assert "optuna_llm.engine" in probe("import optuna_llm")["modules"]
 
 
-@pytest.mark.parametrize("heavy", ["litellm", "openai", "xllamacpp", "sklearn", "dask"])
+@pytest.mark.parametrize("heavy", ["litellm", "openai", "pydantic", "xllamacpp", "sklearn", "dask"])
 def test_the_import_leaves_out(heavy: str) -> None:
     assert heavy not in probe("import optuna_llm")["modules"]
 

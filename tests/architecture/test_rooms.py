@@ -13,7 +13,11 @@ PACKAGE = "optuna_llm"
 FOLDERS = ("engine", "samplers", "workers")
 ALLOWED_SIBLINGS = {"engine": {"engine"}, "samplers": {"samplers", "engine"}, "workers": {"workers", "engine"}}
 ENGINE_LIBRARIES = {"optuna", "anyio", "tqdm"}  # tqdm is Optuna's own progress bar
-LAZY_ADAPTERS = {"samplers/client/litellm_client.py", "samplers/client/local_client.py"}
+LAZY_ADAPTERS = {
+    "samplers/client/litellm_client.py",
+    "samplers/client/local_client.py",
+    "samplers/space/reply_model.py",
+}
 LONGEST_MODULE = 400
 
 

@@ -37,7 +37,8 @@ from optuna_llm.samplers.memory import Memory
 from optuna_llm.samplers.prompt.messages import Subject
 from optuna_llm.samplers.question import Question
 from optuna_llm.samplers.space.axes import Axes, Axis, Choices, Interval
-from optuna_llm.samplers.space.space import conform, make_space
+from optuna_llm.samplers.space.reply_model import conform
+from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.duplicates import Index
 from optuna_llm.samplers.view.finished_rows import Digest
 from optuna_llm.samplers.view.observations import Evidence

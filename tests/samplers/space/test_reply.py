@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optuna_llm.samplers.space.reply import MAX_LENGTH, Parsed, parse
-from optuna_llm.samplers.space.space import conform, make_space
+from optuna_llm.samplers.space.reply_model import conform
+from optuna_llm.samplers.space.space import make_space
 
 CORPUS = Path(__file__).parent / "corpus"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((CORPUS / "expected.json").read_text(encoding="utf-8"))

@@ -20,7 +20,8 @@ from optuna.distributions import (
 from optuna.trial import TrialState, create_trial
 
 from optuna_llm.engine.errors import UsageError
-from optuna_llm.samplers.space.space import Conformed, Space, conform, make_space
+from optuna_llm.samplers.space.reply_model import Conformed, conform
+from optuna_llm.samplers.space.space import Space, make_space
 
 LR = FloatDistribution(1e-5, 0.1, log=True)
 
