@@ -149,6 +149,16 @@ def test_what_is_not_clearly_a_wrapped_configuration_stays_as_it_is(document: di
     assert parse(json.dumps(document)).values == document
 
 
+def test_braces_of_prose_may_stand_around_the_object() -> None:
+    assert parse('{{"lr": 1}}').values == {"lr": 1}
+    assert parse('the set {x: {"lr": 1}} is best').values == {"lr": 1}
+
+
+@pytest.mark.parametrize("rest", ["{", ' {"', ' {"lr"', ' {"lr": 1', "\n{\n"])
+def test_a_whole_object_beside_one_that_is_cut_off_is_a_violation(rest: str) -> None:
+    assert "cut off" in str(parse('{"lr": 1}' + rest).violation)
+
+
 def test_the_same_configuration_said_twice_for_other_reasons_is_one() -> None:
     assert parse('{"rationale": "a", "lr": 1} {"rationale": "b", "lr": 1}').values == {"lr": 1}
 
