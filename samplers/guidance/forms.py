@@ -50,7 +50,7 @@ def formed(strategy: str, situation: Situation, role: str, form: Literal["words"
 def _narrowing(made: Plan, situation: Situation) -> Region:
     """The region without the parameters of which it holds everything."""
     by_name = situation.evidence.axes.by_name
-    return {name: part for name, part in made.region.items() if part != by_name[name].whole}
+    return {name: part for name, part in made.region.items() if part != by_name[name].full_part}
 
 
 def _region(region: Region, made: Plan, situation: Situation) -> str:

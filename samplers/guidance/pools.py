@@ -79,7 +79,7 @@ def on_grid(axes: Axes, places: Array) -> Array:
     found = np.where(axes.steps > 0, np.round(places / safe) * safe, places)
     for column, axis in enumerate(axes.all):
         if axis.uneven:
-            found[:, column] = axis.snapped(found[:, column])
+            found[:, column] = axis.snap(found[:, column])
     return found
 
 

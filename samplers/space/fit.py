@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from ...engine.study.distributions import contains, exact_int, same
 from .labels import choice_text, labels
 from .notation import format_exactly, grid_decimals
-from .untrusted import show
+from .untrusted import LONGEST_NUMBER, show
 
 NOISE = 1e-8  # of a step: the tolerance of Optuna's own grid check
-NUMBER_LENGTH = 600  # Python refuses to convert much longer integers
 GRID_NEIGHBOURS = 64  # points looked at on either side, where rounding makes Optuna refuse the nearest one
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -34,11 +33,13 @@ class FittedValue:
     repairs: tuple[str, ...] = ()
 
 
-def fit_fixed(raw: Any, value: Any, distribution: BaseDistribution) -> FittedValue:
-    """Take the only value there is, whatever the model wrote."""
-    if same(raw, value) or _agrees(raw, value, distribution):
-        return FittedValue(value=value)
-    return FittedValue(value=value, repairs=(f"{show(raw)} replaced by its only value",))
+def fit_fixed(raw: Any, value: Any) -> FittedValue:
+    """Take the only value there is, whatever the model wrote; another one is a repair."""
+    try:
+        fit_choice(raw, (value,), labels((value,)))
+    except MisfitError:
+        return FittedValue(value=value, repairs=(f"{show(raw)} replaced by its only value",))
+    return FittedValue(value=value)
 
 
 def fit_number(raw: Any, distribution: FloatDistribution | IntDistribution) -> FittedValue:
@@ -83,22 +84,12 @@ def nearest(number: int | float, distribution: FloatDistribution | IntDistributi
     return exact_int(low + (steps + (2 * rest >= step)) * step, distribution)
 
 
-def _agrees(raw: Any, value: Any, distribution: BaseDistribution) -> bool:
-    if not isinstance(distribution, CategoricalDistribution):
-        return bool(_number(raw) == value)
-    try:
-        fit_choice(raw, (value,), labels((value,)))
-    except MisfitError:
-        return False
-    return True
-
-
 def _number(raw: Any) -> int | float | None:
     if isinstance(raw, bool):
         return None
     if isinstance(raw, int | float):
         return raw
-    if not isinstance(raw, str) or len(raw) > NUMBER_LENGTH:
+    if not isinstance(raw, str) or len(raw) > LONGEST_NUMBER:
         return None
     text = raw.strip()
     if not _NUMBER.fullmatch(text):

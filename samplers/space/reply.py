@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .space import RATIONALE
-from .untrusted import clean, show
+from .untrusted import LONGEST_NUMBER, clean, show
 
 MAX_LENGTH = 100_000  # characters: a hundred times a reply with 50 parameters
 MAX_DEPTH = 32  # levels: a configuration has one or two, and Python's own limit is near
 MAX_OBJECTS = 16  # the same configuration may be said twice; who writes more is lost in repetition
-RATIONALE_LENGTH = 500
-INTEGER_LENGTH = 600  # digits; Python refuses to convert many more
+RATIONALE_LENGTH = 500  # characters; 40 words are asked for
 REFUSALS = frozenset({"refusal", "content_filter"})
 WRAPPERS = frozenset({"parameters", "params", "configuration", "config"})
 
@@ -125,7 +124,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= INTEGER_LENGTH else float(digits)
+    return int(digits) if len(digits) <= LONGEST_NUMBER else float(digits)
 
 
 _DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_unique_keys, parse_int=_integer)

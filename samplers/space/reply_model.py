@@ -117,9 +117,9 @@ def _annotation(name: str, space: Space) -> Any:
 
 
 def _fitted(raw: Any, name: str, space: Space) -> FittedValue:
-    distribution = space.distributions[name]
     if name in space.fixed:
-        return fit_fixed(raw, space.fixed[name], distribution)
+        return fit_fixed(raw, space.fixed[name])
+    distribution = space.distributions[name]
     if isinstance(distribution, FloatDistribution | IntDistribution):
         return fit_number(raw, distribution)
     assert isinstance(distribution, CategoricalDistribution)

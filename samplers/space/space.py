@@ -35,27 +35,23 @@ class Space:
 def make_space(distributions: Mapping[str, BaseDistribution]) -> Space:
     """Make the space of `distributions`. Raises `UsageError` for what no model could propose, or no storage hold."""
     checked = check_search_space(distributions)
-    return Space(
-        distributions=checked,
-        keys=_keys(checked),
-        labels={n: labels(d.choices) for n, d in checked.items() if isinstance(d, CategoricalDistribution)},
-        fixed={name: _only_value(d) for name, d in checked.items() if d.single()},
-        identity=tuple(f"{name!r}: {d!r}" for name, d in checked.items()),
-    )
+    return _space(checked, _keys(checked))
 
 
 def narrow(space: Space, names: Iterable[str]) -> Space:
     """Cut a space down to these names, under the same keys; the space itself if that is all of it."""
     wanted = set(names)
-    kept = [name for name in space.distributions if name in wanted]
-    if len(kept) == len(space.distributions):
-        return space
+    kept = {name: distribution for name, distribution in space.distributions.items() if name in wanted}
+    return space if len(kept) == len(space.distributions) else _space(kept, space.keys)
+
+
+def _space(distributions: Mapping[str, BaseDistribution], keys: Mapping[str, str]) -> Space:
     return Space(
-        distributions={name: space.distributions[name] for name in kept},
-        keys={name: space.keys[name] for name in kept},
-        labels={name: space.labels[name] for name in kept if name in space.labels},
-        fixed={name: space.fixed[name] for name in kept if name in space.fixed},
-        identity=tuple(f"{space.keys[name]}={name!r}: {space.distributions[name]!r}" for name in kept),
+        distributions=distributions,
+        keys={name: keys[name] for name in distributions},
+        labels={n: labels(d.choices) for n, d in distributions.items() if isinstance(d, CategoricalDistribution)},
+        fixed={name: _only_value(d) for name, d in distributions.items() if d.single()},
+        identity=tuple(f"{keys[name]}={name!r}: {d!r}" for name, d in distributions.items()),
     )
 
 

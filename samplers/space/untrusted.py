@@ -7,6 +7,7 @@ from typing import Any
 from ...engine.scrub import scrub
 
 SHOWN_LENGTH = 48  # a violation that quotes two values stays under 250 characters
+LONGEST_NUMBER = 600  # characters; Python may refuse to convert integers of more than 640
 SHOWN_BITS = 128  # an integer of so many bits has 39 digits, about as many as a string may show
 
 _PATH = re.compile(r"(?:[A-Za-z]:\\|~?/)[^\s'\",;:)\]}]*[\\/][^\s'\",;:)\]}]*")

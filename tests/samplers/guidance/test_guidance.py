@@ -432,7 +432,7 @@ def test_words_narrow_only_what_they_do_not_give_whole(seed: int) -> None:
     found = formed("guided", situation(history(12), seed=seed), "explore", "words")
     by_name = Axes(COLUMNS).by_name
     for name, part in found.region.items():
-        assert part != by_name[name].whole
+        assert part != by_name[name].full_part
         assert name in found.words
 
 
