@@ -23,8 +23,8 @@ from .prompt.context import Context, build_context
 from .prompt.messages import Message, render, render_reask
 from .provenance import Spent, guidance_part, provenance
 from .space.axes import Axes
+from .space.reply_model import conform
 from .space.schema import json_schema
-from .space.space import conform
 from .verdict import Verdict, verdict_on
 from .view.view import View
 

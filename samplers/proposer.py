@@ -27,7 +27,8 @@ from .limits.budget import Account
 from .limits.stack import Line
 from .open_asks import OpenAsks
 from .pipeline import propose
-from .space.space import Space, conform, make_space
+from .space.reply_model import conform
+from .space.space import Space, make_space
 from .view.other_spending import OtherSpending
 from .view.view import StudyView
 

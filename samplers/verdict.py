@@ -11,7 +11,8 @@ from .client.protocol import Reply
 from .guidance.strategy import Guidance
 from .space.notation import format_value
 from .space.reply import parse
-from .space.space import Conformed, Space, conform
+from .space.reply_model import Conformed, conform
+from .space.space import Space
 from .view.duplicates import Duplicate
 
 # Of a menu's values, looked through for one that is new: all of two parameters with eight values each.

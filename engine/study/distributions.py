@@ -44,6 +44,11 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other) or (isinstance(one, float) and math.isnan(one) and math.isnan(other))
 
 
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether Optuna takes `value` as it is, by its own check of ranges and grids. Raises for a value of no kind."""
+    return bool(distribution._contains(distribution.to_internal_repr(value)))
+
+
 def exact_int(value: int, distribution: IntDistribution) -> int:
     """The integer that a storage gives back for `value`, kept inside the range."""
     stored = float(value)

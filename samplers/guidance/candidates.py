@@ -77,7 +77,7 @@ def on_grid(axes: Axes, places: Array) -> Array:
     snapped = np.where(axes.steps > 0, np.round(places / safe) * safe, places)
     for column, axis in enumerate(axes.all):
         if axis.uneven:
-            snapped[:, column] = axis.snapped(snapped[:, column])
+            snapped[:, column] = axis.snap(snapped[:, column])
     return snapped
 
 

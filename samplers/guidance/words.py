@@ -7,9 +7,10 @@ from typing import Any, Final, Literal
 
 from ..roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
 from ..space.axes import Axis, Choices, Interval, Region
-from ..space.notation import format_number, format_value, labels
+from ..space.labels import labels
+from ..space.notation import format_number, format_value
 from ..space.space import Space
-from ..space.untrusted import quoted
+from ..space.untrusted import quote
 from ..view.finished_rows import cells
 from .findings import Effect, Risk, effects, gaps, risks
 from .offer import Offer, offer_for
@@ -56,7 +57,7 @@ def guidance_in(form: Literal["words", "menu"], situation: Situation, role: str,
         words = _words(role, offer, space, _candidates_text(offer, space))
         offered = offer.places.tolist()
         return replace(guidance, form=form, region=offer.region, menu=offer.menu, offered=offered, words=words)
-    region = {name: part for name, part in offer.region.items() if part != axes.by_name[name].whole}
+    region = {name: part for name, part in offer.region.items() if part != axes.by_name[name].full_part}
     words = _words(role, offer, space, _region_text(region, offer, space))
     return replace(guidance, form=form, region=region, words=words)
 
@@ -122,7 +123,7 @@ def _effects(situation: Situation) -> Iterator[str]:
 def _effect_text(effect: Effect, axis: Axis, space: Space) -> str:
     strength = f"{space.keys[effect.name]} {effect.strength:.2f}"
     if isinstance(effect.best, int):
-        return f"{strength}, best {quoted(labels(axis.choices)[effect.best], MAX_LABEL_IN_SUMMARY)}"
+        return f"{strength}, best {quote(labels(axis.choices)[effect.best], MAX_LABEL_IN_SUMMARY)}"
     return f"{strength}, better when {effect.best}"
 
 
@@ -177,4 +178,4 @@ def _choice_text(space: Space, name: str, values: Sequence[Any]) -> str:
 
 def _value(space: Space, name: str, value: Any) -> str:
     text = format_value(value, space.distributions[name])
-    return quoted(text, MAX_LABEL) if name in space.labels else text
+    return quote(text, MAX_LABEL) if name in space.labels else text

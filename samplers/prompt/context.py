@@ -11,8 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...engine.records import EMPTY
 from ...engine.study.attributes import FAILURE_ATTRIBUTE
-from ..space.notation import clean
-from ..space.untrusted import quoted, scrub
+from ..space.untrusted import clean, quote, redact
 from ..view.finished_rows import Row
 from ..view.view import View
 from .policy import ContextPolicy
@@ -146,4 +145,4 @@ def _reason(trial: FrozenTrial, policy: ContextPolicy) -> str:
     message = str(failure.get("message", ""))
     if policy.failure_text == "type" or not message:
         return kind
-    return f"{kind}: {quoted(scrub(message), MAX_FAILURE)}"
+    return f"{kind}: {quote(redact(message), MAX_FAILURE)}"

@@ -7,9 +7,9 @@ from functools import lru_cache
 from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 
-from ..space.notation import clean, describe
+from ..space.notation import describe
 from ..space.space import Space
-from ..space.untrusted import quoted
+from ..space.untrusted import clean, quote
 
 RULES = """\
 You tune a system whose quality can only be found by trying. You are given its parameters and the trials so far, and \
@@ -66,6 +66,6 @@ def _parameters(space: Space, subject: Subject) -> str:
 
 
 def _parameter(key: str, name: str, distribution: BaseDistribution, meaning: str) -> str:
-    alias = "" if key == name else f" (named {quoted(name, MAX_NAME)})"
+    alias = "" if key == name else f" (named {quote(name, MAX_NAME)})"
     text = f"; {clean(meaning, MAX_MEANING)}" if meaning else ""
     return f"- {key}{alias}: {describe(distribution)}{text}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from ...engine.records import EMPTY
 from ..space.space import Space
-from ..space.untrusted import quoted
+from ..space.untrusted import quote
 from ..view.finished_rows import MISSING, Row, cell
 from .context import Context
 from .head import MAX_NAME
@@ -109,4 +109,4 @@ def _fixed(fixed: Mapping[str, Any], columns: Space) -> str:
 def _assignment(name: str, value: Any, columns: Space) -> str:
     if name in columns.distributions:
         return f"{columns.keys[name]} = {cell(value, columns.distributions[name])}"
-    return f"{quoted(name, MAX_NAME)} = {quoted(str(value), MAX_NAME)}"
+    return f"{quote(name, MAX_NAME)} = {quote(str(value), MAX_NAME)}"

@@ -1,4 +1,4 @@
-"""Numbers in rows and columns."""
+"""Arrays of floats: trials or candidates in rows, axes in columns."""
 
 from typing import TypeAlias
 
@@ -9,7 +9,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 
 def ranks(values: Array) -> Array:
-    """Ranks from 0, those of ties averaged."""
+    """Rank values from 0; ties share the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray(last - (counts + 1) / 2, dtype=float)[inverse]

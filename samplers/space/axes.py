@@ -17,15 +17,15 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ...engine.records import Params
 from ...engine.study.distributions import same
 from .arrays import Array
+from .fit import nearest
 from .notation import format_value
-from .scale import count, scaled, unscaled
-from .space import Space, fit
+from .scale import count_values, from_unit, to_unit
+from .space import Space
 
-BINS = 5
-FEW = 64
-"""Values of an axis up to which they are listed one by one."""
-
-ABSENT = math.nan
+BINS = 5  # parts of a range that are told apart: 20 trials fill each a few times
+LARGEST_GRID = 64  # values of an axis that are listed one by one, and compared with all candidates
+SLACK = 1e-3  # of an axis: the rounding of the prompt, and what counts as the same
+ABSENT = math.nan  # the place of a parameter that a trial does not have: NaN is near nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,8 @@ class Choices:
     values: tuple[Any, ...]
 
 
+# A part of the search space; parameters that it does not name are free.
 Region: TypeAlias = Mapping[str, Interval | Choices]
-"""A part of the search space; parameters that it does not name are free."""
 
 
 class Axis:
@@ -56,7 +56,7 @@ class Axis:
         choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
         self.levels = choices if ascending(choices) else ()
         self.choices = () if self.levels else choices
-        self.count = count(distribution)
+        self.count = count_values(distribution)
         self.bins = len(self.choices) or int(min(self.count, BINS))
 
     @property
@@ -65,33 +65,33 @@ class Axis:
         return bool(self.choices)
 
     def place(self, value: Any) -> float:
-        """Where a value stands: in [0, 1], also one of an older, wider range; a choice at its index.
+        """Find where a value stands: a choice at its index, else in [0, 1], which older and wider ranges are cut to.
 
-        `ABSENT` for one that is of another kind, from a time when the parameter was.
+        A value of another kind, stored before the parameter became what it is now, is `ABSENT`.
         """
-        if self.choices or self.levels:
-            index = next((i for i, c in enumerate(self.choices or self.levels) if same(value, c)), ABSENT)
-            return index * (self.step or 1.0)
+        values = self.choices or self.levels
+        if values:
+            return next((i for i, choice in enumerate(values) if same(value, choice)), ABSENT) * (self.step or 1.0)
         if not isinstance(value, int | float):
             return ABSENT
-        return min(1.0, max(0.0, scaled(float(value), self._numeric)))
+        return min(1.0, max(0.0, to_unit(float(value), self._numeric)))
 
     def value(self, place: float) -> Any:
-        """The value that stands at a place: on the parameter's grid, as the prompt writes it."""
+        """Find the value that stands at a place: on the parameter's grid, as the prompt writes it."""
         if self.choices:
             return self.choices[round(place)]
         if self.levels:
             return self.levels[round(min(1.0, max(0.0, place)) / self.step)]
         numeric = self._numeric
-        number = unscaled(min(1.0, max(0.0, place)), numeric)
+        number = from_unit(min(1.0, max(0.0, place)), numeric)
         if math.isfinite(self.count):
-            return fit(number, numeric).value
+            return nearest(number, numeric)
         return float(format_value(min(numeric.high, max(numeric.low, number)), numeric))
 
     @cached_property
     def grid(self) -> tuple[float, ...]:
-        """The places of its values, if they are few; of choices, their indices."""
-        if self.count > FEW:
+        """The places of its values, where they are few; those of choices are their indices."""
+        if self.count > LARGEST_GRID:
             return ()
         if self.choices or self.levels or self.step:
             return tuple(index * (self.step or 1.0) for index in range(int(self.count)))
@@ -103,31 +103,31 @@ class Axis:
         """Whether its values are whole numbers on a log scale."""
         return not self.choices and not self.levels and math.isfinite(self.count) and not self.step
 
-    def snapped(self, places: Array) -> Array:
-        """The places of the values that stand nearest, on an uneven axis."""
+    def snap(self, places: Array) -> Array:
+        """Move places to those of the nearest values, on an uneven axis."""
         low, high = math.log(self._numeric.low), math.log(self._numeric.high)
         values = np.clip(np.rint(np.exp(low + places * (high - low))), self._numeric.low, self._numeric.high)
         return np.asarray((np.log(values) - low) / (high - low))
 
     def part(self, values: Sequence[Any]) -> "Interval | Choices":
-        """The part that some of its values span."""
+        """Make the part that some of its values span."""
         return Choices(values=tuple(values)) if self.choices else Interval(low=min(values), high=max(values))
 
     @cached_property
-    def whole(self) -> "Interval | Choices":
+    def full_part(self) -> "Interval | Choices":
         """All of it."""
         return Choices(values=tuple(self.choices)) if self.choices else self.interval(0.0, 1.0)
 
     def interval(self, low: float, high: float) -> Interval:
-        """The part of the range between two places."""
+        """Make the part of the range between two places."""
         return Interval(low=self.value(low), high=self.value(high))
 
     def bin(self, place: float) -> int:
-        """Which of the `bins` equal parts of the axis a place is in."""
+        """Find which of the `bins` equal parts of the axis a place is in."""
         return round(place) if self.choices else min(self.bins - 1, int(place * self.bins))
 
     def span(self, first: int, last: int) -> Interval:
-        """The part of a number's range that bins in a row cover; of a grid, from their first point to their last."""
+        """Make the part that bins in a row cover: of a grid, from their first point to their last."""
         low, high = first / self.bins, (last + 1) / self.bins
         if self.step:
             low = math.ceil(low / self.step - 1e-9) * self.step
@@ -140,8 +140,7 @@ class Axis:
             return any(same(value, choice) for choice in part.values)
         if self.choices:
             return False
-        slack = 1e-3
-        return self.place(part.low) - slack <= self.place(value) <= self.place(part.high) + slack
+        return self.place(part.low) - SLACK <= self.place(value) <= self.place(part.high) + SLACK
 
     @cached_property
     def step(self) -> float:
@@ -157,13 +156,13 @@ class Axis:
 
 
 def ascending(choices: Sequence[Any]) -> bool:
-    """Whether choices are numbers from low to high, at least three: levels, of which neighbours are alike."""
+    """Whether choices are levels: at least three numbers from low to high, of which neighbours are alike."""
     numbers = [choice for choice in choices if isinstance(choice, int | float) and not isinstance(choice, bool)]
     return len(choices) > 2 and numbers == list(choices) and all(a < b for a, b in itertools.pairwise(numbers))
 
 
 class Axes:
-    """The axes of a search space, in its order; parameters that have only one value are none."""
+    """The axes of a search space, in its order; a parameter with only one value has none."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
@@ -179,19 +178,19 @@ class Axes:
         return np.array([axis.step for axis in self.all])
 
     def places(self, params: Params) -> list[float]:
-        """One place per axis; `ABSENT` for a parameter that is not given."""
+        """Find the place on each axis; `ABSENT` for a parameter that is not among `params`."""
         return [axis.place(params[axis.name]) if axis.name in params else ABSENT for axis in self.all]
 
     def spanned(self, menu: Mapping[str, Sequence[Any]]) -> Region:
-        """The part of the space that the values of a menu span."""
+        """Make the region that the values of a menu span."""
         return {name: self.by_name[name].part(values) for name, values in menu.items() if name in self.by_name}
 
     def center(self, region: Region) -> list[float]:
-        """The middle of a region, of the first choice where it names some; `ABSENT` where it is free."""
+        """Find the middle of a region: its first choice where it names some, `ABSENT` where it is free."""
         return [_middle(axis, region.get(axis.name)) for axis in self.all]
 
     def inside(self, region: Region, params: Params) -> float:
-        """The share of the region's parameters whose values are in it; 1 for a region without any."""
+        """Compute the share of the region's parameters whose values are in it; 1 for a region that names none."""
         checked = [name for name in region if name in self.by_name and name in params]
         held = sum(self.by_name[name].holds(region[name], params[name]) for name in checked)
         return held / len(checked) if checked else 1.0

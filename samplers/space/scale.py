@@ -4,27 +4,29 @@ import math
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+SMALLEST = 5e-324  # the smallest float: a value of an older, linear range may have no logarithm
 
-def scaled(value: float, distribution: FloatDistribution | IntDistribution) -> float:
-    """Where a value lies in the (log) range: 0 at its low end, 1 at its high one; 0 if both are the same."""
+
+def to_unit(value: float, distribution: FloatDistribution | IntDistribution) -> float:
+    """Say where a value lies in the (log) range: 0 at its low end, 1 at its high one; 0 if both are the same."""
     low, high = distribution.low, distribution.high
     if low == high:
         return 0.0
     if distribution.log:
-        return (math.log(max(value, 5e-324)) - math.log(low)) / (math.log(high) - math.log(low))
+        return (math.log(max(value, SMALLEST)) - math.log(low)) / (math.log(high) - math.log(low))
     return (value - low) / (high - low)
 
 
-def unscaled(place: float, distribution: FloatDistribution | IntDistribution) -> float:
-    """The number that lies at `place` of the (log) range; not yet on a grid."""
+def from_unit(place: float, distribution: FloatDistribution | IntDistribution) -> float:
+    """Find the number that lies at `place` of the (log) range; it may be beside the grid."""
     low, high = distribution.low, distribution.high
     if distribution.log:
         return math.exp(math.log(low) + place * (math.log(high) - math.log(low)))
     return low + place * (high - low)
 
 
-def count(distribution: BaseDistribution) -> float:
-    """How many values a parameter can have; infinite if it is continuous."""
+def count_values(distribution: BaseDistribution) -> float:
+    """Count the values that a parameter can have; infinite if it is continuous."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)

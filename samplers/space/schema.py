@@ -1,73 +1,50 @@
-"""The JSON schema of one configuration, in the part of the language that every provider takes."""
+"""The JSON schema that is sent: that of the reply's model, in the part of the language that every provider takes."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-
-from .notation import clean, describe, format_value
+from .notation import as_json
+from .reply_model import MODELS, reply_model, title
 from .space import RATIONALE, Space
 
-NAME_LENGTH = 80
+KEYWORDS = ("type", "minimum", "maximum", "enum", "description")  # in this order; models read it from the left
 
 
 def json_schema(
     space: Space, *, rationale: bool = True, menu: Mapping[str, Sequence[Any]] | None = None
 ) -> dict[str, Any]:
-    """A flat object with one required key per parameter that has more than one value, `rationale` first.
+    """Give a flat object with one required key per parameter that has more than one value, `rationale` first.
 
     `menu` narrows parameters to a few values. Without one the schema is shared between calls: do not change it.
     """
-    return _plain_schema(space, rationale) if menu is None else _schema(space, rationale, menu)
+    schema = _schema(space, rationale)
+    if not menu:
+        return schema
+    properties = schema["properties"]
+    narrowed = {
+        space.keys[name]: _narrowed(properties[space.keys[name]], name, values, space)
+        for name, values in menu.items()
+        if values and name in space.keys and name not in space.fixed
+    }
+    return schema | {"properties": properties | narrowed}
 
 
-@lru_cache(maxsize=256)
-def _plain_schema(space: Space, rationale: bool) -> dict[str, Any]:
-    return _schema(space, rationale, {})
-
-
-def _schema(space: Space, rationale: bool, menu: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    properties: dict[str, Any] = {}
-    if rationale:
-        properties[RATIONALE] = {"type": "string", "description": "why this configuration, in at most 40 words"}
-    for name, distribution in space.distributions.items():
-        if name not in space.fixed:
-            properties[space.keys[name]] = _property(name, distribution, space, menu.get(name, ()))
+@lru_cache(maxsize=MODELS)
+def _schema(space: Space, rationale: bool) -> dict[str, Any]:
+    documents = reply_model(space).model_json_schema()["properties"]
+    asked = [RATIONALE] * rationale + [key for name, key in space.keys.items() if name not in space.fixed]
     return {
         "type": "object",
-        "properties": properties,
-        "required": list(properties),
+        "properties": {
+            key: {word: documents[key][word] for word in KEYWORDS if word in documents[key]} for key in asked
+        },
+        "required": asked,
         "additionalProperties": False,
     }
 
 
-def _property(name: str, distribution: BaseDistribution, space: Space, offered: Sequence[Any]) -> dict[str, Any]:
-    if isinstance(distribution, CategoricalDistribution):
-        texts = _unique([format_value(value, distribution) for value in offered])
-        schema = {"type": "string", "enum": texts or list(space.labels[name])}
-        return schema if space.keys[name] == name else schema | {"description": _title(name)}
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    kind = "integer" if isinstance(distribution, IntDistribution) else "number"
-    title = "" if space.keys[name] == name else _title(name)
-    if offered:
-        numbers = _unique([_parsed(format_value(value, distribution)) for value in offered])
-        return {"type": kind, "enum": numbers} | ({"description": title} if title else {})
-    return {
-        "type": kind,
-        "minimum": distribution.low,
-        "maximum": distribution.high,
-        "description": ": ".join(part for part in (title, describe(distribution)) if part),
-    }
-
-
-_parsed = lru_cache(maxsize=4096)(json.loads)
-
-
-def _title(name: str) -> str:
-    return json.dumps(clean(name, NAME_LENGTH), ensure_ascii=False)
-
-
-def _unique(values: list[Any]) -> list[Any]:
-    return list(dict.fromkeys(values))
+def _narrowed(document: Mapping[str, Any], name: str, offered: Sequence[Any], space: Space) -> dict[str, Any]:
+    answers = dict.fromkeys(as_json(value, space.distributions[name]) for value in offered)
+    words = title(name, space)
+    return {"type": document["type"], "enum": list(answers)} | ({"description": words} if words else {})

@@ -45,7 +45,7 @@ def point(params: Params, space: SearchSpace) -> Point:
         if name not in params or not _is_of(params[name], distribution):
             continue
         if isinstance(distribution, FloatDistribution) and distribution.step is None:
-            scaled.append(scale.scaled(params[name], distribution))
+            scaled.append(scale.to_unit(params[name], distribution))
             discrete.append((name, None))
         else:
             discrete.append((name, _discrete(params[name], distribution)))
@@ -54,7 +54,7 @@ def point(params: Params, space: SearchSpace) -> Point:
 
 def count_configurations(space: SearchSpace) -> float:
     """How many different configurations a space holds; infinite if one parameter is continuous."""
-    return math.prod(map(scale.count, space.values()))
+    return math.prod(map(scale.count_values, space.values()))
 
 
 class DuplicateIndex(Following):

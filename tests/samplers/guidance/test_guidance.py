@@ -35,7 +35,8 @@ from optuna_llm.samplers.open_asks import OpenAsks
 from optuna_llm.samplers.prompt.head import Subject
 from optuna_llm.samplers.provenance import read_guidance
 from optuna_llm.samplers.space.axes import Axes
-from optuna_llm.samplers.space.space import conform, make_space
+from optuna_llm.samplers.space.reply_model import conform
+from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.evidence import Evidence
 from optuna_llm.samplers.view.progress import TRUST_SMALLEST, TRUST_START, Trust
 
@@ -257,7 +258,7 @@ def test_words_narrow_only_what_they_do_not_give_whole(seed: int) -> None:
     found = guidance_in("words", situation(history(12), seed=seed), "explore", "guided")
     by_name = Axes(COLUMNS).by_name
     for name, part in found.region.items():
-        assert part != by_name[name].whole
+        assert part != by_name[name].full_part
         assert name in found.words
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optuna_llm.samplers.space.reply import MAX_LENGTH, Parsed, parse
-from optuna_llm.samplers.space.space import conform, make_space
+from optuna_llm.samplers.space.reply_model import conform
+from optuna_llm.samplers.space.space import make_space
 
 CORPUS = Path(__file__).parent / "corpus"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((CORPUS / "expected.json").read_text(encoding="utf-8"))
@@ -146,6 +147,16 @@ def test_a_configuration_one_level_down_is_unwrapped(wrapper: str) -> None:
 )
 def test_what_is_not_clearly_a_wrapped_configuration_stays_as_it_is(document: dict[str, Any]) -> None:
     assert parse(json.dumps(document)).values == document
+
+
+def test_braces_of_prose_may_stand_around_the_object() -> None:
+    assert parse('{{"lr": 1}}').values == {"lr": 1}
+    assert parse('the set {x: {"lr": 1}} is best').values == {"lr": 1}
+
+
+@pytest.mark.parametrize("rest", ["{", ' {"', ' {"lr"', ' {"lr": 1', "\n{\n"])
+def test_a_whole_object_beside_one_that_is_cut_off_is_a_violation(rest: str) -> None:
+    assert "cut off" in str(parse('{"lr": 1}' + rest).violation)
 
 
 def test_the_same_configuration_said_twice_for_other_reasons_is_one() -> None:

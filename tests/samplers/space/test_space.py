@@ -20,7 +20,8 @@ from optuna.distributions import (
 from optuna.trial import TrialState, create_trial
 
 from optuna_llm.engine.errors import UsageError
-from optuna_llm.samplers.space.space import Conformed, Space, conform, make_space
+from optuna_llm.samplers.space.reply_model import Conformed, conform, reply_model
+from optuna_llm.samplers.space.space import Space, make_space
 
 LR = FloatDistribution(1e-5, 0.1, log=True)
 
@@ -469,6 +470,24 @@ def test_every_choice_can_be_reached_by_its_label_alone(distribution: Categorica
         result = conform({"x": label}, space)
         assert result.params is not None
         assert repr(result.params["x"]) == repr(choice)
+
+
+def test_equal_spaces_share_a_model_but_give_their_own_choices() -> None:
+    class Optimizer:
+        def __repr__(self) -> str:
+            return "Optimizer()"
+
+    for _ in range(2):
+        choice = Optimizer()
+        space = make_space({"x": one_of(choice, None)})
+        assert reply_model(space) is reply_model(make_space({"x": one_of(Optimizer(), None)}))
+        assert accepted("Optimizer()", space.distributions["x"]) is choice
+
+
+@pytest.mark.parametrize("name", ["json", "model_config", "_private", "field_x", "copy", "\ud800"])
+def test_any_name_may_be_a_parameter_s(name: str) -> None:
+    space = make_space({name: LR})
+    assert conform({space.keys[name]: 0.01}, space).params == {name: 0.01}
 
 
 def test_choices_that_are_objects_are_reached_by_their_text() -> None:

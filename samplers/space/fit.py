@@ -1,0 +1,159 @@
+"""How a model's value becomes one that Optuna takes: numbers are clamped and snapped, choices are matched."""
+
+import math
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from ...engine.study.distributions import contains, exact_int, same
+from .labels import choice_text, labels
+from .notation import format_exactly, grid_decimals
+from .untrusted import LONGEST_NUMBER, show
+
+NOISE = 1e-8  # of a step: the tolerance of Optuna's own grid check
+GRID_NEIGHBOURS = 64  # points looked at on either side, where rounding makes Optuna refuse the nearest one
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+
+
+class MisfitError(ValueError):
+    """Raised for a value that cannot be repaired without guessing; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedValue:
+    """A value that Optuna takes as it is, and what was done to the model's to get it."""
+
+    value: Any
+    repairs: tuple[str, ...] = ()
+
+
+def fit_fixed(raw: Any, value: Any) -> FittedValue:
+    """Take the only value there is, whatever the model wrote; another one is a repair."""
+    try:
+        fit_choice(raw, (value,), labels((value,)))
+    except MisfitError:
+        return FittedValue(value=value, repairs=(f"{show(raw)} replaced by its only value",))
+    return FittedValue(value=value)
+
+
+def fit_number(raw: Any, distribution: FloatDistribution | IntDistribution) -> FittedValue:
+    """Read a number, or text that is one, and clamp and snap it. Raises `MisfitError`."""
+    number = _number(raw)
+    if number is None:
+        raise MisfitError(f"{show(raw)} is not a number")
+    if isinstance(number, float) and not math.isfinite(number):
+        raise MisfitError(f"{show(raw)} is not a finite number")
+    value = nearest(number, distribution)
+    if value == number and not isinstance(raw, str):
+        return FittedValue(value=value)
+    read = (f"{show(raw)} read as {show(number)}",) if isinstance(raw, str) else ()
+    change = _change(number, value, distribution)
+    changed = (f"{show(number)} {change} to {format_exactly(value)}",) if change else ()
+    return FittedValue(value=value, repairs=read + changed)
+
+
+def fit_choice(raw: Any, choices: Sequence[Any], names: Sequence[str]) -> FittedValue:
+    """Find the choice that is meant: by value and type, by label (one of `names`), else by text. Raises `MisfitError`.
+
+    A text or a number that fits exactly one choice is a repair.
+    """
+    for choice in choices:
+        if same(raw, choice):
+            return FittedValue(value=choice)
+    if isinstance(raw, str) and raw in names:
+        return FittedValue(value=choices[names.index(raw)])
+    matches = _matches_by_text(raw, choices, names) or _matches_by_number(raw, choices)
+    if len(matches) != 1:
+        raise MisfitError(f"{show(raw)} {'fits several choices' if matches else 'is not one of the choices'}")
+    return FittedValue(value=choices[matches[0]], repairs=(f"{show(raw)} read as {show(names[matches[0]])}",))
+
+
+def nearest(number: int | float, distribution: FloatDistribution | IntDistribution) -> int | float:
+    """Find the nearest number that Optuna takes as it is."""
+    if isinstance(distribution, FloatDistribution):
+        bounded = min(max(_as_float(number), distribution.low), distribution.high)
+        return bounded if distribution.step is None else _grid_point(bounded, distribution)
+    low, step = distribution.low, distribution.step
+    steps, rest = divmod(min(max(round(number), low), distribution.high) - low, step)
+    return exact_int(low + (steps + (2 * rest >= step)) * step, distribution)
+
+
+def _number(raw: Any) -> int | float | None:
+    if isinstance(raw, bool):
+        return None
+    if isinstance(raw, int | float):
+        return raw
+    if not isinstance(raw, str) or len(raw) > LONGEST_NUMBER:
+        return None
+    text = raw.strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    return int(text) if _INTEGER.fullmatch(text) else float(text)
+
+
+def _change(number: int | float, value: int | float, distribution: FloatDistribution | IntDistribution) -> str | None:
+    """Say what was done to `number` to get `value`: "clamped", "snapped", or nothing but noise (None)."""
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if isinstance(distribution, IntDistribution):
+        if not low <= round(number) <= high:
+            return "clamped"
+        return "snapped" if abs(number - value) > NOISE else None
+    exact = _as_float(number)
+    bounded = min(max(exact, low), high)
+    if bounded != exact and not math.isclose(bounded, exact, rel_tol=1e-9):  # a bound with its last digits rounded
+        return "clamped"
+    return "snapped" if step is not None and abs(value - bounded) > NOISE * step else None
+
+
+def _as_float(number: int | float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.copysign(sys.float_info.max, 1 if number > 0 else -1)
+
+
+def _grid_point(value: float, distribution: FloatDistribution) -> float:
+    """Find the nearest point of the grid that passes Optuna's own check, which rounding fails on very fine grids."""
+    assert distribution.step is not None
+    decimals = grid_decimals(distribution.low, distribution.step)
+    index = round((value - distribution.low) / distribution.step)
+    for distance in range(GRID_NEIGHBOURS):
+        for neighbour in {index + distance, index - distance}:
+            point = distribution.low + neighbour * distribution.step
+            for candidate in (round(point, decimals), point):
+                candidate = min(max(candidate, distribution.low), distribution.high)
+                if contains(distribution, candidate):
+                    return candidate
+    return distribution.low
+
+
+def _matches_by_text(raw: Any, choices: Sequence[Any], names: Sequence[str]) -> list[int]:
+    if not (raw is None or isinstance(raw, str | int | float)):
+        return []
+    wanted = _texts(raw)
+    return [i for i, choice in enumerate(choices) if wanted & (_texts(choice) | {_folded(names[i])})]
+
+
+def _texts(value: Any) -> set[str]:
+    """List the texts that a value is known by, in lower case."""
+    if value is None:
+        return {"none", "null"}
+    text = _folded(choice_text(value))
+    return {text, text.strip("\"'")} if isinstance(value, str) else {text}
+
+
+def _folded(text: str) -> str:
+    return text.strip().casefold()
+
+
+def _matches_by_number(raw: Any, choices: Sequence[Any]) -> list[int]:
+    number = _number(raw)
+    if number is None:
+        return []
+    return [i for i, choice in enumerate(choices) if not isinstance(choice, str) and _number(choice) == number]

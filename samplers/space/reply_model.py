@@ -1,0 +1,151 @@
+"""The Pydantic model of a reply: built from a search space, once, and all that is known of replies comes from it.
+
+Its JSON schema is what is sent, its validation reads a reply's values, its errors are what a model is told to correct.
+What can be clamped, snapped or matched is accepted, so the model is wider than its schema, and never narrowed.
+
+Pydantic is imported here alone, and at the first ask: it would be a seventh of the time of `import optuna_llm`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from .fit import FittedValue, MisfitError, fit_choice, fit_fixed, fit_number
+from .notation import describe
+from .space import RATIONALE, Space
+from .untrusted import quote, show
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError, ValidationInfo
+
+NAME_LENGTH = 80  # of a parameter, beside its key: a name is what most models know a parameter by
+LISTED_PROBLEMS = 12  # violations, or unknown keys, that are spelled out: more are not read; the others are counted
+MODELS = 128  # spaces asked for in turn: one for each parameter, where a space is discovered
+FIELD = "field_"  # before a key, which may be a method of Pydantic's models, or begin with an underscore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conformed:
+    """Values that Optuna takes as they are, and what was changed; or None, and what the model must correct."""
+
+    params: Mapping[str, Any] | None
+    repairs: tuple[str, ...]
+    violations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """The context of one validation: the model is shared by equal spaces, whose choices may be different objects."""
+
+    space: Space
+    repairs: list[str] = field(default_factory=list)
+
+
+def conform(raw: object, space: Space) -> Conformed:
+    """Clamp, snap and match the values of `raw` into `space`; never raises for a JSON value.
+
+    Values are found under a parameter's key, else under its name. What cannot be repaired without guessing is a
+    violation, in words that the model can act on.
+    """
+    from pydantic import ValidationError
+
+    reading = _Reading(space=space)
+    try:
+        reply = reply_model(space).model_validate(raw, context=reading)
+    except ValidationError as error:
+        problems = _limited(_violations(error, space), "violations")
+        return Conformed(params=None, repairs=tuple(reading.repairs), violations=problems)
+    values = vars(reply)
+    params = {name: values[FIELD + key] for name, key in space.keys.items()}
+    extra = [show(key) for key in reply.model_extra or ()]
+    unknown = [f"ignored unknown keys: {', '.join(_limited(extra, 'keys'))}"] if extra else []
+    return Conformed(params={**params, **space.fixed}, repairs=(*reading.repairs, *unknown), violations=())
+
+
+@lru_cache(maxsize=MODELS)
+def reply_model(space: Space) -> type["BaseModel"]:
+    """Build the model of `space`: a field for each parameter, after one for the model's reasons."""
+    from pydantic import AliasChoices, ConfigDict, Field, WithJsonSchema, create_model
+
+    reasons = {"type": "string", "description": "why this configuration, in at most 40 words"}
+    fields: dict[str, Any] = {RATIONALE: (Annotated[Any, WithJsonSchema(reasons)], None)}  # `reply.parse` reads it
+    taken = {RATIONALE, *space.keys.values()}
+    for name, key in space.keys.items():
+        alias = key if name in taken or not _is_unicode(name) else AliasChoices(key, name)
+        default = None if name in space.fixed else ...
+        fields[FIELD + key] = (_annotation(name, space), Field(default, validation_alias=alias))
+    return create_model("Configuration", __config__=ConfigDict(extra="allow", loc_by_alias=False), **fields)
+
+
+def title(name: str, space: Space) -> str:
+    """Quote a parameter's name, where its key is another."""
+    return "" if space.keys[name] == name else quote(name, NAME_LENGTH)
+
+
+def _annotation(name: str, space: Space) -> Any:
+    """Say what a field holds, how its value is read, and what the schema tells of it."""
+    from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+    from pydantic_core import PydanticCustomError
+
+    def read(raw: Any, info: "ValidationInfo") -> Any:
+        reading = info.context
+        assert isinstance(reading, _Reading)
+        try:
+            fitted = _fitted(raw, name, reading.space)
+        except MisfitError as misfit:
+            raise PydanticCustomError("misfit", "{problem}", {"problem": str(misfit)}) from None
+        if fitted.repairs:
+            reading.repairs.extend(f"{reading.space.keys[name]}: {repair}" for repair in fitted.repairs)
+        return fitted.value
+
+    distribution = space.distributions[name]
+    if name in space.fixed:
+        return Annotated[Any, PlainValidator(read)]
+    words = title(name, space)
+    if isinstance(distribution, CategoricalDistribution):
+        described = {"description": words} if words else {}
+        return Annotated[
+            Any, PlainValidator(read), WithJsonSchema({"type": "string", "enum": list(space.labels[name]), **described})
+        ]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    kind = int if isinstance(distribution, IntDistribution) else float
+    words = ": ".join(part for part in (words, describe(distribution)) if part)
+    return Annotated[kind, Field(ge=distribution.low, le=distribution.high, description=words), BeforeValidator(read)]
+
+
+def _fitted(raw: Any, name: str, space: Space) -> FittedValue:
+    if name in space.fixed:
+        return fit_fixed(raw, space.fixed[name])
+    distribution = space.distributions[name]
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        return fit_number(raw, distribution)
+    assert isinstance(distribution, CategoricalDistribution)
+    return fit_choice(raw, distribution.choices, space.labels[name])
+
+
+def _violations(error: "ValidationError", space: Space) -> list[str]:
+    """Put each error into a sentence: where it is, what is wrong, and what to give instead."""
+    names = {FIELD + key: name for name, key in space.keys.items()}
+    found = []
+    for item in error.errors(include_url=False):
+        if item["type"] == "model_type":
+            found.append(f"the reply is {show(item['input'])}, not a JSON object")
+        elif not item["loc"]:  # a key that is no text
+            found.append(f"the reply cannot be read ({item['type']}); answer in plain Unicode text")
+        else:
+            name = names[str(item["loc"][0])]
+            problem = "is missing" if item["type"] == "missing" else item["msg"]
+            found.append(f"`{space.keys[name]}`: {problem}; give {describe(space.distributions[name])}")
+    return found
+
+
+def _limited(items: list[str], what: str) -> tuple[str, ...]:
+    rest = len(items) - LISTED_PROBLEMS
+    return (*items[:LISTED_PROBLEMS], f"and {rest} more {what}") if rest > 0 else tuple(items)
+
+
+def _is_unicode(name: str) -> bool:
+    return name.encode(errors="ignore").decode() == name
