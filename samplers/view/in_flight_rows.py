@@ -15,7 +15,7 @@ NO_PROPOSAL = Proposal(params={}, distributions={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InFlight:
+class InFlightEntry:
     """One configuration in flight: its trial's number (None while it is reserved), row, point, values and places.
 
     `proposed`: it comes from the model.
@@ -50,9 +50,9 @@ class InFlightRows:
     def __init__(self, space: SearchSpace, locate: Callable[[Params], Sequence[float]]) -> None:
         self._space = space
         self._locate = locate
-        self._known: dict[_Version, InFlight] = {}
+        self._known: dict[_Version, InFlightEntry] = {}
 
-    def at(self, snapshot: Snapshot) -> tuple[InFlight, ...]:
+    def at(self, snapshot: Snapshot) -> tuple[InFlightEntry, ...]:
         """Running trials that have parameters, by number, then reservations in their order."""
         known = self._known
         self._known = {
@@ -61,14 +61,14 @@ class InFlightRows:
         }
         return tuple(self._known.values())
 
-    def _entry(self, trial: FrozenTrial | None, proposal: Proposal) -> InFlight:
+    def _entry(self, trial: FrozenTrial | None, proposal: Proposal) -> InFlightEntry:
         number, result = None, "reserved"
         params, distributions, provenance = proposal.params, proposal.distributions, proposal.provenance
         if trial is not None:
             number, result = trial.number, f"running{curve(trial.intermediate_values)}"
             params, distributions = {**params, **trial.params}, {**distributions, **trial.distributions}
             provenance = provenance or llm_of(trial)
-        return InFlight(
+        return InFlightEntry(
             number=number,
             row=Row(number=number, result=result, cells=cells(params, distributions, tuple(self._space))),
             point=point(params, self._space),

@@ -18,7 +18,7 @@ from .duplicates import Duplicate, DuplicateIndex, point
 from .evidence import Evidence
 from .finished_rows import FinishedRows
 from .following import Following
-from .in_flight_rows import InFlight, InFlightRows
+from .in_flight_rows import InFlightEntry, InFlightRows
 
 # Finished trials that are added and formatted in one turn of the loop: 2 ms at 10 parameters.
 SLICE = 25
@@ -36,7 +36,7 @@ class View:
     finished: FinishedRows
     evidence: Evidence
     index: DuplicateIndex
-    in_flight: tuple[InFlight, ...]
+    in_flight: tuple[InFlightEntry, ...]
 
     def find_duplicate(self, params: Params, *, conditional: bool) -> Duplicate | None:
         """What `params` repeat of the running, reserved and finished configurations.
