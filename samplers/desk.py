@@ -9,7 +9,7 @@ from ..engine.study.journal_repair import guard_journal
 from ..engine.study.ledger import Ledger
 from .discovery import Discovery
 from .limits.budget import Account
-from .limits.stack import Line
+from .limits.stack import ClientStack
 from .memory import Memory
 from .space.axes import Axes
 from .space.space import Space, make_space
@@ -25,7 +25,7 @@ MEMORIES = 8  # sets of columns that are remembered; more than a study has, unle
 class Desk:
     """One study, as one sampler in this process sees it."""
 
-    def __init__(self, study: Study, line: Line, account: Account) -> None:
+    def __init__(self, study: Study, line: ClientStack, account: Account) -> None:
         self.storage = study._storage  # kept, so that no other storage can get its id
         self.line = line
         self.account = account
@@ -35,7 +35,7 @@ class Desk:
         key, limiter = (id(self.storage), study._study_id), line.limiter
         guard_journal(self.storage)
         self.ledger.reads_attributes = True  # they say who else works on the study, and what was spent
-        self.ledger.on_share = lambda processes: limiter.share(key, processes)
+        self.ledger.on_share = lambda processes: limiter.set_processes(key, processes)
         if account.capped:
             elsewhere, ledger = Elsewhere(account.runs), self.ledger
             # Not `self`: an account lives as long as its client, and a desk holds the client.

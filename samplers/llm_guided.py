@@ -31,7 +31,7 @@ from .guidance import Strategy, chosen
 from .guidance.plain import Plain
 from .limits.budget import Account, Budget
 from .limits.limits import Limits
-from .limits.stack import Line, shared_of
+from .limits.stack import ClientStack, limits_of
 from .pipeline import propose
 from .prompt.messages import Subject
 from .prompt.policy import ContextPolicy
@@ -86,13 +86,13 @@ class LLMGuidedSampler(BaseSampler):
 
     def _start(self) -> None:
         client = resolve(self._model)
-        shared = shared_of(client)
+        shared = limits_of(client)
         if self._limits is not None:
             shared.limiter.set_limits(self._limits)
         self._account = Account(self._budget) if isinstance(self._model, str) else shared.account
         if self._budget is not None:
             self._account.budget = self._budget
-        self._line = Line(client, shared.limiter, self._account)
+        self._line = ClientStack(client, shared.limiter, self._account)
         self._desks: dict[tuple[int, int], Desk] = {}
 
     def __repr__(self) -> str:
@@ -122,10 +122,8 @@ class LLMGuidedSampler(BaseSampler):
 
     @property
     def model(self) -> str:
-        """The model string, or what the client says it is."""
-        if isinstance(self._model, str):
-            return self._model
-        return str(getattr(self._model, "model", type(self._model).__name__))
+        """What the client says that it asks: the model string, if it was made from one."""
+        return self._line.capabilities.model
 
     def door(self, study: Study) -> StudyDoor:
         """A door to a study; all doors of one sampler to one study share what is in flight."""
@@ -340,7 +338,7 @@ class LLMGuidedSampler(BaseSampler):
             subject=self._subject,
             policy=self._policy,
             strategy=Plain(DISCOVERY) if ask.discovery else self._strategy,
-            menus=desk.line.schema_per_ask,
+            menus=desk.line.capabilities.schema_per_ask,
             fixed=ask.fixed,
             seed=self._seed,
             max_reasks=self._max_reasks,
@@ -350,7 +348,7 @@ class LLMGuidedSampler(BaseSampler):
             to_the_end=ask.to_the_end,
         )
         name = self._model if isinstance(self._model, str) else repr(self._model)
-        conversation = desk.line.conversation()
+        conversation = desk.line.calls()
         carried = charge_of(earlier or {})
         try:
             proposal = await propose(question, conversation, desk.memory(columns), name, door.refresh)

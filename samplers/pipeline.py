@@ -18,7 +18,7 @@ from .client.protocol import Reply, Request
 from .guidance.plain import Plain
 from .guidance.record import written
 from .guidance.strategy import Guidance
-from .limits.stack import Conversation
+from .limits.stack import AskCalls
 from .memory import Memory
 from .prompt.context import Context, build_context
 from .prompt.messages import Message, render, render_reask
@@ -52,7 +52,7 @@ class Verdict:
 
 
 async def propose(
-    question: Question, conversation: Conversation, memory: Memory, name: str, look: Callable[[], object]
+    question: Question, conversation: AskCalls, memory: Memory, name: str, look: Callable[[], object]
 ) -> Proposal:
     """Ask until the reply is a valid configuration that is not in the study yet.
 
@@ -78,7 +78,7 @@ async def propose(
 
 
 async def _ask(
-    question: Question, conversation: Conversation, memory: Memory, name: str, look: Callable[[], object]
+    question: Question, conversation: AskCalls, memory: Memory, name: str, look: Callable[[], object]
 ) -> Proposal:
     """Wait for the turn, write the prompt, and talk until there is a verdict."""
     async with conversation.turn(), _opened(question, memory, name) as exchange:
@@ -200,7 +200,7 @@ class _Exchange:
     first: Request | None = None
     anew: bool = False
 
-    async def settle(self, conversation: Conversation, memory: Memory, look: Callable[[], object]) -> Proposal:
+    async def settle(self, conversation: AskCalls, memory: Memory, look: Callable[[], object]) -> Proposal:
         """Ask, and re-ask what was wrong."""
         first = request = self.first
         assert first is not None

@@ -20,7 +20,7 @@ from ...engine.scrub import scrub
 from .errors import AuthenticationError, ClientError, DeadlineExceededError
 from .litellm_errors import translate
 from .llm_loop import at_close
-from .prices import PRICE_NAMES, Prices, given_prices
+from .prices import PRICE_NAMES, Prices, prices_in
 from .protocol import Reply, Request, Usage
 from .secret import Secret
 from .structured_output import MODES, Mode, SchemaRejectedError, arguments, is_about_structure, next_mode, text_of
@@ -81,7 +81,7 @@ class LiteLLMClient:
         self.temperature = temperature
         self.max_tokens = max_tokens
         self.timeout = timeout
-        self._own_prices = given_prices(self.extra)
+        self._own_prices = prices_in(self.extra)
         if structured_output not in (None, *MODES):
             raise UsageError(f"structured_output must be one of {MODES} or None, not {structured_output!r}")
         self.structured_output = structured_output

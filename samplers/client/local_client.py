@@ -42,6 +42,11 @@ class LocalClient:
     def __repr__(self) -> str:
         return f"LocalClient({str(self.path)!r})"
 
+    @property
+    def model(self) -> str:
+        """The model file, without its folder: it goes on record."""
+        return f"local:{self.path.name}"
+
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_asked": None}
 
