@@ -48,7 +48,10 @@ class Reply:
 
 @runtime_checkable
 class Client(Protocol):
-    """A model that answers requests. Raises `ClientError` and its kinds, nothing foreign."""
+    """A model that answers requests. Raises `ClientError` and its kinds, nothing foreign.
+
+    A client may also say more about itself, see `capabilities_of`: its `model`, `schema_per_ask` and `prices`.
+    """
 
     async def complete(self, request: Request) -> Reply:
         """Answer one request; runs on the LLM loop."""

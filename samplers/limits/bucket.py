@@ -9,7 +9,7 @@ below the rate, so that this stays within the rate over a whole window, for amou
 import math
 from typing import Final
 
-# A timer may fire so late without anything of the rate being lost: a busy event loop is late by 10 to 40 ms.
+# A timer may fire so late without anything of the rate being lost.
 SLACK_SECONDS: Final = 0.05
 
 # Requests arrive less evenly than they are sent, by so much: connections are opened, threads wait for each other.

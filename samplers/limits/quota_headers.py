@@ -1,4 +1,4 @@
-"""What a reply's headers say about the rate that is left; they only ever make us wait longer.
+"""Reads what a reply's headers say about the rate that is left; they only ever make us wait longer.
 
 Read: `x-ratelimit-remaining-*` with `x-ratelimit-reset-*` (durations such as "1s" or "6m0s", or seconds), and
 `anthropic-ratelimit-*-remaining` with `-reset` (RFC 3339 times), for requests and tokens.
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-LONGEST_SECONDS: Final = 60.0
-"""Quotas of a day reset later than this: a refusal will say so when it comes to that."""
+# Quotas of a day reset later than this: a refusal will say so when it comes to that.
+LONGEST_RESET_SECONDS: Final = 60.0
 
 _KINDS: Final = ("requests", "tokens", "input-tokens", "output-tokens")
 _NAMES: Final = (
@@ -30,7 +30,7 @@ def pause_wanted(quota: Mapping[str, str], tokens: int, now: datetime | None = N
             needed = 1 if kind == "requests" else tokens
             if remaining is not None and remaining < needed:
                 longest = max(longest, _seconds(quota.get(reset_name.format(kind), ""), now or datetime.now(UTC)))
-    return longest if longest <= LONGEST_SECONDS else 0.0
+    return longest if longest <= LONGEST_RESET_SECONDS else 0.0
 
 
 def _number(text: str | None) -> float | None:
@@ -41,7 +41,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _seconds(reset: str, now: datetime) -> float:
-    """A duration, a number of seconds, or a time; 0 for what is none of them."""
+    """Seconds until `reset`: a number of seconds, a duration or a time; 0 for anything else."""
     seconds = _number(reset)
     if seconds is not None:
         return max(0.0, seconds)

@@ -1,7 +1,7 @@
 """The way from an ask to a model: retry > limits > budget > one attempt.
 
 All who use one client object share its limiter and its account; the clients that model strings stand for are shared as
-well. What belongs to one ask, its slot and its spending, is in wrappers of its own: they cost a microsecond.
+well. What belongs to one ask, its slot and its spending, is in wrappers of its own.
 """
 
 import threading

@@ -7,7 +7,7 @@ from typing import Final
 
 from ..client.protocol import Request, Usage
 
-# Tables of numbers take more tokens than prose, whose ratio is about 0.25.
+# Prose takes about a quarter of a token for each character; tables of numbers take more.
 TOKENS_PER_CHARACTER: Final = 0.4
 
 # Characters that a property adds to the schema as it is sent: its name, type, bounds and description.

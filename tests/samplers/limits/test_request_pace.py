@@ -1,6 +1,7 @@
 """Requests are paced by aiolimiter; what is given back is neither lost nor counted twice."""
 
 import asyncio
+import bisect
 import random
 
 import clock
@@ -13,18 +14,19 @@ from optuna_llm.samplers.limits.request_pace import RequestPace
 
 
 def busiest(times: list[float], window: float) -> int:
-    return max((sum(start <= at < start + window for at in times) for start in times), default=0)
+    """The most that any window holds, of times in ascending order."""
+    return max((bisect.bisect_left(times, start + window) - n for n, start in enumerate(times)), default=0)
 
 
-@given(st.integers(0, 10_000), st.sampled_from([3, 30, 600, 6000]), st.floats(0, 1))
-@settings(max_examples=30)
+@given(st.integers(0, 10_000), st.sampled_from([3, 30, 90]), st.floats(0, 1))
+@settings(max_examples=10)
 def test_no_minute_holds_more_than_the_rate_though_many_are_given_back(seed: int, rate: int, unsent: float) -> None:
     rng = random.Random(seed)
 
     async def main() -> list[float]:
         pace, sent = RequestPace(None), []
         await pace.set_rate(rate)
-        for _ in range(min(3 * rate, 2000)):
+        for _ in range(3 * rate):
             acquired = await pace.acquire()
             if rng.random() < unsent:
                 await asyncio.sleep(rng.random() * 60 / rate)
