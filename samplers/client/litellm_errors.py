@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from math import isfinite
 from typing import Any, Final
 
 from ...engine.scrub import scrub
@@ -24,6 +22,7 @@ from .errors import (
     ThrottledError,
     TransientError,
 )
+from .header_values import number_in, seconds_in
 
 # Of the provider's message: enough for its first sentences, too little for an echoed prompt.
 DETAIL_CHARS: Final = 300
@@ -138,30 +137,10 @@ def facts_of(error: Exception) -> ErrorFacts:
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds that the server asks to wait, from `retry-after-ms` or `retry-after` (seconds or a date, RFC 9110)."""
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = number_in(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return max(0.0, milliseconds / 1000)
-    value = headers.get("retry-after")
-    seconds = _number(value)
-    if seconds is None and value:
-        seconds = _seconds_until(value, now)
-    return None if seconds is None else max(0.0, seconds)
-
-
-def _seconds_until(date: str, now: datetime) -> float | None:
-    try:
-        then = parsedate_to_datetime(date)
-    except ValueError:
-        return None
-    return (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds()
-
-
-def _number(value: str | None) -> float | None:
-    try:
-        number = float(value or "")
-    except ValueError:
-        return None
-    return number if isfinite(number) else None
+    return seconds_in(headers.get("retry-after"), now)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

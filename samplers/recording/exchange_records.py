@@ -41,7 +41,7 @@ def request_record(request: Request) -> dict[str, Any]:
 
 def request_key(record: Record) -> str:
     """Equal for equal requests; `record` must be cleaned."""
-    return dump([record[name] for name in COMPARED_FIELDS], sort_keys=True)
+    return dump([{name: record[name]} for name in COMPARED_FIELDS], sort_keys=True)
 
 
 def reply_record(reply: Reply) -> dict[str, Any]:

@@ -27,7 +27,6 @@ class Exchange:
     """One recorded request, and its ending unless it was cancelled; `key` is equal for equal requests."""
 
     id: int
-    request: Record
     key: str
     ending: Ending | None = None
 
@@ -112,7 +111,6 @@ class _Reader:
         return tuple(
             Exchange(
                 id=id_,
-                request=request,
                 key=request_key(request),
                 ending=None if id_ in self._cancelled else self._endings[id_],
             )

@@ -1,9 +1,8 @@
 """A recording in place of a model: the same requests get the same replies, in the order in which they were recorded."""
 
 import asyncio
+import bisect
 import os
-from collections import deque
-from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -13,12 +12,10 @@ from ..client.errors import ClientError
 from ..client.prices import Prices
 from ..client.protocol import Reply, Request
 from .exchange_records import (
-    COMPARED_FIELDS,
     ERROR_DETAILS,
     ERROR_KINDS,
     Record,
     cleaned,
-    dump,
     request_key,
     request_record,
 )
@@ -30,8 +27,8 @@ WAIT_SECONDS: Final = 30.0
 Released: TypeAlias = asyncio.Future[Reply | Record]
 
 # How much of two requests an error shows: enough to recognize the place, from a little before the difference on.
-SHOWN_CHARACTERS: Final = 60
-LEADING_CHARACTERS: Final = 15
+SHOWN_CHARACTERS: Final = 90
+LEADING_CHARACTERS: Final = 30
 
 
 class ReplayClient:
@@ -56,9 +53,9 @@ class ReplayClient:
         self._rewind()
 
     def _rewind(self) -> None:
-        self._unused: dict[str, deque[Exchange]] = {}  # by key, in recorded order
+        self._unused: dict[str, list[Exchange]] = {}  # by key, in recorded order
         for exchange in self._recording.exchanges:
-            self._unused.setdefault(exchange.key, deque()).append(exchange)
+            self._unused.setdefault(exchange.key, []).append(exchange)
         self._come: set[int] = set()
         self._waiting: dict[Released, Ending] = {}
 
@@ -84,7 +81,7 @@ class ReplayClient:
             outcome = await self._released(exchange.ending)
         except asyncio.CancelledError:
             if exchange.ending is not None:
-                self._unused[exchange.key].appendleft(exchange)
+                bisect.insort(self._unused[exchange.key], exchange, key=_id_of)
             raise
         return _reply_of(outcome)
 
@@ -113,24 +110,28 @@ class ReplayClient:
         """The first unused exchange of an equal request."""
         unused = self._unused.get(request_key(request))
         if unused:
-            return unused.popleft()
+            return unused.pop(0)
         raise ClientError(self._unknown(request))
 
     def _unknown(self, request: Record) -> str:
-        left = sorted(chain(*self._unused.values()), key=lambda exchange: exchange.id)
+        left = sorted(chain(*self._unused.values()), key=_id_of)
         name, key = self.path.name, request_key(request)
         if not left:
             n = len(self._recording.exchanges)
             return f"all {n} requests of {name} are used: the run asks more than the recorded one"
-        nearest = max(left, key=lambda exchange: _common(exchange.key, key))
+        nearest = max(left, key=lambda exchange: _n_common(exchange.key, key))
         used = " (those that equal it are used)" if key in self._unused else ""
         return (
-            f"{name} holds no unused request like this one{used}; the nearest is request {nearest.id}, which "
-            f"differs in {difference(nearest.request, request)}"
+            f"{name} holds no unused request like this one{used}; the nearest is request {nearest.id}: "
+            f"{_difference(nearest.key, key)}"
         )
 
     async def aclose(self) -> None:
         """Nothing is held."""
+
+
+def _id_of(exchange: Exchange) -> int:
+    return exchange.id
 
 
 async def _free() -> Prices:
@@ -148,33 +149,14 @@ def _reply_of(outcome: Reply | Record) -> Reply:
     raise kind(outcome["message"], **{name: outcome.get(name) for name in ERROR_DETAILS})
 
 
-def difference(recorded: Record, asked: Record) -> str:
-    """Where two requests first differ, and a few words of both."""
-    old, new = _parts(recorded), _parts(asked)
-    name = next(name for name in (*old, *new) if old.get(name) != new.get(name))
-    lines, other = old.get(name, "").split("\n"), new.get(name, "").split("\n")
-    same = _common(lines, other)
-    first, second = ("".join(text[same : same + 1]) for text in (lines, other))
-    start = max(0, _common(first, second) - LEADING_CHARACTERS)
-    return f"{name}, line {same + 1}: recorded {_excerpt(first, start)}, asked {_excerpt(second, start)}"
+def _difference(recorded: str, asked: str) -> str:
+    """Where two keys part, and a few words of both."""
+    start = max(0, _n_common(recorded, asked) - LEADING_CHARACTERS)
+    old, new = (repr(f"...{key[start : start + SHOWN_CHARACTERS]}...") for key in (recorded, asked))
+    return f"recorded {old}, asked {new}"
 
 
-def _parts(request: Record) -> dict[str, str]:
-    """What is compared of a request, by name."""
-    messages = {
-        f"messages[{index}][{name!r}]": str(value)
-        for index, message in enumerate(request["messages"])
-        for name, value in message.items()
-    }
-    return messages | {name: dump(request[name], sort_keys=True) for name in COMPARED_FIELDS[1:]}
-
-
-def _common(one: Sequence[str], other: Sequence[str]) -> int:
-    """Length of the common beginning."""
+def _n_common(one: str, other: str) -> int:
+    """How many characters two keys have in common at their beginning."""
     pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def _excerpt(text: str, start: int) -> str:
-    before, after = "..." * (start > 0), "..." * (len(text) > start + SHOWN_CHARACTERS)
-    return repr(before + text[start : start + SHOWN_CHARACTERS] + after)
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import pickle
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -212,14 +213,15 @@ def test_another_task_text_fails_loudly_with_the_nearest_request_and_the_differe
     with pytest.raises(ClientError) as caught:
         optimized(ReplayClient(path), task="Tune a netball team.")
     assert "run.jsonl holds no unused request like this one" in str(caught.value)
-    assert "the nearest is request 1, which differs in messages[0]['content'], line " in str(caught.value)
-    assert "recorded 'Tune a network.', asked 'Tune a netball team.'" in str(caught.value)
+    assert re.search(
+        r"the nearest is request 1: recorded .*Tune a network.*, asked .*Tune a netball", str(caught.value)
+    )
 
 
 def test_another_objective_fails_loudly_in_the_middle_of_a_run(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     optimized(RecordingClient(FunctionClient(Scrambled()), path))
-    with pytest.raises(ClientError, match=r"the nearest is request \d+, which differs in messages\[1\]\['content'\]"):
+    with pytest.raises(ClientError, match=r"the nearest is request \d+: recorded .*, asked "):
         optimized(ReplayClient(path), objective=other_score)
 
 
@@ -227,25 +229,22 @@ def test_another_objective_fails_loudly_in_the_middle_of_a_run(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("asked", "difference"),
     [
-        (
-            ask("same\nold line"),
-            "request 2, which differs in messages[0]['content'], line 2: recorded 'line', asked 'old",
-        ),
-        (ask("same\nline", max_tokens=5), "request 2, which differs in max_tokens, line 1: recorded '1024', asked '5'"),
-        (ask("same\nline", seed=5), "differs in seed, line 1: recorded 'null', asked '5'"),
-        (Request(messages=[], schema={"type": "object"}), "messages[0]['role'], line 1: recorded 'user', asked ''"),
-        (Request(messages=ask("same\nline").messages, schema={"a": 1}), "differs in schema, line 1: recorded '{\"type"),
-        (ask("same\nline and" + 100 * " more"), "line 2: recorded 'line', asked 'line and more more"),
-        (ask("same"), "line 2: recorded 'line', asked ''"),
+        (ask("same\nold line"), ("request 2: recorded", "same\\\\nline", "same\\\\nold line")),
+        (ask("same\nline", max_tokens=5), ("request 2: recorded", '"max_tokens": 1024', '"max_tokens": 5')),
+        (ask("same\nline", seed=5), ('"seed": null', '"seed": 5')),
+        (Request(messages=[], schema={"type": "object"}), ('"messages": [{"content"', '"messages": []')),
+        (Request(messages=ask("same\nline").messages, schema={"a": 1}), ('"schema": {"type"', '"schema": {"a"')),
+        (ask("same\nline and" + 100 * " more"), ("line and more more",)),
+        (ask("same"), ("same\\\\nline",)),
     ],
 )
 async def test_a_request_that_was_not_recorded_is_refused_at_once(
-    tmp_path: Path, asked: Request, difference: str
+    tmp_path: Path, asked: Request, difference: tuple[str, ...]
 ) -> None:
     client = await replaying(tmp_path, request(1, "other"), request(2, "same\nline"), reply(1, "1"), reply(2, "2"))
     with pytest.raises(ClientError) as caught:
         await client.complete(asked)
-    assert difference in str(caught.value)
+    assert [words for words in difference if words not in str(caught.value)] == []
     assert len(str(caught.value)) < 400
 
 
