@@ -26,7 +26,7 @@ from .guidance import Strategy, strategy_named
 from .guidance.strategies import Plain
 from .limits.budget import Account, Budget
 from .limits.limits import Limits
-from .limits.stack import Line, shared_of
+from .limits.stack import ClientStack, limits_of
 from .prompt.head import Subject
 from .prompt.policy import ContextPolicy
 from .proposer import StudyProposer, in_new_range
@@ -79,13 +79,13 @@ class LLMGuidedSampler(BaseSampler):
     def _start(self) -> None:
         """Make what copies do not share: the client, its limits and budget, and views of studies."""
         client = resolve(self._model)
-        shared = shared_of(client)
+        shared = limits_of(client)
         if self._limits is not None:
             shared.limiter.set_limits(self._limits)
         self._account = Account(self._budget) if isinstance(self._model, str) else shared.account
         if self._budget is not None:
             self._account.budget = self._budget
-        self._line = Line(client, shared.limiter, self._account)
+        self._stack = ClientStack(client, shared.limiter, self._account)
         self._proposers: dict[tuple[int, int], StudyProposer] = {}
         # Guards `_proposers`: a study has one, since the budget watches the state of the last one that was made.
         self._lock = threading.Lock()
@@ -96,7 +96,7 @@ class LLMGuidedSampler(BaseSampler):
     # -- copies start without connections, locks and views
 
     def __getstate__(self) -> dict[str, Any]:
-        transient = ("_line", "_account", "_proposers", "_lock")
+        transient = ("_stack", "_account", "_proposers", "_lock")
         return {name: value for name, value in self.__dict__.items() if name not in transient}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -117,10 +117,8 @@ class LLMGuidedSampler(BaseSampler):
 
     @property
     def model(self) -> str:
-        """The model string, or what the client says it is."""
-        if isinstance(self._model, str):
-            return self._model
-        return str(getattr(self._model, "model", type(self._model).__name__))
+        """What the client says that it asks: the model string, if it was made from one."""
+        return self._stack.capabilities.model
 
     def door(self, study: Study) -> StudyDoor:
         """A door to a study; all doors of one sampler to one study share what is in flight."""
@@ -246,7 +244,7 @@ class LLMGuidedSampler(BaseSampler):
         key = study_key(study)
         with self._lock:
             if key not in self._proposers:
-                self._proposers[key] = StudyProposer(study, self._line, self._account)
+                self._proposers[key] = StudyProposer(study, self._stack, self._account)
             return self._proposers[key]
 
     def _ask(
@@ -273,7 +271,7 @@ class LLMGuidedSampler(BaseSampler):
             seed=self._seed,
             max_reasks=self._max_reasks,
             conditional=conditional,
-            menus=self._line.schema_per_ask,
+            menus=self._stack.capabilities.schema_per_ask,
         )
 
 

@@ -17,7 +17,7 @@ from .client.errors import TOO_LONG, ClientError
 from .client.protocol import Reply, Request
 from .guidance.strategies import Plain
 from .guidance.strategy import Guidance
-from .limits.stack import Conversation
+from .limits.stack import AskCalls
 from .open_asks import OpenAsks
 from .prompt.context import Context, build_context
 from .prompt.messages import Message, render, render_reask
@@ -40,7 +40,7 @@ LENGTH_FACTOR = 4  # times the tokens that were too few: models that think aloud
 REREAD_SECONDS = 10.0
 
 
-async def propose(ask: Ask, calls: Conversation, asks: OpenAsks, reread: Callable[[], object]) -> Proposal:
+async def propose(ask: Ask, calls: AskCalls, asks: OpenAsks, reread: Callable[[], object]) -> Proposal:
     """Ask until the reply is a valid configuration that is not in the study yet.
 
     After `max_reasks` re-asks a valid duplicate is taken, and recorded as one; without any, `ProposalError` is raised.
@@ -59,7 +59,7 @@ async def propose(ask: Ask, calls: Conversation, asks: OpenAsks, reread: Callabl
     return await _converse(replace(ask, policy=ask.policy.halved()), calls, asks, reread)
 
 
-async def _converse(ask: Ask, calls: Conversation, asks: OpenAsks, reread: Callable[[], object]) -> Proposal:
+async def _converse(ask: Ask, calls: AskCalls, asks: OpenAsks, reread: Callable[[], object]) -> Proposal:
     """Wait until a request may be sent, write the prompt, and talk until there is a verdict."""
     async with calls.turn():
         with contextlib.ExitStack() as open_ask:
@@ -155,7 +155,7 @@ class _Exchange:
     can_be_new: bool = False
     spent: Spent = field(default_factory=Spent)
 
-    async def converse(self, calls: Conversation, asks: OpenAsks, reread: Callable[[], object]) -> Proposal:
+    async def converse(self, calls: AskCalls, asks: OpenAsks, reread: Callable[[], object]) -> Proposal:
         """Send the prompt, and re-ask what was wrong."""
         first = request = _request(self.ask, self.messages, self.guidance)
         repeated: Verdict | None = None
@@ -172,7 +172,7 @@ class _Exchange:
                 return self.proposal(repeated)
             request = _reask(first, request, reply, verdict)
 
-    async def _complete(self, calls: Conversation, request: Request) -> Reply:
+    async def _complete(self, calls: AskCalls, request: Request) -> Reply:
         began = time.monotonic()
         reply = await calls.complete(request)
         self.spent.add(reply, time.monotonic() - began)

@@ -24,7 +24,7 @@ from .ask import Ask
 from .client import llm_loop
 from .discovery import POLL, Discovery
 from .limits.budget import Account
-from .limits.stack import Line
+from .limits.stack import ClientStack
 from .open_asks import OpenAsks
 from .pipeline import propose
 from .space.reply_model import conform
@@ -42,7 +42,7 @@ CANCELLATION_SECONDS = 2.0
 class StudyProposer:
     """Proposes configurations for one study. Making one registers its spending with the account: make one a study."""
 
-    def __init__(self, study: Study, stack: Line, account: Account) -> None:
+    def __init__(self, study: Study, stack: ClientStack, account: Account) -> None:
         self.storage = storage_of(study)  # kept, so that no other storage can get its id
         self.discovery = Discovery()
         self._stack = stack
@@ -53,7 +53,7 @@ class StudyProposer:
         key, sharing = study_key(study), state.sharing
         guard_journal(self.storage)
         # Not `state`: a limiter may live as long as the process, and a state holds all trials.
-        stack.limiter.share(key, lambda: sharing.asking)
+        stack.limiter.set_processes(key, lambda: sharing.asking)
         if account.capped:
             others = OtherSpending(account.runs)
             # Not `self`: an account lives as long as its client, and a proposer holds the client.
@@ -107,7 +107,7 @@ class StudyProposer:
 
     async def _propose(self, door: StudyDoor, ask: Ask) -> Proposal:
         """Runs on the LLM loop. What the calls took is on the proposal's record, or is owed."""
-        calls = self._stack.conversation()
+        calls = self._stack.calls()
         recorded = Charge()
         try:
             proposal = await propose(ask, calls, self._asks_of(ask.columns), door.refresh)

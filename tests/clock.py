@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+TICK = 1e-9  # seconds
+
+
 class _Jumping(selectors.DefaultSelector):
     loop: "JumpingLoop"
 
@@ -19,7 +22,8 @@ class _Jumping(selectors.DefaultSelector):
         events = super().select(0)
         if not events:
             assert timeout is not None, "everything waits, and no timer is set: a deadlock"
-            self.loop.now += timeout
+            # Whoever is woken a rounding error early, as by aiolimiter, sets a timer anew and must see time go on.
+            self.loop.now += timeout or (0.0 if self.loop.has_work else TICK)
         return events
 
 
@@ -31,6 +35,11 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         self.now = 1000.0
         selector.loop = self
         super().__init__(selector)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any callback is ready to run."""
+        return bool(self._ready)  # type: ignore[attr-defined]
 
     def time(self) -> float:
         return self.now

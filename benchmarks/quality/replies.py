@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna_llm import Client, ClientError, ReplayClient, Reply, Request, UsageError
-from optuna_llm.samplers.client.protocol import schema_per_ask
+from optuna_llm.samplers.client.capabilities import capabilities_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Counted:
     @property
     def schema_per_ask(self) -> bool:
         """What the counted client says."""
-        return schema_per_ask(self._client)
+        return capabilities_of(self._client).schema_per_ask
 
     def __repr__(self) -> str:
         return repr(self._client)
@@ -65,7 +65,7 @@ class Replayed:
     @property
     def schema_per_ask(self) -> bool:
         """What the recorded client said."""
-        return any(client.schema_per_ask for client in self._clients)
+        return any(client.capabilities.schema_per_ask for client in self._clients)
 
     def __repr__(self) -> str:
         return f"Replayed({len(self._clients)})"

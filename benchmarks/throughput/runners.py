@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from optuna_llm import Budget, FunctionClient, Limits, Reply, Request, Usage, optimize_async
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.limiter import Limiter
-from optuna_llm.samplers.limits.stack import Line
+from optuna_llm.samplers.limits.stack import ClientStack
 
 from .limits import Load, Timeline
 from .results import Spread, spread
@@ -199,10 +199,10 @@ def chain_cost(n: int) -> ChainCost:
     messages = [{"role": "user", "content": "x" * 6000}]
     request = Request(messages=messages, schema={"type": "object", "properties": {name: {} for name in SPACE}})
     limits = Limits(requests_per_minute=1e9, tokens_per_minute=1e12, max_in_flight=1000)
-    line = Line(client, Limiter(limits), Account(Budget(tokens=10**12)))
+    stack = ClientStack(client, Limiter(limits), Account(Budget(tokens=10**12)))
 
     async def through_line() -> None:
-        conversation = line.conversation()
+        conversation = stack.calls()
         async with conversation.turn():
             await conversation.complete(request)
 

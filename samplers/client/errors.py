@@ -4,15 +4,16 @@ from typing import ClassVar
 
 from ...engine.errors import OptunaLLMError
 
+# The `code` of every refusal of a prompt that is longer than the model's context, whatever the provider calls it: the
+# sampler acts on it.
 TOO_LONG = "context_length_exceeded"
-"""The `code` of a refusal because the prompt is longer than the model's context, whatever the provider calls it."""
 
 
 class ClientError(OptunaLLMError):
     """The model could not be reached, or did not answer as agreed.
 
     `retry_after` is in seconds, `status` the HTTP status and `code` the provider's own error code; each is None
-    when unknown. `at_once`: it may be sent again without waiting, because it will be sent differently.
+    when unknown. `at_once`: retry without a pause; the next attempt uses another output mode.
     """
 
     at_once: ClassVar[bool] = False

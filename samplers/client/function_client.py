@@ -15,7 +15,7 @@ class FunctionClient:
     """Asks `fn(request)`, which returns the JSON document as a `str` or a `dict`, or a whole `Reply`.
 
     `fn` may be sync or async and runs on the LLM loop: one that takes time must be async. Its exceptions are raised
-    as they are.
+    as they are. Processes divide rates by function: one of the same name is the same `model`.
     """
 
     def __init__(self, fn: Callable[[Request], Answer | Awaitable[Answer]]) -> None:
@@ -24,8 +24,13 @@ class FunctionClient:
         self.fn = fn
 
     def __repr__(self) -> str:
-        named = getattr(self.fn, "__qualname__", None) or type(self.fn).__qualname__  # no address: it goes on record
-        return f"FunctionClient({named})"
+        name = getattr(self.fn, "__qualname__", None) or type(self.fn).__qualname__  # no address: it goes on record
+        return f"FunctionClient({name})"
+
+    @property
+    def model(self) -> str:
+        """The function's name: another function may well be another model."""
+        return repr(self)
 
     async def complete(self, request: Request) -> Reply:
         answer = self.fn(request)

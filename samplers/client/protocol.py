@@ -46,14 +46,12 @@ class Reply:
     quota: Mapping[str, str] | None = None
 
 
-def schema_per_ask(client: object) -> bool:
-    """Whether a client takes a new schema with every request at no cost: what it says in `schema_per_ask`, else yes."""
-    return bool(getattr(client, "schema_per_ask", True))
-
-
 @runtime_checkable
 class Client(Protocol):
-    """A model that answers requests. Raises `ClientError` and its kinds, nothing foreign."""
+    """A model that answers requests. Raises `ClientError` and its kinds, nothing foreign.
+
+    A client may also say more about itself, see `capabilities_of`: its `model`, `schema_per_ask` and `prices`.
+    """
 
     async def complete(self, request: Request) -> Reply:
         """Answer one request; runs on the LLM loop."""

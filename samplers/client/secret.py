@@ -11,7 +11,7 @@ from .errors import AuthenticationError
 
 
 class Secret:
-    """A key, or a function that gives it. Not shown, and not pickled or copied; a function that pickles is."""
+    """A key, or a function that gives it. It is not shown, pickled or copied; a function that pickles is."""
 
     __slots__ = ("_value",)
 
@@ -28,23 +28,23 @@ class Secret:
         return self._value is not None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Secret, (self._value if _travels(self._value) else None,)
+        return Secret, (self._value if _can_be_pickled(self._value) else None,)
 
     def reveal(self) -> str | None:
-        """The key. Raises `AuthenticationError` if its function fails, or gives none; it does not say what it gave."""
+        """The key. Raises `AuthenticationError`, without what was given, if its function fails or gives no key."""
         if self._value is None or isinstance(self._value, str):
             return self._value
-        key, problem = _called(self._value)
+        key, problem = _call(self._value)
         if problem:  # outside the handler: what was raised may hold the key
             raise AuthenticationError(f"the function given as api_key {problem}")
         return key
 
-    async def revealed(self) -> str | None:
+    async def reveal_async(self) -> str | None:
         """As `reveal`, but a function runs in a thread: it may ask a vault."""
         return await asyncio.to_thread(self.reveal) if callable(self._value) else self.reveal()
 
 
-def _called(function: Callable[[], object]) -> tuple[str | None, str]:
+def _call(function: Callable[[], object]) -> tuple[str | None, str]:
     """The key, or what went wrong, in words that cannot hold it."""
     try:
         key = function()
@@ -55,7 +55,7 @@ def _called(function: Callable[[], object]) -> tuple[str | None, str]:
     return None, f"returned {'nothing' if key == '' else type(key).__name__}, not a key"
 
 
-def _travels(value: object) -> bool:
+def _can_be_pickled(value: object) -> bool:
     if value is None or isinstance(value, str):
         return False
     try:

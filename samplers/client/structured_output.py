@@ -1,4 +1,4 @@
-"""How a model is made to answer with one JSON document: a ladder of ways, the strictest first. All of it is pure."""
+"""Ways to have a model answer with one JSON document, the strictest first. All of it is pure."""
 
 import json
 import re
@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Final, Literal, get_args
 from .errors import TOO_LONG, AuthenticationError, ClientError, QuotaExceededError
 from .protocol import Request
 
+# A strict JSON schema; a function that must be called; any JSON object; nothing but words.
 Mode = Literal["json_schema", "tool", "json_object", "prompt"]
-"""A strict JSON schema; a function that must be called; any JSON object; nothing but words."""
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 FUNCTION: Final = "propose_configuration"
@@ -22,22 +22,22 @@ _ABOUT_STRUCTURE: Final = re.compile(
 
 
 class SchemaRejectedError(ClientError):
-    """The server does not take the request in this mode; the client has stepped down, so it may be sent again."""
+    """The server refused the mode of a request; the client has stepped down to another one, so it is sent again."""
 
     transient: ClassVar[bool] = True
     at_once: ClassVar[bool] = True
 
 
 def next_mode(mode: Mode) -> Mode | None:
-    """One step down; None at the bottom."""
+    """The next less strict mode; None after the last."""
     place = MODES.index(mode) + 1
     return MODES[place] if place < len(MODES) else None
 
 
 def is_about_structure(error: ClientError, mode: Mode, names: Iterable[str] = ()) -> bool:
-    """Whether a refusal is one of the mode in which the request was sent, and not of the request.
+    """Whether a server refused the mode in which the request was sent, and not the request itself.
 
-    `names`, of the model and the server, say nothing: a model may well be called "tool-use".
+    `names` of the model and the server are left out of the text: a model may well be called "tool-use".
     """
     if error.code == TOO_LONG or isinstance(error, AuthenticationError | QuotaExceededError) or mode == "prompt":
         return False
@@ -50,7 +50,7 @@ def is_about_structure(error: ClientError, mode: Mode, names: Iterable[str] = ()
 
 
 def arguments(request: Request, mode: Mode) -> dict[str, Any]:
-    """What a chat completion is called with: the messages, and how to answer."""
+    """The arguments of a chat completion: the messages, and how to answer."""
     messages = [dict(message) for message in request.messages]
     schema = dict(request.schema)
     match mode:
@@ -66,13 +66,13 @@ def arguments(request: Request, mode: Mode) -> dict[str, Any]:
                 "_skip_mcp_handler": True,  # LiteLLM would import a package that it does not require
             }
         case "json_object":
-            return {"messages": _instructed(messages, schema), "response_format": {"type": "json_object"}}
+            return {"messages": with_instructions(messages, schema), "response_format": {"type": "json_object"}}
         case "prompt":
-            return {"messages": _instructed(messages, schema)}
+            return {"messages": with_instructions(messages, schema)}
 
 
 def text_of(message: Any) -> str:
-    """The document in a reply's message: what the function was called with, else the content."""
+    """The document in a reply's message: the arguments of the function call, else the content."""
     for call in getattr(message, "tool_calls", None) or ():
         given = getattr(getattr(call, "function", None), "arguments", None)
         if isinstance(given, str) and given:
@@ -82,11 +82,11 @@ def text_of(message: Any) -> str:
 
 def example(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A document that the schema allows: middles of ranges, first choices."""
-    return {name: _middle(part) for name, part in schema.get("properties", {}).items()}
+    return {name: _placeholder(part) for name, part in schema.get("properties", {}).items()}
 
 
-def _instructed(messages: list[dict[str, str]], schema: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The form of the answer at the end of the prompt proper, so that a re-ask leaves all before it as it was."""
+def with_instructions(messages: list[dict[str, str]], schema: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Add the form of the answer to the end of the first user message: a re-ask then leaves the prefix as it was."""
     filled = json.dumps(example(schema), ensure_ascii=False)
     form = (
         "Answer with one JSON object and nothing else. It has exactly these keys, in this order, as in this example, "
@@ -97,7 +97,7 @@ def _instructed(messages: list[dict[str, str]], schema: Mapping[str, Any]) -> li
     return [*messages[:place], {**prompt, "content": f"{prompt['content']}\n\n{form}"}, *messages[place + 1 :]]
 
 
-def _middle(part: Mapping[str, Any]) -> Any:
+def _placeholder(part: Mapping[str, Any]) -> Any:
     if part.get("enum"):
         return part["enum"][0]
     low, high = part.get("minimum", 0), part.get("maximum", 1)

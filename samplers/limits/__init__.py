@@ -3,6 +3,6 @@
 from .budget import Account, Budget
 from .limits import Limits
 from .retrying_client import RetryingClient
-from .stack import Line
+from .stack import ClientStack
 
-__all__ = ["Account", "Budget", "Limits", "Line", "RetryingClient"]
+__all__ = ["Account", "Budget", "ClientStack", "Limits", "RetryingClient"]

@@ -1,6 +1,7 @@
 """What asking may cost in all: reserve the worst case, send, settle what it really took.
 
-The cap holds for what the studies of an account hold already, whoever spent it, plus what is spent and reserved here.
+A cap bounds the sum of three: what others have spent on the account's studies, what is spent through it, and what it
+has reserved.
 """
 
 import asyncio
@@ -30,10 +31,12 @@ class Budget:
 
 
 NOTHING = Charge()
+
+# Sums of many small dollar amounts round: a cap is not exceeded by the last digits of a float.
 ROUNDING = 1e-9
 
 
-def exceeded(budget: Budget, total: Charge) -> str | None:
+def first_exceeded_cap(budget: Budget, total: Charge) -> str | None:
     """The name of the first cap that `total` is above, None if it is within all."""
     caps = {"usd": budget.usd, "tokens": budget.tokens, "requests": budget.requests}
     above = (name for name, cap in caps.items() if cap is not None and getattr(total, name) > cap * (1 + ROUNDING))
@@ -42,8 +45,10 @@ def exceeded(budget: Budget, total: Charge) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStatistics:
-    """An account at one moment: spent through it, reserved by requests that are open, spent by others on its studies,
-    and how many requests wait for a reservation to be settled."""
+    """An account at one moment: `spent` through it, `reserved` by open requests, spent `elsewhere` on its studies.
+
+    `waiting` requests wait for a reservation to be settled.
+    """
 
     spent: Charge
     reserved: Charge
@@ -54,7 +59,7 @@ class AccountStatistics:
 class Account:
     """Everything that is spent through one client, on one or several studies; lives on the LLM loop.
 
-    `runs` name it in the studies' records, so that what it has spent is not counted twice.
+    The studies' records name it by its `runs`: what stands there under another name was spent elsewhere.
     """
 
     def __init__(self, budget: Budget | None = None) -> None:
@@ -69,7 +74,7 @@ class Account:
 
     @property
     def capped(self) -> bool:
-        """Whether there is anything to hold."""
+        """Whether anything is capped."""
         return self.budget != Budget()
 
     def statistics(self) -> AccountStatistics:
@@ -79,13 +84,13 @@ class Account:
         )
 
     def watch(self, study: Hashable, elsewhere: Callable[[], Charge]) -> None:
-        """Count what others have spent on a study, read anew for every request; whoever came last knows."""
+        """Count what others have spent on a study: `elsewhere` is called for every request, the latest counts."""
         self._elsewhere[study] = elsewhere
 
     async def reserve(self, worst: Charge) -> None:
         """Set `worst` aside; waits while only other reservations stand in the way.
 
-        Raises `BudgetExhaustedError` if it would not fit even if they all came to nothing.
+        Raises `BudgetExhaustedError` if it would not fit even if the others cost nothing.
         """
         while not self._fits(worst):
             turn = asyncio.get_running_loop().create_future()
@@ -93,39 +98,36 @@ class Account:
             try:
                 await turn
             except asyncio.CancelledError:
-                self._pass_on(turn)
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
                 raise
         self._reserved += worst
 
     def settle(self, worst: Charge, spent: Charge) -> None:
-        """A reservation is over: so much was really spent."""
+        """End a reservation; `spent` is what the request really took."""
         self._reserved -= worst
         self._spent += spent
         self._wake()
 
     def _fits(self, worst: Charge) -> bool:
         known = self._spent + self._others()
-        cap = exceeded(self.budget, known + worst)
+        cap = first_exceeded_cap(self.budget, known + worst)
         if cap is not None:
             raise BudgetExhaustedError(
                 f"the budget ({_caps(self.budget)}) is used up: {known} are spent, and the next request may take "
                 f"{worst}; raise Budget({cap}=...) to go on"
             )
-        return exceeded(self.budget, known + self._reserved + worst) is None
+        return first_exceeded_cap(self.budget, known + self._reserved + worst) is None
 
     def _others(self) -> Charge:
         return sum((read() for read in self._elsewhere.values()), NOTHING)
 
     def _wake(self) -> None:
-        """All look again, in their order: what one leaves may be enough for another."""
+        """Have all look again, in their order: what one leaves may be enough for another."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
-
-    def _pass_on(self, turn: "asyncio.Future[None]") -> None:
-        if turn in self._waiting:
-            self._waiting.remove(turn)
 
 
 def _caps(budget: Budget) -> str:

@@ -1,74 +1,74 @@
 """A client within its budget: nothing is sent whose worst case the account could not bear."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 
 from ...engine.errors import UsageError
 from ...engine.records import Charge
-from ..client.prices import Prices, prices_of
+from ..client.capabilities import capabilities_of
+from ..client.prices import Prices
 from ..client.protocol import Client, Reply, Request
 from .budget import Account
 from .token_estimate import most_tokens
 
-SPENT = "spent"
-"""Metadata: a function that is told what each request of one ask took."""
-
 
 class BudgetedClient:
-    """Sends through `client` what `account` can pay for.
+    """Sends through `client` what `account` can pay for, and tells `on_charge` what each request took.
 
     A request counts once it is sent; its tokens and dollars count when the reply says what they were, and in full
-    where it does not say. Raises `BudgetExhaustedError`, and `UsageError` if dollars are capped and prices unknown.
+    where it does not say. `prices` are those of the client unless given. Raises `BudgetExhaustedError`, and
+    `UsageError` if dollars are capped and prices unknown.
     """
 
-    def __init__(self, client: Client, account: Account) -> None:
+    def __init__(
+        self,
+        client: Client,
+        account: Account,
+        *,
+        prices: Callable[[], Awaitable[Prices]] | None = None,
+        on_charge: Callable[[Charge], object] | None = None,
+    ) -> None:
         self.client = client
         self.account = account
-        self._prices: Prices | None = None
+        self._prices = prices or capabilities_of(client).prices
+        self._on_charge = on_charge
 
     def __repr__(self) -> str:
         return f"BudgetedClient({self.client!r}, {self.account!r})"
 
     async def complete(self, request: Request) -> Reply:
-        worst = await self._worst(request)
+        prices = await self._prices() if self.account.capped else Prices()
+        worst = self._worst(request, prices)
         await self.account.reserve(worst)
         spent = Charge(requests=1)
         try:
-            reply = await self.client.complete(_plain(request))
-            spent = self._spent(reply, worst)
+            reply = await self.client.complete(request)
+            spent = _charge_of(reply, prices) or worst
             return reply
         finally:
             self.account.settle(worst, spent)
-            tell: Callable[[Charge], None] | None = request.metadata.get(SPENT)
-            if tell is not None:
-                tell(spent)
+            if self._on_charge is not None:
+                self._on_charge(spent)
 
-    async def _worst(self, request: Request) -> Charge:
+    def _worst(self, request: Request, prices: Prices) -> Charge:
         if not self.account.capped:
             return Charge(requests=1)
-        if self._prices is None:
-            self._prices = await prices_of(self.client)
-        if self.account.budget.usd is not None and not self._prices.known:
+        if self.account.budget.usd is not None and not prices.known:
             raise UsageError(
                 f"Budget(usd=...) needs to know what {self.client!r} costs, and nobody does: give prices, as in "
                 "LiteLLMClient(..., extra={'input_cost_per_token': 1e-6, 'output_cost_per_token': 4e-6}), "
                 "or cap tokens or requests instead"
             )
-        prompt, completion = most_tokens(request), request.max_tokens + self._prices.extra_tokens
-        return Charge(requests=1, tokens=prompt + completion, usd=self._prices.usd(prompt, completion))
-
-    def _spent(self, reply: Reply, worst: Charge) -> Charge:
-        usage = reply.usage
-        if usage is None:
-            return worst if self.account.capped else Charge(requests=1)
-        usd = usage.cost
-        if usd is None:
-            usd = (self._prices or Prices()).usd(usage.prompt_tokens, usage.completion_tokens)
-        return Charge(requests=1, tokens=usage.prompt_tokens + usage.completion_tokens, usd=usd)
+        prompt, completion = most_tokens(request), request.max_tokens + prices.extra_tokens
+        return Charge(requests=1, tokens=prompt + completion, usd=prices.usd(prompt, completion))
 
     async def aclose(self) -> None:
         await self.client.aclose()
 
 
-def _plain(request: Request) -> Request:
-    return replace(request, metadata={name: value for name, value in request.metadata.items() if name != SPENT})
+def _charge_of(reply: Reply, prices: Prices) -> Charge | None:
+    """What a reply says that it took; None if it does not say."""
+    usage = reply.usage
+    if usage is None:
+        return None
+    usd = prices.usd(usage.prompt_tokens, usage.completion_tokens) if usage.cost is None else usage.cost
+    return Charge(requests=1, tokens=usage.prompt_tokens + usage.completion_tokens, usd=usd)

@@ -2,12 +2,12 @@
 
 from typing import Final
 
+# Requests that were sent together are refused together: within so many seconds, refusals count once.
 COOLDOWN_SECONDS: Final = 5.0
-"""Requests that were sent together are refused together: that counts once."""
 
 
-class Window:
-    """A bound on the requests in flight that follows what the provider bears; None: none was needed so far."""
+class ConcurrencyLimit:
+    """AIMD bound on requests in flight: halved on a refusal, +1 per round of replies. `limit` None: unbounded."""
 
     def __init__(self, most: int | None) -> None:
         self.most = most
@@ -17,7 +17,7 @@ class Window:
         self._halved_at = -float("inf")
 
     def __repr__(self) -> str:
-        return f"Window(active={self.active}, limit={self.limit})"
+        return f"ConcurrencyLimit(active={self.active}, limit={self.limit})"
 
     @property
     def full(self) -> bool:
@@ -32,8 +32,8 @@ class Window:
             return
         self.limit = most
 
-    def throttled(self, now: float) -> None:
-        """The provider refused: halve, at most once per cooldown."""
+    def refused(self, now: float) -> None:
+        """The provider refused a request: halve, at most once per cooldown."""
         if now - self._halved_at < COOLDOWN_SECONDS:
             return
         self._halved_at = now

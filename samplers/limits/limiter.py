@@ -6,6 +6,7 @@ attempt; whoever is cancelled while it waits, or before it has sent, leaves ever
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -13,20 +14,26 @@ from typing import Final
 
 from ...engine.errors import UsageError
 from .bucket import Bucket
-from .concurrency import Window
+from .concurrency import ConcurrencyLimit
 from .limits import Limits
+from .request_pace import RequestPace
 
-UNLIMITED: Final = Limits()
-MOMENT: Final = 1e-6
-WORTH_SAYING: Final = 10.0  # seconds
+# Shorter delays are rounding errors of the clock's readings: a timer for them would fire at the same reading again.
+SHORTEST_DELAY: Final = 1e-6
+
+# The user hears of pauses from this length on: shorter ones are everyday business of a busy provider.
+LOGGED_PAUSE_SECONDS: Final = 10.0
 
 logger = logging.getLogger("optuna_llm.samplers.client")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimiterStatistics:
-    """A limiter at one moment: `active` slots of `limit` (None: unbounded), `waiting` requests, and since it was made,
-    slots `granted`, refusals by the provider, and seconds for which it paused at the provider's wish."""
+    """A limiter at one moment.
+
+    `active` slots of `limit` (None: unbounded), `waiting` requests, and since it was made: slots `granted`, refusals by
+    the provider (`throttled`), and seconds for which the provider had it pause.
+    """
 
     active: int
     limit: int | None
@@ -39,9 +46,10 @@ class LimiterStatistics:
 class Slot:
     """The right to send one request. Released exactly once, whatever happens; unused, it costs nothing."""
 
-    def __init__(self, limiter: "Limiter", tokens: float) -> None:
+    def __init__(self, limiter: "Limiter", tokens: float, acquired: float) -> None:
         self._limiter = limiter
         self._tokens = tokens
+        self._acquired = acquired
         self._used = False
         self.held = True
 
@@ -52,13 +60,14 @@ class Slot:
         """
         self._limiter.check(tokens)
         self._used = True
-        self._limiter._note(tokens)
-        self.settle(tokens)
+        self._limiter.tokens.remember_size(tokens, self._limiter.now())
+        self.correct(tokens)
 
-    def settle(self, tokens: float) -> None:
-        """It took so many tokens: the rest is given back, or owed."""
-        self._limiter._give_tokens(self._tokens - tokens)
+    def correct(self, tokens: float) -> None:
+        """The request took so many tokens: the rest is given back, or owed."""
+        self._limiter.tokens.give_back(self._tokens - tokens, self._limiter.now())
         self._tokens = tokens
+        self._limiter.look_again()
 
     def release(self) -> None:
         """The request is over, or will not be sent."""
@@ -66,27 +75,37 @@ class Slot:
             return
         self.held = False
         if not self._used:
-            self.settle(0)
-            self._limiter._give_request()
-        self._limiter._released()
+            self.correct(0)
+            self._limiter.take_back(self._acquired)
+        self._limiter.free_place()
 
 
 class Limiter:
-    """All that shares one client waits here, first in, first out."""
+    """All that share one client wait here, first in, first out.
 
-    def __init__(self, limits: Limits = UNLIMITED) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._requests: Bucket | None = None
-        self._tokens: Bucket | None = None
-        self._window = Window(limits.max_in_flight)
-        self._waiting: deque[_Waiter] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._paused_until = -float("inf")
+    The first in the queue waits for a free place, the end of a pause, the token bucket and the pace of requests, in
+    this order; `look_again` has it begin anew when one of them has changed.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._processes: dict[Hashable, Callable[[], int]] = {}
+        self._concurrency = ConcurrencyLimit(self.limits.max_in_flight)
         self._granted = self._throttled = 0
         self._paused_seconds = 0.0
-        self._sharers: dict[Hashable, Callable[[], int]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start with nothing in flight, and nobody who waits."""
+        self._gate = asyncio.Lock()  # held by the first in the queue, which alone waits for the limits
+        self._queue: deque[object] = deque()
+        self._wait: asyncio.Timeout | None = None  # what the first in the queue waits in
+        self._pace = RequestPace(None)
+        self.tokens = Bucket(None, now=self.now())
         self._applied: tuple[Limits, int] | None = None
-        self.limits = limits
+        self._concurrency.active = 0
+        self._paused_until = -math.inf
 
     def __repr__(self) -> str:
         return f"Limiter({self.limits}, {self.statistics()})"
@@ -94,45 +113,51 @@ class Limiter:
     def statistics(self) -> LimiterStatistics:
         """Where it stands."""
         return LimiterStatistics(
-            active=self._window.active,
-            limit=self._window.limit,
-            waiting=len(self._waiting),
+            active=self._concurrency.active,
+            limit=self._concurrency.limit,
+            waiting=len(self._queue),
             granted=self._granted,
             throttled=self._throttled,
             paused_seconds=self._paused_seconds,
         )
 
+    def now(self) -> float:
+        """The time of the loop that it lives on, in seconds."""
+        return 0.0 if self._loop is None else self._loop.time()
+
     def set_limits(self, limits: Limits) -> None:
         """Change the limits, from the next request on; any thread may."""
         self.limits = limits
 
-    def share(self, study: Hashable, processes: Callable[[], int]) -> None:
-        """`processes()` send for a study: each takes its part of the limits, asked for at each request.
+    def set_processes(self, study: Hashable, processes: Callable[[], int]) -> None:
+        """Divide the limits by `processes()`, those that send for a study, asked at each request; any thread may.
 
-        Of several studies the one with the most processes counts; any thread may call this.
+        Of several studies, the one with the most processes counts.
         """
-        self._sharers[study] = processes
+        self._processes[study] = processes
 
     @property
-    def sharers(self) -> int:
+    def processes(self) -> int:
         """How many processes divide the limits."""
-        return max((1, *(processes() for processes in tuple(self._sharers.values()))))
+        return max((1, *(processes() for processes in tuple(self._processes.values()))))
 
     async def acquire(self, tokens: float = 0.0) -> Slot:
         """Wait for the turn to send a request of about so many tokens.
 
         Raises `UsageError` for one that is larger than a whole minute's tokens.
         """
-        self._start()
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # the first use, or the first after a fork
+            self._loop = loop
+            self._begin()
         self.check(tokens)
-        waiter = _Waiter(tokens, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiter)
-        self._admit()
+        queue, waiter = self._queue, object()
+        queue.append(waiter)
         try:
-            return await waiter.slot
-        except asyncio.CancelledError:
-            self._forget(waiter)
-            raise
+            async with self._gate:
+                return await self._grant(tokens)
+        finally:
+            queue.remove(waiter)
 
     def check(self, tokens: float) -> None:
         """Refuse what no waiting would make possible."""
@@ -146,112 +171,78 @@ class Limiter:
     def throttled(self, retry_after: float | None = None) -> None:
         """The provider refused a request: fewer at once, and none before `retry_after` seconds have passed."""
         self._throttled += 1
-        self._window.throttled(self._now())
-        if retry_after and retry_after >= WORTH_SAYING:
+        self._concurrency.refused(self.now())
+        if retry_after and retry_after >= LOGGED_PAUSE_SECONDS:
             logger.warning("The provider refused a request: nothing more is sent for %.0f s", retry_after)
         self.pause(retry_after or 0.0)
 
     def succeeded(self) -> None:
         """A reply came."""
-        self._window.succeeded()
-        self._admit()
+        self._concurrency.succeeded()
+        self.look_again()
 
     def pause(self, seconds: float) -> None:
         """Let nothing through for so many seconds; a shorter pause does not end a longer one."""
-        now = self._now()
-        until = now + seconds
-        if until > max(now, self._paused_until):
-            self._paused_seconds += until - max(now, self._paused_until)
+        earliest = max(self.now(), self._paused_until)
+        until = self.now() + seconds
+        if until > earliest:
+            self._paused_seconds += until - earliest
             self._paused_until = until
+        self.look_again()
 
-    # -- inside: everything below is synchronous
+    def free_place(self) -> None:
+        """A slot was released."""
+        self._concurrency.active = max(0, self._concurrency.active - 1)  # it may be of a loop before this one
+        self.look_again()
 
-    def _start(self) -> None:
-        """Begin on the running loop; on a new one (after a fork) nothing is in flight or waits."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop = loop
-            self._waiting.clear()
-            self._timer = self._requests = self._tokens = self._applied = None
-            self._window.active = 0
-            self._paused_until = -float("inf")
-        wanted = (self.limits, self.sharers)
-        if self._applied != wanted:
-            self._applied = wanted
-            most = self.limits.max_in_flight
-            self._window.set_most(None if most is None else max(1, most // self.sharers))
-            self._requests = self._bucket(self._requests, self.limits.requests_per_minute)
-            self._tokens = self._bucket(self._tokens, self.limits.tokens_per_minute)
-
-    def _bucket(self, bucket: Bucket | None, per_minute: float | None) -> Bucket | None:
-        if per_minute is None:
-            return None
-        if bucket is None:
-            return Bucket(per_minute / self.sharers, now=self._now())
-        bucket.set_rate(per_minute / self.sharers)
-        return bucket
-
-    def _now(self) -> float:
-        return 0.0 if self._loop is None else self._loop.time()
-
-    def _admit(self) -> None:
-        """Let through all whose turn it is; set a timer for the next."""
-        while self._waiting and not self._window.full:
-            now = self._now()
-            delay = self._delay(now)
-            if delay > MOMENT:
-                self._set_timer(delay)
-                return
-            self._grant(self._waiting.popleft(), now)
-
-    def _delay(self, now: float) -> float:
-        buckets = [bucket.wait(now) for bucket in (self._requests, self._tokens) if bucket is not None]
-        return max(self._paused_until - now, *buckets, 0.0)
-
-    def _grant(self, waiter: "_Waiter", now: float) -> None:
-        if self._requests is not None:
-            self._requests.take(1, now)
-        if self._tokens is not None:
-            self._tokens.take(waiter.tokens, now)
-        self._window.active += 1
-        self._granted += 1
-        waiter.slot.set_result(Slot(self, waiter.tokens))
-
-    def _forget(self, waiter: "_Waiter") -> None:
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)
-        elif not waiter.slot.cancelled():  # granted at the moment at which it was cancelled
-            waiter.slot.result().release()
-        self._admit()
-
-    def _set_timer(self, delay: float) -> None:
-        assert self._loop is not None
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(delay, self._admit)
-
-    def _note(self, tokens: float) -> None:
-        if self._requests is not None:
-            self._requests.note(1, self._now())
-        if self._tokens is not None:
-            self._tokens.note(tokens, self._now())
-
-    def _give_tokens(self, tokens: float) -> None:
-        if self._tokens is not None and tokens:
-            self._tokens.give(tokens, self._now())
-            self._admit()  # the next may go earlier than its timer says, or later
-
-    def _give_request(self) -> None:
+    def take_back(self, acquired: float) -> None:
+        """A slot was released unused."""
         self._granted -= 1
-        if self._requests is not None:
-            self._requests.give(1, self._now())
+        self._pace.give_back(acquired)
 
-    def _released(self) -> None:
-        self._window.active = max(0, self._window.active - 1)
-        self._admit()
+    def look_again(self) -> None:
+        """Have the first in the queue begin anew: something that it waits for has changed."""
+        if self._wait is not None and not self._wait.expired():
+            self._wait.reschedule(self.now())
 
+    async def _grant(self, tokens: float) -> Slot:
+        """Wait, as the first in the queue, until a request may be sent."""
+        acquired = None
+        while acquired is None:
+            await self._apply_limits()
+            acquired = await self._wait_once()
+        self.tokens.take(tokens, acquired)
+        self._concurrency.active += 1
+        self._granted += 1
+        return Slot(self, tokens, acquired)
 
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    tokens: float
-    slot: "asyncio.Future[Slot]"
+    async def _wait_once(self) -> float | None:
+        """The time at which the turn came; None if something has changed, or a delay is over."""
+        delay = self._delay()
+        try:
+            async with asyncio.timeout(delay or None) as self._wait:
+                if delay == 0:
+                    return await self._pace.acquire()
+                await asyncio.get_running_loop().create_future()
+        except TimeoutError:
+            pass
+        finally:
+            self._wait = None
+        return None
+
+    def _delay(self) -> float | None:
+        """Seconds before the next request may ask for its turn; None: until something changes."""
+        if self._concurrency.full:
+            return None
+        delay = max(self._paused_until - self.now(), self.tokens.wait(self.now()))
+        return delay if delay > SHORTEST_DELAY else 0.0
+
+    async def _apply_limits(self) -> None:
+        wanted = (self.limits, self.processes)
+        if self._applied == wanted:
+            return
+        self._applied = limits, processes = wanted
+        most, requests, tokens = limits.max_in_flight, limits.requests_per_minute, limits.tokens_per_minute
+        self._concurrency.set_most(None if most is None else max(1, most // processes))
+        self.tokens.set_rate(None if tokens is None else tokens / processes)
+        await self._pace.set_rate(None if requests is None else requests / processes)

@@ -1,4 +1,4 @@
-"""Ask again when the transport failed, and only then."""
+"""Sends a request again when the transport failed, and only then."""
 
 import asyncio
 import random
@@ -10,15 +10,17 @@ from ...engine.errors import UsageError
 from ..client.errors import ClientError, DeadlineExceededError
 from ..client.protocol import Client, Reply, Request
 
+# The ceiling of the first pause, and of all: most hiccups are over in a second, and an outage is asked after twice a
+# minute.
 BASE_SECONDS: Final = 0.5
 CAP_SECONDS: Final = 30.0
+
+# All pauses of one request together. The run, which may have to stop, should not wait longer without a say.
 LONGEST_WAIT_SECONDS: Final = 120.0
-"""Of all pauses of one request. A server that wants a longer one gets it from the caller, who knows what else there is
-to do."""
 
 
 def backoff(failures: int, retry_after: float | None, fraction: float) -> float:
-    """Seconds to wait before the next attempt, after `failures` of them; `fraction` in [0, 1) is the luck of the draw.
+    """Seconds to wait after so many `failures`; `fraction` is drawn from [0, 1).
 
     Exponential with full jitter (Brooker, "Exponential Backoff And Jitter", 2015). What the server asked for is
     waited in full, and the jitter comes on top, so that those throttled together do not return together.
@@ -28,8 +30,8 @@ def backoff(failures: int, retry_after: float | None, fraction: float) -> float:
 
 
 @dataclass(slots=True)
-class Attempts:
-    """The failed attempts of one request, and what they say about another one."""
+class FailedAttempts:
+    """The failed attempts of one request, and whether there is another one."""
 
     most: int
     failures: int = 0
@@ -71,12 +73,12 @@ class RetryingClient:
         return f"RetryingClient({self.client!r}, attempts={self.attempts})"
 
     async def complete(self, request: Request) -> Reply:
-        attempts = Attempts(self.attempts)
+        failed = FailedAttempts(self.attempts)
         while True:
             try:
                 return await self.client.complete(request)
             except ClientError as error:
-                delay = attempts.delay(error, self._draw())
+                delay = failed.delay(error, self._draw())
                 if delay is None:
                     raise
             if delay:

@@ -1,88 +1,93 @@
-"""The line from an ask to a model: retry > limits > budget > one attempt.
+"""The way from an ask to a model: retry > limits > budget > one attempt.
 
-What belongs to a client is shared by all that use it: one limiter for each client object of the process, and the
-clients that model strings stand for are shared as well.
+All who use one client object share its limiter and its account; the clients that model strings stand for are shared as
+well. What belongs to one ask, its slot and its spending, is in wrappers of its own.
 """
 
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...engine.records import Charge
-from ..client.protocol import Client, Reply, Request, schema_per_ask
+from ..client.capabilities import capabilities_of
+from ..client.prices import Prices
+from ..client.protocol import Client, Reply, Request
 from .budget import Account
-from .budgeted_client import SPENT, BudgetedClient
-from .limited_client import TURN, LimitedClient
-from .limiter import Limiter, Slot
+from .budgeted_client import BudgetedClient
+from .limited_client import LimitedClient
+from .limiter import Limiter
 from .retrying_client import RetryingClient
+from .token_estimate import Estimator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
-    """What everything that uses one client shares."""
+class ClientLimits:
+    """The limiter and the account of one client object, which all who use it share."""
 
     limiter: Limiter = field(default_factory=Limiter)
     account: Account = field(default_factory=Account)
 
 
-_shared: weakref.WeakKeyDictionary[Any, Shared] = weakref.WeakKeyDictionary()
-_shared_by_id: dict[int, tuple[Client, Shared]] = {}
-_lock = threading.Lock()
+_by_client: weakref.WeakKeyDictionary[Any, ClientLimits] = weakref.WeakKeyDictionary()
+_by_id: dict[int, tuple[Client, ClientLimits]] = {}
+_lock = threading.Lock()  # held while limits are looked up or made: a client never has two
 
 
-def shared_of(client: Client) -> Shared:
+def limits_of(client: Client) -> ClientLimits:
     """The one limiter and the one account of a client object."""
     with _lock:
         try:
-            return _shared.setdefault(client, Shared())
+            return _by_client.setdefault(client, ClientLimits())
         except TypeError:  # neither hashable nor weakly referable: then it is kept
-            return _shared_by_id.setdefault(id(client), (client, Shared()))[1]
+            return _by_id.setdefault(id(client), (client, ClientLimits()))[1]
 
 
-class Line:
+class ClientStack:
     """One client for one account, with everything between an ask and an attempt."""
 
     def __init__(self, client: Client, limiter: Limiter, account: Account) -> None:
+        self.client = client
         self.limiter = limiter
         self.account = account
-        self.schema_per_ask = schema_per_ask(client)
-        self._limited = LimitedClient(BudgetedClient(client, account), limiter)
-        self._retrying = RetryingClient(self._limited)
+        self.estimator = Estimator()
+        self.capabilities = capabilities_of(client)
+        self._prices: Prices | None = None
 
     def __repr__(self) -> str:
-        return f"Line({self._retrying!r})"
+        return f"ClientStack({self.client!r}, {self.limiter!r}, {self.account!r})"
 
-    def conversation(self) -> "Conversation":
-        """For the calls of one ask."""
-        return Conversation(self._limited.turn, self._retrying)
+    def calls(self) -> "AskCalls":
+        """A way to the model for the calls of one ask."""
+        return AskCalls(self)
+
+    async def prices(self) -> Prices:
+        """The client's prices, asked for once."""
+        if self._prices is None:
+            self._prices = await self.capabilities.prices()
+        return self._prices
 
 
-class Conversation:
-    """The calls of one ask, and what they took."""
+class AskCalls:
+    """The calls of one ask, one after the other, and what they took."""
 
-    def __init__(self, turn: Callable[[], Any], client: Client) -> None:
-        self._turn = turn
-        self._client = client
-        self._slot: Slot | None = None
+    def __init__(self, stack: ClientStack) -> None:
         self.spent = Charge()
+        budgeted = BudgetedClient(stack.client, stack.account, prices=stack.prices, on_charge=self._add)
+        self._limited = LimitedClient(budgeted, stack.limiter, stack.estimator)
+        self._client = RetryingClient(self._limited)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait until the first request may be sent, before it is written; what goes on meanwhile will be in it."""
-        async with self._turn() as slot:
-            self._slot = slot
-            try:
-                yield
-            finally:
-                self._slot = None
+        """Wait until the first request may be sent, before it is written: what goes on meanwhile will be in it."""
+        async with self._limited.turn():
+            yield
 
     async def complete(self, request: Request) -> Reply:
         """One question and its answer, over as many attempts as it takes."""
-        metadata = {**request.metadata, SPENT: self._add, TURN: self._slot}
-        return await self._client.complete(replace(request, metadata=metadata))
+        return await self._client.complete(request)
 
     def _add(self, charge: Charge) -> None:
         self.spent += charge

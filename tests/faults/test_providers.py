@@ -31,7 +31,7 @@ from optuna_llm.samplers.client.llm_loop import run_sync, submit
 from optuna_llm.samplers.limits import retrying_client as retry
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.limiter import Limiter
-from optuna_llm.samplers.limits.stack import Line
+from optuna_llm.samplers.limits.stack import ClientStack
 
 REQUEST = Request(messages=[{"role": "user", "content": "hi"}], schema={"type": "object", "properties": {}})
 ATTEMPTS = 6
@@ -54,14 +54,14 @@ class Bench:
         url = server if isinstance(server, str) else server.url
         self.limiter = Limiter(Limits(max_in_flight=4))
         self.account = Account(Budget(tokens=1_000_000))
-        self.line = Line(
+        self.stack = ClientStack(
             LiteLLMClient("openai/m", api_base=url, api_key="k", timeout=timeout), self.limiter, self.account
         )
 
     async def ask(self) -> str:
-        conversation = self.line.conversation()
-        async with conversation.turn():
-            return (await conversation.complete(REQUEST)).text
+        calls = self.stack.calls()
+        async with calls.turn():
+            return (await calls.complete(REQUEST)).text
 
     def check_nothing_is_held(self) -> None:
         assert self.limiter.statistics().active == 0
@@ -216,12 +216,12 @@ def test_a_cancellation_at_any_await_leaves_nothing_held(step: int) -> None:
 
     async def main() -> None:
         limiter, account = Limiter(Limits(max_in_flight=1, requests_per_minute=6000)), Account(Budget(tokens=3000))
-        line = Line(FunctionClient(model), limiter, account)
+        stack = ClientStack(FunctionClient(model), limiter, account)
 
         async def ask() -> None:
-            conversation = line.conversation()
-            async with conversation.turn():
-                await conversation.complete(REQUEST)
+            calls = stack.calls()
+            async with calls.turn():
+                await calls.complete(REQUEST)
 
         first, second = asyncio.ensure_future(ask()), asyncio.ensure_future(ask())
         for _ in range(step):

@@ -118,7 +118,7 @@ def test_each_living_process_has_a_place_among_those_that_keep_leases() -> None:
 def test_rates_are_divided_by_processes_that_ask_the_same_model_and_the_study_by_all() -> None:
     study = optuna.create_study(sampler=sampler(SchemaModel()))
     door = study.sampler.door(study)  # type: ignore[attr-defined]
-    limiter = study.sampler._line.limiter  # type: ignore[attr-defined]
+    limiter = study.sampler._stack.limiter  # type: ignore[attr-defined]
     kept = LeaseKeeper(door, run=uuid.uuid4().hex, model="m")
     for host, model in (("b", "m"), ("c", "another"), ("d", None)):
         other = Lease(run=host, process=Process(host=host, pid=2, started=""), at=time.time(), model=model)

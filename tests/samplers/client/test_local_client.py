@@ -103,7 +103,7 @@ def test_the_embedded_model_keeps_to_the_schema_and_the_process_ends_cleanly():
         "print(*(reply.text.replace('\\n', ' ') for reply in replies), sep='\\n')\n"
         "try: run_sync(lambda: ask('word ' * 6000))\n"
         "except ClientError as error: print(error.code, 'too long for this model' in str(error))\n"
-        "from optuna_llm.samplers.client import local\n"
+        "from optuna_llm.samplers.client import local_client as local\n"
         "print(len(local.servers._running))\n"
     )
     command = [sys.executable, "-W", "error", "-c", script]

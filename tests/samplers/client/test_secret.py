@@ -187,7 +187,7 @@ def test_no_artefact_of_a_run_holds_the_key(tmp_path: Path, monkeypatch: pytest.
     artefacts = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {"debug.log", "run.jsonl", "journal.log"} <= artefacts.keys()
     artefacts["traceback"] = "".join(traceback.format_exception(errors[0])).encode()
-    artefacts["repr"] = repr((client, recording, sampler, sampler._line, errors)).encode()
+    artefacts["repr"] = repr((client, recording, sampler, sampler._stack, errors)).encode()
     artefacts["pickle"] = pickle.dumps((client, recording, sampler))
     artefacts["prompts"] = str([received.body for received in server.received]).encode()
     assert all(artefacts.values())

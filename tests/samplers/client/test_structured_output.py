@@ -23,7 +23,7 @@ from optuna_llm.samplers.client.structured_output import (
 )
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.limiter import Limiter
-from optuna_llm.samplers.limits.stack import Line
+from optuna_llm.samplers.limits.stack import ClientStack
 
 SCHEMA = {
     "type": "object",
@@ -145,8 +145,8 @@ def test_a_server_that_refuses_schemas_is_asked_by_tool_and_the_step_is_remember
 def test_the_line_goes_down_the_whole_ladder_in_one_ask() -> None:
     refusals = [failure(400, f"{word} is not supported") for word in ("json_schema", "tools", "json_object")]
     with FaultServer(*refusals, completion()) as server:
-        line = Line(client(server), Limiter(), Account())
-        reply = run_sync(lambda: line.conversation().complete(REQUEST))
+        stack = ClientStack(client(server), Limiter(), Account())
+        reply = run_sync(lambda: stack.calls().complete(REQUEST))
         bodies = [received.body for received in server.received]
     assert reply.text == '{"x": 1}'
     assert len(bodies) == 4
@@ -157,9 +157,9 @@ def test_the_line_goes_down_the_whole_ladder_in_one_ask() -> None:
 
 def test_at_the_bottom_the_refusal_is_an_error() -> None:
     with FaultServer(failure(400, "schema, tools and json_object: all refused")) as server:
-        line = Line(client(server), Limiter(), Account())
+        stack = ClientStack(client(server), Limiter(), Account())
         with pytest.raises(ClientError) as caught:
-            run_sync(lambda: line.conversation().complete(REQUEST))
+            run_sync(lambda: stack.calls().complete(REQUEST))
         assert len(server.received) == 4
     assert type(caught.value) is ClientError
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optuna_llm.samplers.limits.bucket import LONG_WINDOW, SHORT_WINDOW, Bucket, paced
+from optuna_llm.samplers.limits.bucket import LONG_WINDOW, SHORT_WINDOW, Bucket, pace_within
 
 
 def admitted(bucket: Bucket, amounts: list[float], late: float = 0.0) -> list[tuple[float, float]]:
@@ -13,7 +13,7 @@ def admitted(bucket: Bucket, amounts: list[float], late: float = 0.0) -> list[tu
         wait = bucket.wait(now)
         now += wait + (late if wait else 0.0)
         bucket.take(amount, now)
-        bucket.note(amount, now)
+        bucket.remember_size(amount, now)
         taken.append((now, amount))
     return taken
 
@@ -57,9 +57,9 @@ def test_what_was_not_needed_is_there_again_and_what_was_owed_is_waited_out() ->
     bucket = Bucket(60_000, now=0.0)
     bucket.take(2000, 0.0)
     owed = bucket.wait(0.0)
-    bucket.give(1000, 0.0)
+    bucket.give_back(1000, 0.0)
     assert bucket.wait(0.0) < owed / 1.9
-    bucket.give(-3000, 0.0)
+    bucket.give_back(-3000, 0.0)
     assert bucket.wait(0.0) > owed
 
 
@@ -84,7 +84,7 @@ def test_a_changed_rate_holds_from_then_on() -> None:
 
 
 def test_the_pace_is_never_below_half_the_rate() -> None:
-    assert paced(1.0, 1e9) == 0.5
+    assert pace_within(1.0, 1e9) == 0.5
 
 
 def test_a_bucket_says_where_it_stands() -> None:

@@ -186,8 +186,7 @@ def test_the_asker_is_told_what_each_request_took() -> None:
     told: list[Charge] = []
 
     async def main() -> None:
-        request = Request(messages=REQUEST.messages, schema={}, metadata={"spent": told.append})
-        await BudgetedClient(PricedModel(7), Account()).complete(request)
+        await BudgetedClient(PricedModel(7), Account(), on_charge=told.append).complete(REQUEST)
 
     clock.run(main())
     assert told == [Charge(requests=1, tokens=14)]

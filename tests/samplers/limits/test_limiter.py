@@ -78,7 +78,7 @@ def test_tokens_that_were_not_needed_are_given_back() -> None:
         for _ in range(60):
             slot = await limiter.acquire(3000)
             slot.use(3000)
-            slot.settle(1000)
+            slot.correct(1000)
             slot.release()
         return clock.now() - 1000.0
 
@@ -229,8 +229,8 @@ def test_limits_may_change_while_others_wait() -> None:
 def test_a_share_divides_the_rates() -> None:
     async def main() -> float:
         limiter = Limiter(Limits(requests_per_minute=600, max_in_flight=7))
-        limiter.share("a study", lambda: 2)
-        limiter.share("another", lambda: 1)
+        limiter.set_processes("a study", lambda: 2)
+        limiter.set_processes("another", lambda: 1)
         (await limiter.acquire()).release()
         assert limiter.statistics().limit == 3
         times = await asyncio.gather(*(send(limiter) for _ in range(50)))

@@ -14,7 +14,7 @@ from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.limits.bucket import JITTER_SECONDS
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.limiter import Limiter
-from optuna_llm.samplers.limits.stack import Line
+from optuna_llm.samplers.limits.stack import ClientStack
 
 ASKERS = 64
 ATTEMPTS = 4
@@ -38,15 +38,15 @@ def measure(limits: Limits, server: Counting) -> Stalls:
     """64 askers for a window and a bit."""
     request = Request(messages=[{"role": "user", "content": "tune " * 120}], schema={"type": "object"}, max_tokens=60)
     client = LiteLLMClient("openai/m", api_base=server.url, api_key="k")
-    line = Line(client, Limiter(limits), Account())
+    stack = ClientStack(client, Limiter(limits), Account())
     stalls = Stalls()
 
     async def ask_for_ever(over: asyncio.Event) -> None:
         while not over.is_set():
-            conversation = line.conversation()
+            calls = stack.calls()
             with contextlib.suppress(OptunaLLMError):  # counted by the server
-                async with conversation.turn():
-                    await conversation.complete(request)
+                async with calls.turn():
+                    await calls.complete(request)
 
     async def main() -> None:
         over = asyncio.Event()
@@ -56,7 +56,7 @@ def measure(limits: Limits, server: Counting) -> Stalls:
         watching.cancel()
         over.set()
         server.over = True
-        line.limiter.set_limits(Limits())
+        stack.limiter.set_limits(Limits())
         await asyncio.gather(*tasks)
         await client.aclose()
 

@@ -1,10 +1,12 @@
-"""The line from an ask to a model: what is shared, what a turn is for, what it costs."""
+"""The way from an ask to a model: what is shared, what a turn is for, what it costs."""
 
 import asyncio
 import copy
 import gc
 import pickle
 import weakref
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,7 +21,9 @@ from optuna_llm import (
     ClientError,
     FunctionClient,
     Limits,
+    LiteLLMClient,
     LLMGuidedSampler,
+    RecordingClient,
     Reply,
     Request,
     ThrottledError,
@@ -28,30 +32,31 @@ from optuna_llm import (
     UsageError,
     optimize_async,
 )
+from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.client.resolve import resolve
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.limiter import Limiter
-from optuna_llm.samplers.limits.stack import Line, shared_of
+from optuna_llm.samplers.limits.stack import ClientStack, limits_of
 
 REQUEST = Request(messages=[{"role": "user", "content": "?"}], schema={"type": "object"})
 
 
-def line(model: Any, limits: Limits | None = None) -> tuple[Line, Limiter]:
+def stack(model: Any, limits: Limits | None = None) -> tuple[ClientStack, Limiter]:
     limiter = Limiter(limits or Limits())
-    return Line(FunctionClient(model), limiter, Account()), limiter
+    return ClientStack(FunctionClient(model), limiter, Account()), limiter
 
 
 def test_a_turn_is_used_by_the_first_request_and_later_ones_wait_anew() -> None:
     async def main() -> None:
-        made, limiter = line(lambda _: "{}", Limits(max_in_flight=1))
-        conversation = made.conversation()
-        async with conversation.turn():
+        made, limiter = stack(lambda _: "{}", Limits(max_in_flight=1))
+        calls = made.calls()
+        async with calls.turn():
             assert limiter.statistics().active == 1
-            await conversation.complete(REQUEST)
+            await calls.complete(REQUEST)
             assert limiter.statistics().active == 0
-            await conversation.complete(REQUEST)
+            await calls.complete(REQUEST)
         assert limiter.statistics().granted == 2
-        assert conversation.spent.requests == 2
+        assert calls.spent.requests == 2
 
     clock.run(main())
 
@@ -66,12 +71,12 @@ def test_a_crowd_that_begins_together_does_not_send_together() -> None:
             await asyncio.sleep(0.5)
             return Reply(text="{}", usage=Usage(prompt_tokens=180, completion_tokens=20))
 
-        made, _ = line(model, Limits(tokens_per_minute=60_000))
+        made, _ = stack(model, Limits(tokens_per_minute=60_000))
 
         async def ask() -> None:
-            conversation = made.conversation()
-            async with conversation.turn():
-                await conversation.complete(REQUEST)
+            calls = made.calls()
+            async with calls.turn():
+                await calls.complete(REQUEST)
 
         await asyncio.gather(*(ask() for _ in range(64)))
 
@@ -83,12 +88,12 @@ def test_a_prompt_larger_than_a_minutes_tokens_is_refused_before_it_is_sent() ->
     model = Script("{}")
 
     async def main() -> None:
-        made, limiter = line(model, Limits(tokens_per_minute=2500))
-        conversation = made.conversation()
+        made, limiter = stack(model, Limits(tokens_per_minute=2500))
+        calls = made.calls()
         large = Request(messages=[{"role": "user", "content": "x" * 10_000}], schema={})
         with pytest.raises(UsageError, match="tokens_per_minute=2500"):
-            async with conversation.turn():
-                await conversation.complete(large)
+            async with calls.turn():
+                await calls.complete(large)
         assert limiter.statistics().active == 0
 
     clock.run(main())
@@ -97,9 +102,9 @@ def test_a_prompt_larger_than_a_minutes_tokens_is_refused_before_it_is_sent() ->
 
 def test_a_turn_that_is_not_used_is_given_back() -> None:
     async def main() -> None:
-        made, limiter = line(lambda _: "{}", Limits(max_in_flight=1, requests_per_minute=1))
+        made, limiter = stack(lambda _: "{}", Limits(max_in_flight=1, requests_per_minute=1))
         for _ in range(5):
-            async with made.conversation().turn():
+            async with made.calls().turn():
                 pass
         assert (limiter.statistics().active, limiter.statistics().granted) == (0, 0)
 
@@ -116,10 +121,10 @@ def test_a_retry_waits_for_a_slot_of_its_own_and_holds_none_while_it_waits() -> 
                 raise TransientError("down", retry_after=5.0)
             return "{}"
 
-        made, limiter = line(model, Limits(max_in_flight=1))
-        conversation = made.conversation()
-        async with conversation.turn():
-            task = asyncio.ensure_future(conversation.complete(REQUEST))
+        made, limiter = stack(model, Limits(max_in_flight=1))
+        calls = made.calls()
+        async with calls.turn():
+            task = asyncio.ensure_future(calls.complete(REQUEST))
             await asyncio.sleep(2)
             assert limiter.statistics().active == 0
             await task
@@ -138,11 +143,11 @@ def test_what_the_server_asks_to_wait_holds_up_everybody() -> None:
                 raise answers.pop()
             return "{}"
 
-        made, _ = line(model)
+        made, _ = stack(model)
         began = clock.now()
-        first = asyncio.ensure_future(made.conversation().complete(REQUEST))
+        first = asyncio.ensure_future(made.calls().complete(REQUEST))
         await asyncio.sleep(1)
-        await made.conversation().complete(REQUEST)
+        await made.calls().complete(REQUEST)
         other = clock.now() - began
         await first
         return other
@@ -160,11 +165,11 @@ def test_fatal_errors_are_sent_once_and_leave_nothing_held(error: Exception) -> 
         raise error
 
     async def main() -> None:
-        made, limiter = line(model, Limits(max_in_flight=1))
-        conversation = made.conversation()
+        made, limiter = stack(model, Limits(max_in_flight=1))
+        calls = made.calls()
         with pytest.raises(type(error)):
-            async with conversation.turn():
-                await conversation.complete(REQUEST)
+            async with calls.turn():
+                await calls.complete(REQUEST)
         assert limiter.statistics().active == 0
 
     clock.run(main())
@@ -177,12 +182,12 @@ def test_a_cancelled_request_leaves_nothing_held() -> None:
             await asyncio.sleep(3600)
             return "{}"
 
-        made, limiter = line(model, Limits(max_in_flight=1))
+        made, limiter = stack(model, Limits(max_in_flight=1))
         account = made.account
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):
-                    await made.conversation().complete(REQUEST)
+                    await made.calls().complete(REQUEST)
         assert limiter.statistics().active == 0
         assert account.statistics().reserved.requests == 0
 
@@ -193,37 +198,38 @@ def test_quota_headers_pause_the_next_request() -> None:
     quota = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "15s"}
 
     async def main() -> float:
-        made, _ = line(lambda _: Reply(text="{}", quota=quota))
+        made, _ = stack(lambda _: Reply(text="{}", quota=quota))
         began = clock.now()
-        await made.conversation().complete(REQUEST)
-        await made.conversation().complete(REQUEST)
+        await made.calls().complete(REQUEST)
+        await made.calls().complete(REQUEST)
         return clock.now() - began
 
     assert clock.run(main()) == pytest.approx(15, abs=0.01)
 
 
-def test_the_metadata_of_the_line_does_not_reach_the_client() -> None:
+def test_a_request_reaches_the_client_as_it_is() -> None:
     model = Script("{}")
+    request = Request(messages=[], schema={}, metadata={"role": "x"})
 
     async def main() -> None:
-        made, _ = line(model)
-        conversation = made.conversation()
-        async with conversation.turn():
-            await conversation.complete(Request(messages=[], schema={}, metadata={"role": "x"}))
+        made, _ = stack(model)
+        calls = made.calls()
+        async with calls.turn():
+            await calls.complete(request)
 
     clock.run(main())
-    assert model.requests[0].metadata == {"role": "x"}
+    assert model.requests[0] is request
 
 
 def test_samplers_of_one_client_and_of_one_model_string_share_a_limiter() -> None:
     client = FunctionClient(lambda _: "{}")
-    assert shared_of(client) is shared_of(client)
-    assert shared_of(client) is not shared_of(FunctionClient(lambda _: "{}"))
-    assert shared_of(resolve("openai/gpt-5-mini")) is not shared_of(resolve("openai/gpt-5"))
+    assert limits_of(client) is limits_of(client)
+    assert limits_of(client) is not limits_of(FunctionClient(lambda _: "{}"))
+    assert limits_of(resolve("openai/gpt-5-mini")) is not limits_of(resolve("openai/gpt-5"))
     one = LLMGuidedSampler("openai/gpt-5-mini", limits=Limits(requests_per_minute=7))
     other = pickle.loads(pickle.dumps(one))
-    assert shared_of(resolve("openai/gpt-5-mini")).limiter.limits == Limits(requests_per_minute=7)
-    assert copy.deepcopy(other)._line is not one._line
+    assert limits_of(resolve("openai/gpt-5-mini")).limiter.limits == Limits(requests_per_minute=7)
+    assert copy.deepcopy(other)._stack is not one._stack
 
 
 def test_a_client_that_nobody_uses_any_more_is_forgotten() -> None:
@@ -233,6 +239,7 @@ def test_a_client_that_nobody_uses_any_more_is_forgotten() -> None:
     assert len(anyio.run(sampler.propose, study)) == 1
     known = weakref.ref(client)
     del client, study, sampler
+    run_sync(partial(asyncio.sleep, 0))  # the task of the ask has left the LLM loop
     gc.collect()
     assert known() is None
 
@@ -249,7 +256,7 @@ def test_a_client_that_cannot_be_a_key_is_shared_all_the_same() -> None:
             """Nothing is held."""
 
     client = Odd()
-    assert shared_of(client) is shared_of(client)  # type: ignore[arg-type]
+    assert limits_of(client) is limits_of(client)  # type: ignore[arg-type]
 
 
 def test_a_prompt_is_written_when_its_turn_comes_not_when_it_was_asked_for() -> None:
@@ -292,3 +299,23 @@ def test_limits_and_budgets_of_the_wrong_kind_are_refused() -> None:
         LLMGuidedSampler("openai/gpt-5-mini", limits=60)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="budget must be a Budget"):
         LLMGuidedSampler("openai/gpt-5-mini", budget=5.0)  # type: ignore[arg-type]
+
+
+def test_recorded_and_unrecorded_processes_of_one_model_divide_its_rates(tmp_path: Path) -> None:
+    one, other = (LiteLLMClient(f"openai/{name}") for name in ("gpt-5-mini", "gpt-5"))
+    models = [
+        LLMGuidedSampler(RecordingClient(client, tmp_path / f"{n}")).model for n, client in enumerate((one, other))
+    ]
+    assert models == ["openai/gpt-5-mini", "openai/gpt-5"]
+    assert LLMGuidedSampler("openai/gpt-5-mini").model == LLMGuidedSampler(one).model == models[0]
+
+
+def test_functions_of_other_names_are_other_models() -> None:
+    def one(_: Request) -> str:
+        return "{}"
+
+    def other(_: Request) -> str:
+        return "{}"
+
+    assert LLMGuidedSampler(FunctionClient(one)).model != LLMGuidedSampler(FunctionClient(other)).model
+    assert LLMGuidedSampler(FunctionClient(one)).model == LLMGuidedSampler(FunctionClient(one)).model

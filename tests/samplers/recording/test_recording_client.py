@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from optuna_llm import Client, ClientError, FunctionClient, Reply, Request, ThrottledError, Usage, UsageError
-from optuna_llm.samplers.recording.recording_client import HEADER, RecordingClient
+from optuna_llm.samplers.recording.exchange_records import HEADER
+from optuna_llm.samplers.recording.recording_client import RecordingClient
 
 SECRET = "sk-proj-abcdefghijklmnop1234"
 
