@@ -27,7 +27,7 @@ from .question import Question
 from .space.axes import Axes
 from .space.notation import format_value
 from .space.reply import parse
-from .space.reply_model import Conformed, conform
+from .space.reply_model import Conformed, conform, load
 from .space.schema import json_schema
 from .space.space import Space
 from .view.duplicates import Clash
@@ -62,6 +62,7 @@ async def propose(
     where other processes work on it. Nothing is asked if there is nothing to choose. A prompt that is
     too long for the model is written anew, once, with half the history.
     """
+    await load()
     if question.space.fixed.keys() == question.space.distributions.keys():
         snapshot = await memory.catch_up(question.policy.history)
         context = build_context(snapshot, memory.digest, memory.flight, question.policy)
