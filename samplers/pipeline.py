@@ -23,7 +23,7 @@ from .prompt.context import Context, build_context
 from .prompt.messages import Message, render, render_reask
 from .provenance import Spent, guidance_part, provenance
 from .space.axes import Axes
-from .space.reply_model import conform
+from .space.reply_model import conform, load
 from .space.schema import json_schema
 from .verdict import Verdict, verdict_on
 from .view.view import View
@@ -47,6 +47,7 @@ async def propose(ask: Ask, calls: AskCalls, asks: OpenAsks, reread: Callable[[]
     `reread` blocks, and reads the study. A space in which every parameter has one value is proposed without a call. A
     prompt that is too long for the model is written anew, once, with half the history.
     """
+    await load()
     if ask.has_one_answer:
         async with asks.view(ask.policy.history) as view:
             return _only_answer(ask, view)

@@ -3,19 +3,23 @@
 Its JSON schema is what is sent, its validation reads a reply's values, its errors are what a model is told to correct.
 What can be clamped, snapped or matched is accepted, so the model is wider than its schema, and never narrowed.
 
-Pydantic is imported here alone, and at the first ask: it would be a seventh of the time of `import optuna_llm`.
+Pydantic is imported here alone, and in a thread of the first ask: it would be a seventh of the time of
+`import optuna_llm`.
 """
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from ...engine.threads import JobThread, wait_future
 from .fit import FittedValue, MisfitError, fit_choice, fit_fixed, fit_number
 from .notation import describe
-from .space import RATIONALE, Space
+from .space import RATIONALE, Space, make_space
 from .untrusted import quote, show
 
 if TYPE_CHECKING:
@@ -42,6 +46,12 @@ class _Reading:
 
     space: Space
     repairs: list[str] = field(default_factory=list)
+
+
+async def load() -> None:
+    """Wait until Pydantic can be used without holding the loop; asks go on in the order in which they came."""
+    if not _loading().done():
+        await wait_future(_loading(), cancel=False)
 
 
 def conform(raw: object, space: Space) -> Conformed:
@@ -78,6 +88,18 @@ def reply_model(space: Space) -> type["BaseModel"]:
         default = None if name in space.fixed else ...
         fields[FIELD + key] = (_annotation(name, space), Field(default, validation_alias=alias))
     return create_model("Configuration", __config__=ConfigDict(extra="allow", loc_by_alias=False), **fields)
+
+
+@cache
+def _loading() -> Future[type["BaseModel"]]:
+    """Build a model in a thread: before the first, Pydantic is imported, and searches the disk for its plugins."""
+    lane = JobThread("optuna-llm pydantic")
+    loading = lane.submit(lambda: reply_model(make_space({"x": IntDistribution(0, 1)})))
+    lane.close()
+    return loading
+
+
+os.register_at_fork(after_in_child=_loading.cache_clear)  # the thread is not there
 
 
 def title(name: str, space: Space) -> str:
