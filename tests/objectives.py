@@ -4,6 +4,7 @@ import anyio
 import anyio.lowlevel
 import optuna
 from optuna.trial import TrialState
+from support import llm_sampler
 
 from optuna_llm import AsyncTrial
 
@@ -24,7 +25,7 @@ def states(study: optuna.Study) -> dict[TrialState, int]:
 
 async def nothing_reserved(study: optuna.Study) -> None:
     """What was accepted at the moment of the cancellation is released on the other thread, a moment later."""
-    door = study.sampler.door(study)  # type: ignore[attr-defined]
+    door = llm_sampler(study).door(study)
     with anyio.fail_after(60):
         while door.snapshot().reserved:  # noqa: ASYNC110 (there is no event to wait for)
             await anyio.sleep(0.001)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
 
 from optuna_llm import FunctionClient, LLMGuidedSampler, Reply, Request, Usage
 from optuna_llm.engine import Optimizer
@@ -91,6 +91,12 @@ def prompt(request: Request) -> str:
 def sampler(model: Any = None, **options: Any) -> LLMGuidedSampler:
     """A sampler around a model of this file."""
     return LLMGuidedSampler(FunctionClient(SchemaModel() if model is None else model), **options)
+
+
+def llm_sampler(study: Study) -> LLMGuidedSampler:
+    """The sampler of a study, which is one of ours."""
+    assert isinstance(study.sampler, LLMGuidedSampler)
+    return study.sampler
 
 
 def optimize_with(**policy: float) -> Any:

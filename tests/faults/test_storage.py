@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
-from support import SPACE, SchemaModel, optimize_with, sampler
+from support import SPACE, SchemaModel, llm_sampler, optimize_with, sampler
 
 from optuna_llm import AsyncTrial, OptunaLLMError
 from optuna_llm.engine.study.door import StudyDoor
@@ -154,7 +154,7 @@ def test_a_trial_that_was_stored_by_a_failing_call_is_run_and_made_once(
             return made
 
     study = optuna.create_study(storage=Deaf(), sampler=sampler(SchemaModel(), search_space=SPACE))
-    study.sampler.door(study).sharing.was_shared = shared  # type: ignore[attr-defined]
+    llm_sampler(study).door(study).sharing.was_shared = shared
 
     def objective(trial: optuna.Trial) -> float:
         values = [trial._suggest(name, distribution) for name, distribution in SPACE.items()]

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase
 from optuna.trial import TrialState
-from support import SPACE, SchemaModel, Script, answer, sampler
+from support import SPACE, SchemaModel, Script, answer, llm_sampler, sampler
 
 from optuna_llm import (
     AuthenticationError,
@@ -186,15 +186,20 @@ def test_a_coroutine_function_given_to_study_optimize_is_refused() -> None:
 
     study = optuna.create_study(sampler=sampler(search_space=SPACE))
     with pytest.raises(UsageError, match="optimize_async"):
-        study.optimize(coroutine, n_trials=3)
+        study.optimize(coroutine, n_trials=3)  # type: ignore[arg-type]
     assert TrialState.RUNNING not in {trial.state for trial in study.trials}
 
 
 def test_a_multi_objective_study_is_refused_before_its_objective_runs() -> None:
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler())
     called: list[int] = []
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        called.append(trial.number)
+        return 0.0, 0.0
+
     with pytest.raises(UsageError, match="2 objectives"):
-        study.optimize(lambda trial: called.append(trial.number), n_trials=3)
+        study.optimize(objective, n_trials=3)
     assert called == []
     assert [trial.state for trial in study.trials] == [TrialState.FAIL]
 
@@ -293,7 +298,7 @@ def test_a_long_history_is_taken_in_by_slices_and_gives_the_same_prompt() -> Non
         if not together:  # one after the other, looked at in between
             for trial in trials[:20]:
                 study.add_trial(trial)
-                study.sampler.door(study).refresh()  # type: ignore[attr-defined]
+                llm_sampler(study).door(study).refresh()
             study.add_trials(trials[20:])
         else:
             study.add_trials(trials)

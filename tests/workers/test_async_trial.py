@@ -1,5 +1,7 @@
 """The trial of an `async def` objective: suggesting is immediate, storage calls are queued and stored in order."""
 
+from typing import Any
+
 import optuna
 import pytest
 from objectives import states
@@ -27,7 +29,7 @@ async def test_pruners_work_for_coroutines() -> None:
 
 
 async def test_should_prune_without_await_is_an_error_and_not_a_pruned_trial() -> None:
-    async def forgetful(trial: AsyncTrial) -> float:
+    async def forgetful(trial: Any) -> float:
         trial.report(1.0, 0)
         if trial.should_prune():
             raise optuna.TrialPruned

@@ -12,7 +12,7 @@ import pytest
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
-from support import SPACE, SchemaModel, sampler
+from support import SPACE, SchemaModel, llm_sampler, sampler
 
 from optuna_llm import AsyncTrial, RunReport, UsageError, ask_async, optimize_async
 from optuna_llm.engine.fleet import lease_keeper
@@ -117,24 +117,24 @@ def test_each_living_process_has_a_place_among_those_that_keep_leases() -> None:
 
 def test_rates_are_divided_by_processes_that_ask_the_same_model_and_the_study_by_all() -> None:
     study = optuna.create_study(sampler=sampler(SchemaModel()))
-    door = study.sampler.door(study)  # type: ignore[attr-defined]
-    limiter = study.sampler._stack.limiter  # type: ignore[attr-defined]
+    door = llm_sampler(study).door(study)
+    limiter = llm_sampler(study)._stack.limiter
     kept = LeaseKeeper(door, run=uuid.uuid4().hex, model="m")
     for host, model in (("b", "m"), ("c", "another"), ("d", None)):
         other = Lease(run=host, process=Process(host=host, pid=2, started=""), at=time.time(), model=model)
         study._storage.set_study_user_attr(study._study_id, other.name, other.document())
     kept.start()
-    assert limiter.sharers == 2
+    assert limiter.processes == 2
     assert door.snapshot().share.processes == 4
     assert door.sharing.was_shared
     kept.stop()
-    assert limiter.sharers == 1
+    assert limiter.processes == 1
     assert door.snapshot().share == Share()
 
 
 def test_a_reading_of_the_study_judges_the_leases_that_it_brings() -> None:
     study = optuna.create_study(sampler=sampler(SchemaModel()))
-    door = study.sampler.door(study)  # type: ignore[attr-defined]
+    door = llm_sampler(study).door(study)
     kept = LeaseKeeper(door, run=uuid.uuid4().hex, model="m")
     kept.start()
     other = Lease(run="b", process=Process(host="b", pid=2, started=""), at=time.time(), model="m")

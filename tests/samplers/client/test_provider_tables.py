@@ -89,7 +89,7 @@ def test_the_prices_of_one_client_price_no_other_and_stay_here() -> None:
         def cost(**options: Any) -> float | None:
             client = LiteLLMClient("openai/gpt-4o-mini", api_base=server.url, api_key="k", **options)
             usage = run_sync(lambda: client.complete(request)).usage
-            return usage and usage.cost
+            return usage.cost if usage else None
 
         assert cost(extra=dict.fromkeys(PRICE_NAMES, 1.0)) == 110.0
         assert cost() == pytest.approx(100 * 0.15e-6 + 10 * 0.6e-6)

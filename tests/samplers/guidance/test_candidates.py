@@ -100,7 +100,7 @@ def test_what_is_tried_next_is_in_the_very_part_that_is_untried(high: int, log: 
     axes = Axes(make_space({"n": IntDistribution(1, high + 1, log=log)}))
     (axis,) = axes.all
     whole = np.array(axis.grid)
-    for index in np.flatnonzero(occupied_bins(axis)):
+    for index in np.flatnonzero(occupied_bins(axis)).tolist():
         taken = whole[~in_bin(axis, whole, index)][:, None]
         found = on_grid(axes, least_tried(axes, taken, (), np.random.default_rng(0), 50))
         assert in_bin(axis, found[:, 0], index).all()

@@ -48,7 +48,7 @@ def history(count: int, seed: int = 0) -> list[FrozenTrial]:
     rng = random.Random(seed)
     trials = []
     for number in range(count):
-        params = {
+        params: dict[str, Any] = {
             "lr": 10 ** rng.uniform(-5, -1),
             "momentum": rng.randrange(11) / 10,
             "layers": rng.choice((1, 3, 5, 7, 9)),
@@ -90,7 +90,10 @@ def test_a_choice_that_decides_is_found() -> None:
     evidence = Evidence(Axes(space), StudyDirection.MAXIMIZE)
     scores = {"a": 0.0, "b": 1.0, "c": 0.1}
     evidence.update(
-        [create_trial(params={"kind": k}, distributions=space.distributions, value=scores[k]) for k in "abcabcabc"]
+        [
+            create_trial(params={"kind": k}, distributions=dict(space.distributions), value=scores[k])
+            for k in "abcabcabc"
+        ]
     )
     assert [(effect.name, effect.best) for effect in effects(evidence)] == [("kind", 1)]
 
@@ -134,7 +137,8 @@ def test_a_menu_offers_values_of_the_space_inside_its_region(count: int) -> None
 
 @pytest.mark.parametrize("count", [2, 12, 40])
 def test_asks_that_are_open_together_get_different_regions(count: int) -> None:
-    trials, asks = history(count), []
+    trials = history(count)
+    asks: list[Any] = []
     for step in range(6):
         now = situation(trials, open=tuple(asks), ordinal=len(trials) + step)
         region = strategy_named("guided").guide(now).region
@@ -203,7 +207,9 @@ def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_tha
 def test_where_all_is_known_nothing_is_offered() -> None:
     space = make_space({"kind": CategoricalDistribution(("a", "b"))})
     evidence = Evidence(Axes(space), StudyDirection.MINIMIZE)
-    evidence.update([create_trial(params={"kind": k}, distributions=space.distributions, value=0.0) for k in "aab"])
+    evidence.update(
+        [create_trial(params={"kind": k}, distributions=dict(space.distributions), value=0.0) for k in "aab"]
+    )
     now = Situation(space=space, direction=StudyDirection.MINIMIZE, evidence=evidence, ordinal=3, proposed=3)
     assert offer_for("explore", now, ()) is None
     guidance = strategy_named("menu").guide(now)
@@ -231,7 +237,8 @@ async def test_a_recording_says_whether_menus_were_in_the_schema(tmp_path: Path)
 
 @pytest.mark.asyncio
 async def test_of_a_wave_of_asks_one_is_written_in_a_turn_of_the_loop() -> None:
-    turns, written = 0, []
+    turns = 0
+    written: list[Any] = []
 
     def tick() -> None:
         nonlocal turns

@@ -112,7 +112,9 @@ def test_a_region_holds_its_candidates(role: str) -> None:
     rng = np.random.default_rng(3)
     trials = []
     for number in range(15):
-        params = {a.name: a.value(rng.integers(len(a.choices)) if a.categorical else rng.random()) for a in axes.all}
+        params = {
+            a.name: a.value(int(rng.integers(len(a.choices))) if a.categorical else rng.random()) for a in axes.all
+        }
         trials.append(trial(params, space, float(number % 7)))
     found = offer(role, at(space, trials))
     for candidate in found.candidates:
@@ -259,7 +261,7 @@ LOG: Space = {"n": IntDistribution(1, 16, log=True), "c": CategoricalDistributio
 @pytest.mark.parametrize("seed", range(10))
 def test_whole_numbers_on_a_log_scale_are_offered_once_and_only_new_ones(role: str, seed: int) -> None:
     rng = random.Random(seed)
-    every = [{"n": n, "c": c} for n in range(1, 17) for c in "ab"]
+    every: list[dict[str, Any]] = [{"n": n, "c": c} for n in range(1, 17) for c in "ab"]
     rng.shuffle(every)
     done, left = every[:16], every[16:]
     found = offer_for(role, at(LOG, [trial(params, LOG, float(params["n"])) for params in done], seed=seed), ())

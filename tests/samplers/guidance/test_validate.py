@@ -82,7 +82,7 @@ async def test_what_no_ask_could_be_told_is_an_error_that_names_the_strategy(ans
         ),
         ({"region": {"optimizer": Interval(low=0, high=1)}}, "its region has an Interval .* for 'optimizer'; give two"),
         ({"region": {"lr": Interval(low=0.1, high=0.01)}}, "its region has an Interval with the ends 0.1 and 0.01"),
-        ({"region": {"lr": Interval(low="a", high=0.01)}}, "its region has an Interval with the ends 'a' and 0.01"),
+        ({"region": {"lr": Interval(low="a", high=0.01)}}, "its region has an Interval with the ends 'a' and 0.01"),  # type: ignore[arg-type]
         ({"offered": [[0.5]]}, "offered must be rows of 4 places, not"),
     ],
 )
@@ -97,8 +97,8 @@ async def test_guidance_of_a_wrong_kind_is_an_error_that_says_which_part(answer:
 @pytest.mark.asyncio
 async def test_numbers_of_other_libraries_stand_on_the_trials_as_pythons_own() -> None:
     region = {
-        "lr": Interval(low=np.float32(0.001), high=np.float64(0.1)),
-        "layers": Interval(low=np.int64(3), high=5.0),
+        "lr": Interval(low=np.float32(0.001), high=np.float64(0.1)),  # type: ignore[arg-type]
+        "layers": Interval(low=np.int64(3), high=5.0),  # type: ignore[arg-type]
     }
     own = Own(Guidance(strategy="own", menu={"layers": list(np.arange(3, 6, 2)), "momentum": [1]}, region=region))
     study = optuna.create_study(sampler=sampler(SchemaModel(), strategy=own))

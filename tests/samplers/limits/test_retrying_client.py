@@ -40,7 +40,7 @@ class Script:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("error", [ThrottledError("t"), TransientError("t"), DeadlineExceededError("t")])
-async def test_a_transient_error_is_asked_again(error: ClientError):
+async def test_a_transient_error_is_asked_again(error: ClientError) -> None:
     script = Script(error)
     assert await script.client.complete(REQUEST) == Reply(text="{}")
     assert script.calls == 2
@@ -51,7 +51,7 @@ async def test_a_transient_error_is_asked_again(error: ClientError):
     "error",
     [AuthenticationError("x"), ModelNotFoundError("x"), QuotaExceededError("x"), ClientError("x"), KeyError("x")],
 )
-async def test_any_other_error_is_raised_after_one_request(error: Exception):
+async def test_any_other_error_is_raised_after_one_request(error: Exception) -> None:
     script = Script(error)
     with pytest.raises(type(error)):
         await script.client.complete(REQUEST)
@@ -59,7 +59,7 @@ async def test_any_other_error_is_raised_after_one_request(error: Exception):
 
 
 @pytest.mark.asyncio
-async def test_the_last_attempt_raises_its_error():
+async def test_the_last_attempt_raises_its_error() -> None:
     errors = [TransientError(str(number)) for number in range(9)]
     script = Script(*errors, attempts=3)
     with pytest.raises(TransientError, match="2"):
@@ -68,7 +68,7 @@ async def test_the_last_attempt_raises_its_error():
 
 
 @pytest.mark.asyncio
-async def test_a_missed_deadline_is_retried_once_whatever_came_between():
+async def test_a_missed_deadline_is_retried_once_whatever_came_between() -> None:
     script = Script(DeadlineExceededError("a"), TransientError("b"), DeadlineExceededError("c"), TransientError("d"))
     with pytest.raises(DeadlineExceededError, match="c"):
         await script.client.complete(REQUEST)
@@ -76,14 +76,14 @@ async def test_a_missed_deadline_is_retried_once_whatever_came_between():
 
 
 @pytest.mark.asyncio
-async def test_what_the_server_asked_for_is_waited_in_full():
+async def test_what_the_server_asked_for_is_waited_in_full() -> None:
     script = Script(ThrottledError("t", retry_after=7.0))
     await script.client.complete(REQUEST)
     assert script.sleeps == [7.25]
 
 
 @pytest.mark.asyncio
-async def test_a_pause_too_long_to_sleep_through_is_handed_to_the_caller():
+async def test_a_pause_too_long_to_sleep_through_is_handed_to_the_caller() -> None:
     script = Script(ThrottledError("t", retry_after=LONGEST_WAIT_SECONDS + 1))
     with pytest.raises(ThrottledError) as caught:
         await script.client.complete(REQUEST)
@@ -91,15 +91,15 @@ async def test_a_pause_too_long_to_sleep_through_is_handed_to_the_caller():
     assert script.sleeps == []
 
 
-def test_backoff_doubles_up_to_its_cap():
+def test_backoff_doubles_up_to_its_cap() -> None:
     assert [backoff(failures, None, 1.0) for failures in (1, 2, 3, 4)] == [0.5, 1.0, 2.0, 4.0]
     assert backoff(10_000, None, 1.0) == CAP_SECONDS
 
 
-def test_backoff_is_jittered_down_to_nothing():
+def test_backoff_is_jittered_down_to_nothing() -> None:
     assert backoff(3, None, 0.0) == 0.0
 
 
-def test_at_least_one_attempt_is_made():
+def test_at_least_one_attempt_is_made() -> None:
     with pytest.raises(UsageError, match="at least 1"):
         Script(attempts=0)

@@ -5,11 +5,11 @@ from typing import Any
 import anyio
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
-from support import SPACE, SchemaModel, Script, optimize_with, sampler
+from support import SPACE, SchemaModel, Script, llm_sampler, optimize_with, sampler
 
 from optuna_llm import (
     Budget,
@@ -196,9 +196,9 @@ def test_what_two_samplers_with_one_client_spend_without_a_trial_is_kept_side_by
 
 def test_a_report_counts_what_a_configuration_took_that_another_process_was_faster_with() -> None:
     script = Script({"x": 0.5}, {"x": 0.7})
-    space = {"x": FloatDistribution(0.0, 1.0)}
+    space: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
     study = optuna.create_study(sampler=sampler(script, search_space=space))
-    door = study.sampler.door(study)  # type: ignore[attr-defined]
+    door = llm_sampler(study).door(study)
     door.sharing.update(Share(place=0, processes=2))
     reserve = door.in_flight.reserve
 

@@ -256,7 +256,7 @@ def test_a_client_that_cannot_be_a_key_is_shared_all_the_same() -> None:
             """Nothing is held."""
 
     client = Odd()
-    assert limits_of(client) is limits_of(client)  # type: ignore[arg-type]
+    assert limits_of(client) is limits_of(client)
 
 
 def test_a_prompt_is_written_when_its_turn_comes_not_when_it_was_asked_for() -> None:

@@ -262,8 +262,9 @@ def test_history_is_a_prefix_of_the_next_prompt() -> None:
 
 @pytest.mark.parametrize("field", ["tokens", "history", "best", "failures", "in_flight"])
 def test_a_policy_refuses_what_is_no_count(field: str) -> None:
+    negative: dict[str, Any] = {field: -1}
     with pytest.raises(UsageError, match=field):
-        ContextPolicy(**{field: -1})
+        ContextPolicy(**negative)
     with pytest.raises(UsageError, match="failure_text"):
         ContextPolicy(failure_text="all")  # type: ignore[arg-type]
 

@@ -280,7 +280,8 @@ async def test_a_reply_that_cannot_be_written_is_an_error_and_so_is_every_later_
 
     async def model(request: Request) -> str:
         asked.append(request)
-        await asyncio.to_thread(lambda: (path.unlink(), path.mkdir()))
+        await asyncio.to_thread(path.unlink)
+        await asyncio.to_thread(path.mkdir)
         return "{}"
 
     client = await made(path, model)

@@ -64,7 +64,7 @@ class Scrambled:
 
 
 async def score(trial: AsyncTrial) -> float:
-    return float(trial.params["momentum"]) + trial.params["lr"]
+    return float(trial.params["momentum"] + trial.params["lr"])
 
 
 async def other_score(trial: AsyncTrial) -> float:

@@ -65,7 +65,10 @@ def test_a_value_outside_a_range_that_became_smaller_stands_at_its_end() -> None
 
 
 def test_obedience_is_the_share_of_the_region_that_was_kept() -> None:
-    region = {"lr": Interval(low=1e-4, high=1e-3), "optimizer": Choices(values=("adam",))}
+    region: dict[str, Interval | Choices] = {
+        "lr": Interval(low=1e-4, high=1e-3),
+        "optimizer": Choices(values=("adam",)),
+    }
     assert AXES.inside(region, {"lr": 5e-4, "optimizer": "sgd"}) == 0.5
 
 

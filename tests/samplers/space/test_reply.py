@@ -54,12 +54,11 @@ def test_every_file_of_the_corpus_has_an_expectation() -> None:
 def test_hostile_replies_give_exactly_what_is_expected(case: str) -> None:
     expected = EXPECTED[case]
     parsed = parse(text_of(case), expected.get("finish_reason"))
-    if parsed.values is None:
-        violations: tuple[str, ...] = (parsed.violation or "",)
-        params, repairs = None, ()
-    else:
+    if parsed.values is not None:
         result = conform(parsed.values, SPACE)
         params, repairs, violations = result.params, result.repairs, result.violations
+    else:
+        params, repairs, violations = None, (), (parsed.violation or "",)
     assert params == expected["params"]
     if params is not None:
         assert list(repairs) == expected.get("repairs", [])

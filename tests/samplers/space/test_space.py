@@ -104,12 +104,18 @@ names = st.one_of(
         ["", "rationale", "lr", "model/lr max", "model lr/max", "größe", "学習率", "x" * 300, "params", "_"]
     ),
 )
+
+
+def is_a_space(space: dict[str, Any]) -> bool:
+    return isinstance(attempt(space), Space)
+
+
 spaces = st.one_of(
     st.dictionaries(names, distributions, min_size=1, max_size=6),
     st.integers(1, 100).flatmap(
         lambda n: distributions.map(lambda distribution: {f"a/{i}": distribution for i in range(n)})
     ),
-).filter(lambda space: not isinstance(attempt(space), UsageError))
+).filter(is_a_space)
 json_values = st.recursive(
     st.one_of(scalars, st.sampled_from(["1e-3", "64", "NaN", "1e999", "-7", 10**400, -(10**400), 1e300, True])),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),

@@ -14,11 +14,11 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from support import SchemaModel, Script, prompt, sampler
+from support import SchemaModel, Script, llm_sampler, prompt, sampler
 
 from optuna_llm import AsyncTrial, Request, ask_async, optimize_async
 from optuna_llm.engine.records import Proposal, Share
@@ -115,7 +115,7 @@ def test_what_a_signal_interrupted_may_be_proposed_again_and_what_failed_may_not
         assert (index.find(BASE) is None) == (kind == "Interrupted")
 
 
-ONE = {"x": FloatDistribution(0, 1)}
+ONE: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
 
 
 async def score(trial: AsyncTrial) -> float:
@@ -252,8 +252,8 @@ def test_what_another_process_proposed_meanwhile_is_seen_before_a_reply_is_accep
         return {"x": 0.5 if len(asked) == 1 else 0.7}
 
     study.sampler = sampler(model, search_space=ONE)
-    study.sampler.door(study).sharing.update(Share(place=0, processes=processes))
-    (proposal,) = anyio.run(study.sampler.propose, study)
+    llm_sampler(study).door(study).sharing.update(Share(place=0, processes=processes))
+    (proposal,) = anyio.run(llm_sampler(study).propose, study)
     if processes == 1:
         assert proposal.params == {"x": 0.5}
     else:
@@ -263,7 +263,7 @@ def test_what_another_process_proposed_meanwhile_is_seen_before_a_reply_is_accep
 
 def test_a_storage_that_fails_at_that_moment_fails_no_proposal(caplog: pytest.LogCaptureFixture) -> None:
     study = optuna.create_study(sampler=sampler(Script({"x": 0.5}), search_space=ONE))
-    door = study.sampler.door(study)
+    door = llm_sampler(study).door(study)
     door.sharing.update(Share(place=0, processes=2))
     readings = [study.get_trials(deepcopy=False)]
 
@@ -274,7 +274,7 @@ def test_a_storage_that_fails_at_that_moment_fails_no_proposal(caplog: pytest.Lo
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(study._storage, "get_all_trials", read)
-        (proposal,) = anyio.run(study.sampler.propose, study)
+        (proposal,) = anyio.run(llm_sampler(study).propose, study)
     assert proposal.params == {"x": 0.5}
     assert "could not be read again" in caplog.text
 
@@ -284,7 +284,7 @@ def test_what_another_process_made_a_trial_since_is_proposed_anew(
     processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = optuna.create_study(sampler=sampler(Script({"x": 0.5}, {"x": 0.7}), search_space=ONE))
-    door = study.sampler.door(study)
+    door = llm_sampler(study).door(study)
     door.sharing.update(Share(place=0, processes=processes))
     reserve = door.in_flight.reserve
 
@@ -302,11 +302,11 @@ def test_what_another_process_made_a_trial_since_is_proposed_anew(
 
 
 def test_a_space_that_holds_nothing_new_is_repeated_in_several_processes_too() -> None:
-    only = {"kind": CategoricalDistribution(("a", "b"))}
+    only: dict[str, BaseDistribution] = {"kind": CategoricalDistribution(("a", "b"))}
     study = optuna.create_study(sampler=sampler(SchemaModel(), search_space=only))
     for kind in ("a", "b"):
         study.add_trial(create_trial(value=1.0, params={"kind": kind}, distributions=only))
-    study.sampler.door(study).sharing.update(Share(place=0, processes=2))
+    llm_sampler(study).door(study).sharing.update(Share(place=0, processes=2))
     (trial,) = anyio.run(lambda: ask_async(study, search_space=only))
     assert trial.params["kind"] in ("a", "b")
 
@@ -322,7 +322,7 @@ def test_a_choice_is_known_again_as_a_storage_gives_it_back(choices: tuple[Any, 
     space = {"kind": CategoricalDistribution(choices)}
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
     study = optuna.create_study(storage=storage, sampler=sampler(SchemaModel(), search_space=space))
-    door = study.sampler.door(study)  # type: ignore[attr-defined]
+    door = llm_sampler(study).door(study)
     door.sharing.update(Share(place=0, processes=2))
     report = anyio.run(lambda: optimize_async(study, constant, n_trials=5, n_workers=2, search_space=space))
     assert report.stop_reason == "exhausted"
@@ -335,7 +335,7 @@ def test_a_trial_with_a_parameter_of_another_kind_says_nothing_about_the_others_
     study = optuna.create_study(sampler=sampler(Script({"x": 0.5, "y": "a"}), search_space=BOTH))
     old = {"x": CategoricalDistribution(("auto",)), "y": BOTH["y"]}
     study.add_trial(create_trial(value=1.0, params={"x": "auto", "y": "a"}, distributions=old))
-    (proposal,) = anyio.run(study.sampler.propose, study)  # type: ignore[attr-defined]
+    (proposal,) = anyio.run(llm_sampler(study).propose, study)
     assert proposal.provenance["calls"] == 1
     assert proposal.provenance["duplicate_of"] is None
 
@@ -349,7 +349,7 @@ def test_a_storage_that_does_not_answer_at_that_moment_holds_no_proposal_up(
     monkeypatch.setattr(pipeline, "REREAD_SECONDS", 0.0)
     answers = threading.Event()
     study = optuna.create_study(sampler=sampler(Script({"x": 0.5}), search_space=ONE))
-    study.sampler.door(study).sharing.update(Share(place=0, processes=2))  # type: ignore[attr-defined]
+    llm_sampler(study).door(study).sharing.update(Share(place=0, processes=2))
     readings = [study.get_trials(deepcopy=False)]
 
     def read(*_: object, **__: object) -> object:
@@ -359,7 +359,7 @@ def test_a_storage_that_does_not_answer_at_that_moment_holds_no_proposal_up(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(study._storage, "get_all_trials", read)
-        (proposal,) = anyio.run(study.sampler.propose, study)  # type: ignore[attr-defined]
+        (proposal,) = anyio.run(llm_sampler(study).propose, study)
         readings.append([])
         answers.set()
     assert proposal.params == {"x": 0.5}

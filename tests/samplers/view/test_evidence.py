@@ -22,8 +22,8 @@ def made(number: int, value: float | None = None, *, failure: str | None = None,
     """One trial on the axis, if no parameters are given."""
     attributes = {"llm": more.pop("llm", {})} | ({"failure": {"type": failure}} if failure else {})
     state = TrialState.COMPLETE if value is not None else TrialState.FAIL
-    more = {"params": {"x": 0.5}, "distributions": SPACE} | more
-    trial = create_trial(state=state, value=value, user_attrs=attributes, **more)
+    options: dict[str, Any] = {"params": {"x": 0.5}, "distributions": SPACE} | more
+    trial = create_trial(state=state, value=value, user_attrs=attributes, **options)
     trial.number = number
     return trial
 

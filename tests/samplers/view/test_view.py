@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import sampler, study_view
@@ -26,7 +26,7 @@ from optuna_llm.samplers.view.evidence import Evidence
 from optuna_llm.samplers.view.finished_rows import FinishedRows
 from optuna_llm.samplers.view.view import SLICE, View
 
-SPACE = {"x": FloatDistribution(0, 1)}
+SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
 START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
 CACHES = (FinishedRows, DuplicateIndex, Evidence)
 
