@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 
 from ..errors import NoRoom, OptunaLLMError
 from ..outcome import surplus
+from ..protocols import Proposer
 from ..records import Proposal
 from ..study.attributes import fixed_params, run_of
 from ..study.lanes import SharedJob
@@ -103,8 +104,7 @@ class ProposedCandidate(Candidate):
         return self._in_flight.is_reserved(self.proposal)
 
     def _take(self, *, again: bool) -> Trial | None:
-        stored = self._stored() if again else None
-        if stored is not None:
+        if again and (stored := self._stored()) is not None:
             return stored
         if self._is_late():
             self.discard()
@@ -201,32 +201,23 @@ class CandidateSource:
         with self._in_flight.asking():  # before the first await, so that proposals of one wave know of each other
             snapshot = await self.context.lanes.refresh()
             while True:
-                if (waiting := self._find_waiting(snapshot)) is not None:
-                    return await self._for_waiting(waiting, snapshot)
+                if snapshot.waiting and (takeable := self._places.takeable(snapshot)):
+                    if self._proposer is None:  # a sampler finds its own when its turn comes
+                        return SamplerCandidate(self.context)
+                    if (waiting := self._in_flight.claim(takeable)) is not None:
+                        return await self._for_waiting(self._proposer, waiting, snapshot)
                 if (place := self._places.take(snapshot)) is not None:
                     return await self._for_place(place)
                 snapshot = await self._free_a_place(snapshot)
 
-    def _find_waiting(self, snapshot: Snapshot) -> FrozenTrial | None:
-        """An enqueued trial that is free, claimed for the proposer; a sampler finds its own when its turn comes."""
-        if self._proposer is None:
-            return next(iter(self._places.takeable(snapshot)), None)
-        return self._in_flight.claim(self._places.takeable(snapshot))
-
-    async def _for_waiting(self, waiting: FrozenTrial, snapshot: Snapshot) -> Candidate:
+    async def _for_waiting(self, proposer: Proposer, waiting: FrozenTrial, snapshot: Snapshot) -> Candidate:
         """Propose what a trial leaves open while it still waits, so that a failure leaves it waiting."""
-        if self._proposer is None:
-            return SamplerCandidate(self.context)
-        context = self.context
+        space = self.context.search_space
+        fixed = {**self.context.fixed, **fixed_params(waiting)}
+        proposal = Proposal(params={}, distributions={})
         try:
-            fixed = {**context.fixed, **fixed_params(waiting)}
-            known = context.search_space or self._proposer.search_space or snapshot.space
-            if all(name in fixed for name in known):
-                proposal = Proposal(params={}, distributions={})
-            else:
-                proposal = await self._proposer.propose_one(
-                    context.door, search_space=context.search_space, fixed=fixed
-                )
+            if not all(name in fixed for name in space or proposer.search_space or snapshot.space):
+                proposal = await proposer.propose_one(self.context.door, search_space=space, fixed=fixed)
         except BaseException:
             self._in_flight.unclaim(waiting.number)
             raise
@@ -246,7 +237,7 @@ class CandidateSource:
         except BaseException:
             self._places.release(place)
             raise
-        return ProposedCandidate(self.context, self._with_fixed(proposal), place)
+        return ProposedCandidate(context, self._with_fixed(proposal), place)
 
     def _with_fixed(self, proposal: Proposal) -> Proposal:
         """Add what the sampler around the proposer fixes, where parameters are written at the ask."""
@@ -268,16 +259,14 @@ class CandidateSource:
         """
         reached = self._places.is_reached(full)
         set_aside = self._places.set_aside  # read before the await: a candidate may give its place back meanwhile
-        if not reached and self._has_trials_of_others(full):
+        active = self.context.door.sharing.active_runs
+        if not reached and any(run_of(trial) not in active for trial in full.running):
             await self.context.lanes.retry("looking after other runs", self._reap_dead)
             running = {trial.number for trial in self.context.door.snapshot().running}
             if any(trial.number not in running for trial in full.running):
                 return await self.context.lanes.refresh()
         final = reached or not (set_aside or self._may_free_a_place(full))
         raise NoRoom(f"the study has no place left within total_trials={self._places.total}", final=final)
-
-    def _has_trials_of_others(self, full: Snapshot) -> bool:
-        return any(run_of(trial) not in self.context.door.sharing.active_runs for trial in full.running)
 
     def _may_free_a_place(self, full: Snapshot) -> bool:
         """Whether waiting can help: a trial of a run that we know (alive or dead) may still fail and free its place."""

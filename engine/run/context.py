@@ -4,13 +4,13 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from ..arguments import function, number
+from ..arguments import number
 from ..errors import UsageError
 from ..fleet.lease_keeper import LeaseKeeper
 from ..protocols import Proposer
@@ -24,8 +24,6 @@ from ..study.retrying import RetryPolicy
 from .places import Places
 from .schedule import RunPlan
 
-Callback: TypeAlias = Callable[[Study, FrozenTrial], Any]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
@@ -37,14 +35,13 @@ class RunOptions:
     timeout: float | None
     trial_timeout: float | None
     catch: tuple[type[BaseException], ...]
-    callbacks: Sequence[Callback]
+    callbacks: Sequence[Callable[[Study, FrozenTrial], Any]]
     retries: int
     grace: float
     handle_signals: bool
     show_progress_bar: bool
 
     def __post_init__(self) -> None:
-        function("objective", self.objective)
         number("total_trials", self.total_trials, whole=True, optional=True)
         number("timeout", self.timeout, positive=True, optional=True, unit=" of seconds")
         number("trial_timeout", self.trial_timeout, positive=True, optional=True, unit=" of seconds")

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from typing import Final
+from typing import Any, Final
 
 import anyio
 from anyio import CancelScope
@@ -14,7 +14,7 @@ from ..protocols import Workers
 from ..records import EMPTY
 from .candidates import CandidateSource
 from .context import RunOptions
-from .report import ProgressBar, RunReport, Tally, describe_study
+from .report import RunReport, Tally, describe_study, progress_bar
 from .schedule import (
     Action,
     CancelProposals,
@@ -174,7 +174,7 @@ class Run:
 
     async def _show_progress(self) -> None:
         self._tally.best = await self._context.lanes.storage.run(self._context.door.best_value)
-        with ProgressBar(self._options.plan.n_trials) as bar:
+        with progress_bar(self._options.plan.n_trials) as bar:
             try:
                 while True:
                     self._show_on(bar)
@@ -182,10 +182,9 @@ class Run:
             finally:
                 self._show_on(bar)
 
-    def _show_on(self, bar: ProgressBar) -> None:
+    def _show_on(self, bar: Any) -> None:
         running, proposing = self._schedule.running, self._schedule.proposing
-        line = self._tally.progress(now=anyio.current_time(), running=running, proposing=proposing)
-        bar.show(self._tally.finished, line)
+        self._tally.show(bar, now=anyio.current_time(), running=running, proposing=proposing)
 
     def _discard_candidates(self) -> None:
         """Give back what a cancelled run had ready, or had not even looked at."""

@@ -119,7 +119,11 @@ class Optimizer:
             async with open_context(
                 study, search_space, total=options.total_trials, retries=retries, leased=True, policy=self._policy
             ) as context:
-                return await _run(options, context, place)
+                with stoppable(study):
+                    if is_coroutine_function(objective) and context.search_space is None:
+                        await _require_known_space(context)
+                    clear_stop(study)
+                    return await Run(options, CandidateSource(context, stop_when_exhausted=True), place)()
 
 
 def _require_workers(value: Workers) -> Workers:
@@ -127,15 +131,6 @@ def _require_workers(value: Workers) -> Workers:
     if isinstance(value, type) or not isinstance(value, Workers):
         raise UsageError(f"workers must be an object such as CoroutineWorkers() or ThreadWorkers(), not {value!r}")
     return value
-
-
-async def _run(options: RunOptions, context: RunContext, workers: Workers) -> RunReport:
-    study = context.door.study
-    with stoppable(study):
-        if is_coroutine_function(options.objective) and context.search_space is None:
-            await _require_known_space(context)
-        clear_stop(study)
-        return await Run(options, CandidateSource(context, stop_when_exhausted=True), workers)()
 
 
 async def _require_known_space(context: RunContext) -> None:

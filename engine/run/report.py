@@ -137,38 +137,27 @@ class Tally:
         }
         return RunReport(**{**counts, **computed})
 
-    def progress(self, *, now: float, running: int, proposing: int) -> str:
-        """One line that says where the run stands; `proposing` asks are open."""
+    def show(self, bar: Any, *, now: float, running: int, proposing: int) -> None:
+        """Draw a `progress_bar`; `proposing` asks are open."""
         counts, seconds = self.counts, now - self._started
         best = "-" if self.best is None else f"{self.best:.6g}"
         rate = counts["llm_calls"] / seconds * 60 if seconds > 0 else 0.0
         cost = f", ${counts['cost']:.4f}" if counts["cost"] else ""
-        return (
+        bar.n = self.finished
+        bar.set_postfix_str(
             f"best {best}, {running} running, {proposing} waiting for the LLM, "
-            f"{rate:.0f} calls/min, {counts['tokens']} tokens{cost}"
+            f"{rate:.0f} calls/min, {counts['tokens']} tokens{cost}",
+            refresh=False,
         )
+        bar.refresh()
 
 
-class ProgressBar:
-    """Shows where a run stands on one line; silent where standard error is no terminal and no notebook.
+def progress_bar(total: int | None, file: TextIO | None = None) -> Any:
+    """Open a line for a run of `total` trials; silent where standard error is no terminal and no notebook.
 
     tqdm is Optuna's habit and dependency, and right in terminals and notebooks alike.
     """
-
-    def __init__(self, total: int | None, file: TextIO | None = None) -> None:
-        self._bar: Any = tqdm(total=total, unit="trial", disable=None, dynamic_ncols=True, file=file)
-
-    def __enter__(self) -> "ProgressBar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def show(self, finished: int, line: str) -> None:
-        """Redraw."""
-        self._bar.n = finished
-        self._bar.set_postfix_str(line, refresh=False)
-        self._bar.refresh()
+    return tqdm(total=total, unit="trial", disable=None, dynamic_ncols=True, file=file)
 
 
 def describe_study(snapshot: Snapshot, total: int | None) -> str:

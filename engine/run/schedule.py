@@ -206,7 +206,10 @@ class Schedule:
                 self.proposing -= 1
                 if has_content:
                     self._failed_in_row = 0
-                    self._end_outage()
+                    if self._outage is not None and self._outage.paused:
+                        self._outage.answered = True  # the outage ends with its pause
+                    else:
+                        self._outage = None
                 self.ready.append(candidate)
             case ProposingFailed(error, at):
                 self.proposing -= 1
@@ -280,13 +283,6 @@ class Schedule:
         outage.paused = True
         yield Pause(max(asked, min(LONGEST_PAUSE, left, 2.0**outage.pauses)), error)
         outage.pauses += 1
-
-    def _end_outage(self) -> None:
-        """The model answered: an outage ends now, or with its pause."""
-        if self._outage is not None and self._outage.paused:
-            self._outage.answered = True
-        else:
-            self._outage = None
 
     def _request_stop(self, stop: StopRequested) -> Iterator[Action]:
         """Stop: the first gives the reason, the first error is raised, the strictest decides what is cancelled."""

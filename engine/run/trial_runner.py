@@ -31,12 +31,7 @@ class TrialRunner:
     """Runs the trials of one run, each to its end. `send` takes what the schedule needs to know of them."""
 
     def __init__(
-        self,
-        options: RunOptions,
-        context: RunContext,
-        workers: Workers,
-        tally: Tally,
-        send: Callable[[Event], None],
+        self, options: RunOptions, context: RunContext, workers: Workers, tally: Tally, send: Callable[[Event], None]
     ) -> None:
         self._options = options
         self._context = context
@@ -135,10 +130,12 @@ class TrialRunner:
             try:
                 return await lanes.storage.run(lanes.stoppable, self._tell, trial, outcome)
             except Exception as error:
-                stored = None if _is_of_sampler(error) else await self._stored(trial)
-                if stored is None:
-                    raise
-                return stored
+                if not _is_of_sampler(error):
+                    with suppress(Exception):  # a storage that cannot be read has not taken it, as far as we know
+                        stored = await lanes.storage.run(stored_trial, lanes.door.study, trial)
+                        if stored.state.is_finished() and not is_reaped(stored):
+                            return stored
+                raise
 
         try:
             doing = f"telling trial {trial.number}"
@@ -149,13 +146,6 @@ class TrialRunner:
             raise lost from timeout.__cause__
         self._tally.told(told, anyio.current_time() - began)
         return told
-
-    async def _stored(self, trial: Trial) -> FrozenTrial | None:
-        """The trial if its result is in storage."""
-        with suppress(Exception):  # a storage that cannot be read has not taken the result, as far as we know
-            stored = await self._context.lanes.storage.run(stored_trial, self._context.door.study, trial)
-            return stored if stored.state.is_finished() and not is_reaped(stored) else None
-        return None
 
     def _tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
         """Write all that follows from the end of a trial; one job of the storage lane."""

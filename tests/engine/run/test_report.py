@@ -10,7 +10,7 @@ from objectives import score
 from support import SPACE, SchemaModel, Script, sampler
 
 from optuna_llm import AsyncTrial, RunReport, optimize_async
-from optuna_llm.engine.run.report import ProgressBar, Tally
+from optuna_llm.engine.run.report import Tally, progress_bar
 
 
 @pytest.mark.asyncio
@@ -76,33 +76,37 @@ class Terminal(io.StringIO):
         return True
 
 
+def drawn(tally: Tally, *, now: float, file: io.StringIO | None = None) -> str:
+    """What is drawn of a run of 100 trials, on a terminal by default."""
+    file = Terminal() if file is None else file
+    with progress_bar(100, file) as bar:
+        bar.ncols, bar.dynamic_ncols = 200, None
+        tally.show(bar, now=now, running=8, proposing=3)
+    return file.getvalue()
+
+
 def test_the_line_tells_best_running_waiting_rate_tokens_and_cost() -> None:
     tally = Tally(started=10.0, n_workers=8)
     tally.best = 0.91234567
     tally.add(llm_calls=31, tokens=12345, cost=0.0213)
-    line = tally.progress(now=70.0, running=8, proposing=3)
-    assert line == "best 0.912346, 8 running, 3 waiting for the LLM, 31 calls/min, 12345 tokens, $0.0213"
+    line = "best 0.912346, 8 running, 3 waiting for the LLM, 31 calls/min, 12345 tokens, $0.0213"
+    assert line in drawn(tally, now=70.0)
 
 
 def test_what_is_unknown_is_left_out() -> None:
     tally = Tally(started=10.0, n_workers=8)
     tally.spent({"calls": 31, "usage": {"prompt_tokens": 12345, "cost": None}})
-    line = tally.progress(now=10.0, running=8, proposing=3)
-    assert line == "best -, 8 running, 3 waiting for the LLM, 0 calls/min, 12345 tokens"
+    assert "best -, 8 running, 3 waiting for the LLM, 0 calls/min, 12345 tokens]" in drawn(tally, now=10.0)
 
 
 def test_a_terminal_shows_finished_of_total() -> None:
-    terminal = Terminal()
-    with ProgressBar(100, file=terminal) as bar:
-        bar.show(12, "best -")
-    assert "12/100" in terminal.getvalue()
+    tally = Tally(started=0.0, n_workers=8)
+    tally.add(n_complete=9, n_pruned=2, n_failed=1)
+    assert "12/100" in drawn(tally, now=1.0)
 
 
 def test_no_terminal_shows_nothing() -> None:
-    pipe = io.StringIO()
-    with ProgressBar(100, file=pipe) as bar:
-        bar.show(12, "best -")
-    assert pipe.getvalue() == ""
+    assert drawn(Tally(started=0.0, n_workers=8), now=1.0, file=io.StringIO()) == ""
 
 
 def test_a_run_ends_with_the_bar_full(monkeypatch: pytest.MonkeyPatch) -> None:
