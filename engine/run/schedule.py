@@ -17,7 +17,7 @@ C = TypeVar("C")
 # A rate of fewer trials says little: the first failure alone would be 100 %.
 MIN_TRIALS_FOR_RATE: Final = 5
 # Seconds. A service that is back after an hour's outage should not stay unused for long.
-LONGEST_PAUSE: Final = 60.0
+LONGEST_ASK_PAUSE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,7 +281,7 @@ class Schedule:
             yield from self._request_stop(StopRequested("error", error))
             return
         outage.paused = True
-        yield Pause(max(asked, min(LONGEST_PAUSE, left, 2.0**outage.pauses)), error)
+        yield Pause(max(asked, min(LONGEST_ASK_PAUSE, left, 2.0**outage.pauses)), error)
         outage.pauses += 1
 
     def _request_stop(self, stop: StopRequested) -> Iterator[Action]:
