@@ -2,6 +2,7 @@
 
 import contextvars
 import inspect
+import itertools
 import threading
 from typing import Any
 
@@ -26,14 +27,14 @@ class ThreadWorkers:
     def __init__(self, slots: int | None = None) -> None:
         self.slots = number("slots", slots, low=1, whole=True, optional=True)
         self._idle: list[JobThread] = []
-        self._started = 0
+        self._numbers = itertools.count(1)
 
     def __repr__(self) -> str:
         return f"ThreadWorkers(slots={self.slots}, idle={len(self._idle)})"
 
     async def run(self, call: Call) -> Outcome:
         """Call the objective in a thread, in a copy of the caller's context variables."""
-        thread = self._idle.pop() if self._idle else self._start()
+        thread = self._idle.pop() if self._idle else JobThread(f"optuna-llm objective {next(self._numbers)}")
         context = contextvars.copy_context()
         cancelled = threading.Event()
         call.trial.cancelled = cancelled  # type: ignore[attr-defined]  # objectives get Optuna's own class of trial
@@ -50,10 +51,6 @@ class ThreadWorkers:
         """End the idle threads; the next run starts new ones."""
         while self._idle:
             self._idle.pop().close()
-
-    def _start(self) -> JobThread:
-        self._started += 1
-        return JobThread(f"optuna-llm objective {self._started}")
 
 
 def evaluate(objective: Any, trial: Trial) -> Outcome:

@@ -10,8 +10,7 @@ from optuna.distributions import BaseDistribution
 from ..arguments import number, require_single_objective
 from ..errors import UsageError, unwrapped
 from ..outcome import failed
-from .candidate_source import CandidateSource
-from .candidates import Candidate
+from .candidates import Candidate, CandidateSource
 from .context import open_context
 
 
@@ -27,8 +26,7 @@ async def ask_async(
     require_single_objective(study)
     number("n", n, low=1, whole=True)
     async with open_context(study, search_space) as context:
-        declared = context.proposer is None or context.search_space or context.proposer.search_space
-        if not (declared or (await context.lanes.refresh()).space):
+        if context.proposer is not None and not await context.knows_space():
             raise UsageError("no parameter is known yet: pass search_space= to ask_async or to the sampler")
         return await _ask_batch(CandidateSource(context), n)
 

@@ -1,18 +1,23 @@
-"""Candidates: what may become a trial once a worker is free. Each kind knows how it is created and discarded."""
+"""Candidates: what may become a trial once a worker is free, and where a run finds them.
+
+Each kind knows how it is created and discarded.
+"""
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from optuna import Trial
 from optuna.trial import FrozenTrial
 
-from ..errors import OptunaLLMError
+from ..errors import NoRoom, OptunaLLMError
 from ..outcome import surplus
+from ..protocols import Proposer
 from ..records import Proposal
-from ..study.attributes import run_of
+from ..study.attributes import fixed_params, run_of
+from ..study.lanes import SharedJob
 from ..study.optuna_internals import id_of
+from ..study.snapshot import Snapshot
 from .context import RunContext
 from .places import Place
 
@@ -31,13 +36,8 @@ class Candidate(ABC):
         self._door = context.door
         self._in_flight = context.door.in_flight
         self._lane = context.lanes.storage
-        self._proposal = proposal
+        self.proposal = proposal
         self._place = place
-
-    @property
-    def provenance(self) -> Mapping[str, Any]:
-        """What asking for it took."""
-        return self._proposal.provenance
 
     @property
     def is_open(self) -> bool:
@@ -47,7 +47,7 @@ class Candidate(ABC):
     def discard(self) -> None:
         """Give it back; what asking for it took stays spent."""
         self._context.places.release(self._place)
-        self._door.give_up(self._proposal)
+        self._door.give_up(self.proposal)
 
     async def create(self) -> Trial | None:
         """Make it a RUNNING trial; None if another run took the enqueued trial, the configuration or the last place.
@@ -101,23 +101,22 @@ class ProposedCandidate(Candidate):
     @property
     def is_open(self) -> bool:
         """Whether the proposal is still reserved."""
-        return self._in_flight.is_reserved(self._proposal)
+        return self._in_flight.is_reserved(self.proposal)
 
     def _take(self, *, again: bool) -> Trial | None:
-        stored = self._stored() if again else None
-        if stored is not None:
+        if again and (stored := self._stored()) is not None:
             return stored
         if self._is_late():
             self.discard()
             return None
-        return self._door.create(self._proposal, params_in_one_write=self._written, run=self._context.run)
+        return self._door.create(self.proposal, params_in_one_write=self._written, run=self._context.run)
 
     def _stored(self) -> Trial | None:
         """The trial that an earlier, failed attempt already stored, if any."""
         for trial in self._door.refresh().running:
             ours = run_of(trial) == self._context.run and trial.number not in self._context.created
-            if ours and self._door.is_made_of(trial, self._proposal, params_in_one_write=self._written):
-                return self._door.adopt(id_of(trial), self._proposal, params_in_one_write=self._written)
+            if ours and self._door.is_made_of(trial, self.proposal, params_in_one_write=self._written):
+                return self._door.adopt(id_of(trial), self.proposal, params_in_one_write=self._written)
         return None
 
     def _is_late(self) -> bool:
@@ -125,7 +124,7 @@ class ProposedCandidate(Candidate):
         if self._context.places.total is None and not self._door.sharing.was_shared:
             return False
         snapshot = self._door.refresh()
-        repeats = self._proposal.new and any(snapshot.with_params(self._proposal.params))
+        repeats = self.proposal.new and any(snapshot.with_params(self.proposal.params))
         return repeats or self._context.places.is_full(snapshot)
 
 
@@ -152,7 +151,7 @@ class EnqueuedCandidate(Candidate):
             self.discard()
             return None
         try:
-            return self._door.take(self._waiting, self._proposal, context.search_space or {}, context.run)
+            return self._door.take(self._waiting, self.proposal, context.search_space or {}, context.run)
         finally:
             context.took(self._waiting)
 
@@ -178,3 +177,100 @@ class SamplerCandidate(Candidate):
         finally:
             if waiting is not None:
                 context.took(waiting)
+
+
+class CandidateSource:
+    """Finds candidates; `stop_when_exhausted` raises `SpaceExhausted` instead of proposing duplicates."""
+
+    def __init__(self, context: RunContext, *, stop_when_exhausted: bool = False) -> None:
+        self.context = context
+        self._proposer = context.proposer
+        self._places = context.places
+        self._in_flight = context.door.in_flight
+        self._stop_when_exhausted = stop_when_exhausted
+        keeper = context.keeper
+        self._reap_dead = SharedJob(context.lanes.storage, keeper.reap_dead if keeper is not None else lambda: 0)
+
+    async def candidate(self) -> Candidate:
+        """An enqueued trial if one is free, else a proposal; no trial exists yet, so this may fail or be cancelled.
+
+        Raises `NoRoom` if the study's total leaves no place for one more, and what the proposer raises.
+        """
+        if self._proposer is None and self._places.total is None:
+            return SamplerCandidate(self.context)
+        with self._in_flight.asking():  # before the first await, so that proposals of one wave know of each other
+            snapshot = await self.context.lanes.refresh()
+            while True:
+                if snapshot.waiting and (takeable := self._places.takeable(snapshot)):
+                    if self._proposer is None:  # a sampler finds its own when its turn comes
+                        return SamplerCandidate(self.context)
+                    if (waiting := self._in_flight.claim(takeable)) is not None:
+                        return await self._for_waiting(self._proposer, waiting, snapshot)
+                if (place := self._places.take(snapshot)) is not None:
+                    return await self._for_place(place)
+                snapshot = await self._free_a_place(snapshot)
+
+    async def _for_waiting(self, proposer: Proposer, waiting: FrozenTrial, snapshot: Snapshot) -> Candidate:
+        """Propose what a trial leaves open while it still waits, so that a failure leaves it waiting."""
+        space = self.context.search_space
+        fixed = {**self.context.fixed, **fixed_params(waiting)}
+        proposal = Proposal(params={}, distributions={})
+        try:
+            if not all(name in fixed for name in space or proposer.search_space or snapshot.space):
+                proposal = await proposer.propose_one(self.context.door, search_space=space, fixed=fixed)
+        except BaseException:
+            self._in_flight.unclaim(waiting.number)
+            raise
+        return EnqueuedCandidate(self.context, proposal, waiting)
+
+    async def _for_place(self, place: Place) -> Candidate:
+        if self._proposer is None:
+            return SamplerCandidate(self.context, place)
+        context = self.context
+        try:
+            proposal = await self._proposer.propose_one(
+                context.door,
+                search_space=context.search_space,
+                fixed=context.fixed,
+                stop_when_exhausted=self._stop_when_exhausted,
+            )
+        except BaseException:
+            self._places.release(place)
+            raise
+        return ProposedCandidate(context, self._with_fixed(proposal), place)
+
+    def _with_fixed(self, proposal: Proposal) -> Proposal:
+        """Add what the sampler around the proposer fixes, where parameters are written at the ask."""
+        space = self.context.search_space or {}
+        fixed = {name: value for name, value in self.context.fixed.items() if name in space}
+        if not fixed:
+            return proposal
+        params = {name: fixed.get(name, proposal.params.get(name)) for name in space}
+        completed = replace(proposal, params=params, distributions=space)
+        self._in_flight.reserve(completed)
+        self._in_flight.release(proposal)
+        return completed
+
+    async def _free_a_place(self, full: Snapshot) -> Snapshot:
+        """Look for dead runs once; return a fresh snapshot if that freed a place, else raise `NoRoom`.
+
+        Leases are read after `full` was, and a run's lease is older than its trials: every run of a trial in `full`
+        has one by now, or never will.
+        """
+        reached = self._places.is_reached(full)
+        set_aside = self._places.set_aside  # read before the await: a candidate may give its place back meanwhile
+        active = self.context.door.sharing.active_runs
+        if not reached and any(run_of(trial) not in active for trial in full.running):
+            await self.context.lanes.retry("looking after other runs", self._reap_dead)
+            running = {trial.number for trial in self.context.door.snapshot().running}
+            if any(trial.number not in running for trial in full.running):
+                return await self.context.lanes.refresh()
+        final = reached or not (set_aside or self._may_free_a_place(full))
+        raise NoRoom(f"the study has no place left within total_trials={self._places.total}", final=final)
+
+    def _may_free_a_place(self, full: Snapshot) -> bool:
+        """Whether waiting can help: a trial of a run that we know (alive or dead) may still fail and free its place."""
+        active, keeper = self.context.door.sharing.active_runs, self.context.keeper
+        if self._places.takeable(full) or any(run_of(trial) in active for trial in full.running):
+            return True
+        return keeper is not None and bool(keeper.with_lease(full.running))

@@ -1,18 +1,20 @@
-"""What one call of `optimize_async` or `ask_async` works with, opened for as long as the call lasts."""
+"""What one call of `optimize_async` or `ask_async` was asked for, and what it works with while it lasts."""
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
+from ..arguments import number
 from ..errors import UsageError
 from ..fleet.lease_keeper import LeaseKeeper
 from ..protocols import Proposer
-from ..records import EMPTY, Params, SearchSpace
+from ..records import EMPTY, Objective, Params, SearchSpace
 from ..study.distributions import check_search_space
 from ..study.door import StudyDoor
 from ..study.journal_repair import guard_journal, tidy_journal
@@ -20,6 +22,31 @@ from ..study.lanes import Lanes
 from ..study.optuna_internals import behind_fixed, storage_of
 from ..study.retrying import RetryPolicy
 from .places import Places
+from .schedule import RunPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of one run; see `optimize_async` for what each means. Times are in seconds."""
+
+    objective: Objective
+    plan: RunPlan
+    total_trials: int | None
+    timeout: float | None
+    trial_timeout: float | None
+    catch: tuple[type[BaseException], ...]
+    callbacks: Sequence[Callable[[Study, FrozenTrial], Any]]
+    retries: int
+    grace: float
+    handle_signals: bool
+    show_progress_bar: bool
+
+    def __post_init__(self) -> None:
+        number("total_trials", self.total_trials, whole=True, optional=True)
+        number("timeout", self.timeout, positive=True, optional=True, unit=" of seconds")
+        number("trial_timeout", self.trial_timeout, positive=True, optional=True, unit=" of seconds")
+        number("retries", self.retries, whole=True)
+        number("grace", self.grace, unit=" of seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +67,11 @@ class RunContext:
     places: Places
     keeper: LeaseKeeper | None
     created: set[int] = field(default_factory=set)
+
+    async def knows_space(self) -> bool:
+        """Whether parameters are declared, or known from the study's trials."""
+        declared = self.search_space or (self.proposer is not None and self.proposer.search_space)
+        return bool(declared or (await self.lanes.refresh()).space)
 
     def may_take(self, waiting: FrozenTrial) -> bool:
         """Whether we may take an enqueued trial; if so, other runs give way until `took`. Blocks on the storage."""

@@ -1,10 +1,10 @@
 """The thin shell around the schedule: it does what the schedule decided, and reports back what happened."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import anyio
 from anyio import CancelScope
@@ -12,18 +12,14 @@ from anyio import CancelScope
 from ..errors import OptunaLLMError, unwrapped
 from ..protocols import Workers
 from ..records import EMPTY
-from ..study.optuna_internals import stop_requested
-from .candidate_source import CandidateSource
-from .candidates import Candidate
-from .options import RunOptions
-from .progress import ProgressBar, RunProgress
-from .report import RunReport, Tally, describe_study
+from .candidates import CandidateSource
+from .context import RunOptions
+from .report import RunReport, Tally, describe_study, progress_bar
 from .schedule import (
     Action,
     CancelProposals,
     Discard,
     Event,
-    Finished,
     Launch,
     Pause,
     Propose,
@@ -55,21 +51,26 @@ class Run:
         self._context = source.context
         self._schedule = Schedule(options.plan)
         self._tally = Tally(started=anyio.current_time(), n_workers=options.plan.n_workers)
-        self._trials = TrialRunner(options, source.context, workers, self._tally)
         self._asks: set[CancelScope] = set()
         self._signals = Signals()
-        self._send, self._receive = anyio.create_memory_object_stream[Event](float("inf"))
+        self._events, self._receive = anyio.create_memory_object_stream[Event](math.inf)
+        self._send = self._events.send_nowait
+        self._trials = TrialRunner(options, source.context, workers, self._tally, self._send)
 
     async def __call__(self) -> RunReport:
         """Run to the end; raises the error that ended it, after every running trial was told."""
-        with self._send, self._receive:
+        with self._events, self._receive:
             try:
                 await self._begin()
                 await self._conduct()
             finally:
                 self._discard_candidates()
                 await self._end()
-        report = self._report()
+        report = self._tally.report(
+            now=anyio.current_time(),
+            stop_reason=self._schedule.stop_reason or "error",
+            left_over=self._schedule.left_over,
+        )
         logger.info("Run ended: %s", report)
         if self._schedule.error is not None:
             raise self._schedule.error
@@ -110,70 +111,61 @@ class Run:
                     group.start_soon(self._send_after, options.timeout, StopRequested("timeout"))
                 if options.show_progress_bar:
                     group.start_soon(self._show_progress)
-                self._act(group, self._schedule.start())
-                while not self._schedule.done:
-                    self._act(group, self._schedule.handle(await self._receive.receive()))
-                group.cancel_scope.cancel()  # only timers, the wait for signals and the progress bar are left
+                group.start_soon(self._follow_schedule, group)  # a task of its own: events do not wake our callers
+
+    async def _follow_schedule(self, group: anyio.abc.TaskGroup) -> None:
+        self._act(group, self._schedule.start())
+        while not self._schedule.done:
+            self._act(group, self._schedule.handle(await self._receive.receive()))
+        group.cancel_scope.cancel()  # only timers, the wait for signals and the progress bar are left
 
     def _act(self, group: anyio.abc.TaskGroup, actions: Sequence[Action]) -> None:
         for action in actions:
             match action:
                 case Propose():
-                    group.start_soon(self._report_event, self._propose, _cancelled_proposal())
+                    group.start_soon(self._propose)
                 case CancelProposals():
                     for scope in self._asks:
                         scope.cancel()
                 case Launch(candidate):
-                    group.start_soon(self._report_event, partial(self._run_trial, candidate), Finished())
+                    group.start_soon(self._trials.run, candidate)
                 case Discard(candidate):
                     candidate.discard()
-                    self._tally.spent(candidate.provenance)
+                    self._tally.spent(candidate.proposal.provenance)
                 case Pause(seconds, error):
                     logger.warning("The model does not answer (%s); nothing is asked for %.0f s", error, seconds)
                     group.start_soon(self._send_after, seconds, Resumed())
                 case Recheck():
                     group.start_soon(self._send_after, RECHECK_SECONDS, Rechecked())
 
-    async def _report_event(self, work: Callable[[], Awaitable[Event]], if_cancelled: Event) -> None:
-        """Send the schedule the event that `work` returns. It always gets one: else the run would wait for ever."""
-        event = if_cancelled
-        try:
-            event = await work()
-        finally:
-            self._send.send_nowait(event)
-
     async def _send_after(self, seconds: float, event: Event) -> None:
         await anyio.sleep(seconds)
-        self._send.send_nowait(event)
+        self._send(event)
 
-    async def _propose(self) -> Event:
+    async def _propose(self) -> None:
+        """Find one candidate. The schedule always hears of the end: else the run would wait for ever."""
+        event: Event = ProposingFailed(OptunaLLMError("the proposal was cancelled"))
         began = anyio.current_time()
         scope = CancelScope()
         self._asks.add(scope)
         try:
             with scope:
                 candidate = await self._source.candidate()
-                return Proposed(candidate, candidate.has_content)
-            return _cancelled_proposal()
+                event = Proposed(candidate, candidate.has_content)
         except Exception as error:
             self._tally.spent(getattr(error, "provenance", EMPTY))
-            return ProposingFailed(error, anyio.current_time())
+            event = ProposingFailed(error, anyio.current_time())
         finally:
             self._asks.discard(scope)
-            self._tally.asked(anyio.current_time() - began)
-
-    async def _run_trial(self, candidate: Candidate) -> Event:
-        event = await self._trials.run(candidate)
-        if stop_requested(self._context.door.study):
-            self._send.send_nowait(StopRequested("stop"))
-        return event
+            self._tally.add(limiter_seconds=anyio.current_time() - began)
+            self._send(event)
 
     async def _obey_signals(self) -> None:
         """The first signal asks no more and lets running trials finish within `grace`; the second ends them."""
         number, grace = await self._signals.wait(1), self._options.grace
         message = "Signal %d: no more trials; those running have %.0f s to finish, or until the next signal"
         logger.warning(message, number, grace)
-        self._send.send_nowait(StopRequested("signal"))
+        self._send(StopRequested("signal"))
         with anyio.move_on_after(grace):
             await self._signals.wait(2)
         self._trials.interrupt()
@@ -181,44 +173,25 @@ class Run:
     # -- what is shown, and what is left
 
     async def _show_progress(self) -> None:
-        self._trials.best = await self._context.lanes.storage.run(self._context.door.best_value)
-        with ProgressBar(self._options.plan.n_trials) as bar:
+        self._tally.best = await self._context.lanes.storage.run(self._context.door.best_value)
+        with progress_bar(self._options.plan.n_trials) as bar:
             try:
                 while True:
-                    bar.show(self._progress())
+                    self._show_on(bar)
                     await anyio.sleep(PROGRESS_SECONDS)
             finally:
-                bar.show(self._progress())
+                self._show_on(bar)
 
-    def _progress(self) -> RunProgress:
-        state, tally = self._schedule.statistics(), self._tally
-        return RunProgress(
-            finished=tally.finished,
-            running=state.running,
-            proposing=state.proposing,
-            best=self._trials.best,
-            calls=tally.calls,
-            tokens=tally.tokens,
-            cost=tally.cost,
-            seconds=anyio.current_time() - tally.began,
-        )
+    def _show_on(self, bar: Any) -> None:
+        running, proposing = self._schedule.running, self._schedule.proposing
+        self._tally.show(bar, now=anyio.current_time(), running=running, proposing=proposing)
 
     def _discard_candidates(self) -> None:
         """Give back what a cancelled run had ready, or had not even looked at."""
-        for candidate in self._schedule.abandon():
+        for candidate in self._schedule.ready:
             candidate.discard()
         with suppress(anyio.WouldBlock):
             while True:
                 event = self._receive.receive_nowait()
                 if isinstance(event, Proposed):
                     event.candidate.discard()
-
-    def _report(self) -> RunReport:
-        state = self._schedule.statistics()
-        return self._tally.report(
-            now=anyio.current_time(), stop_reason=state.stop_reason or "error", left_over=state.left_over
-        )
-
-
-def _cancelled_proposal() -> Event:
-    return ProposingFailed(OptunaLLMError("the proposal was cancelled"))

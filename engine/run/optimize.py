@@ -14,12 +14,12 @@ from ..protocols import Workers
 from ..records import Objective
 from ..study.optuna_internals import clear_stop, stoppable
 from ..study.retrying import RetryPolicy
-from .candidate_source import CandidateSource
-from .context import RunContext, open_context
+from .candidates import CandidateSource
+from .context import RunContext, RunOptions, open_context
 from .loop import Run
-from .options import RunOptions, require_workers, wants_signals
 from .report import RunReport
 from .schedule import RunPlan
+from .signals import wants_signals
 
 
 class Optimizer:
@@ -95,7 +95,7 @@ class Optimizer:
         """
         require_single_objective(study)
         function("objective", objective)
-        with self._default_workers(objective) if workers is None else nullcontext(require_workers(workers)) as place:
+        with self._default_workers(objective) if workers is None else nullcontext(_require_workers(workers)) as place:
             options = RunOptions(
                 objective=objective,
                 plan=RunPlan(
@@ -119,27 +119,28 @@ class Optimizer:
             async with open_context(
                 study, search_space, total=options.total_trials, retries=retries, leased=True, policy=self._policy
             ) as context:
-                return await _run(options, context, place)
+                with stoppable(study):
+                    if is_coroutine_function(objective) and context.search_space is None:
+                        await _require_known_space(context)
+                    clear_stop(study)
+                    return await Run(options, CandidateSource(context, stop_when_exhausted=True), place)()
 
 
-async def _run(options: RunOptions, context: RunContext, workers: Workers) -> RunReport:
-    study = context.door.study
-    with stoppable(study):
-        if is_coroutine_function(options.objective) and context.search_space is None:
-            await _require_known_space(context)
-        clear_stop(study)
-        return await Run(options, CandidateSource(context, stop_when_exhausted=True), workers)()
+def _require_workers(value: Workers) -> Workers:
+    """An object with `slots` and `run`; the class itself is a common slip."""
+    if isinstance(value, type) or not isinstance(value, Workers):
+        raise UsageError(f"workers must be an object such as CoroutineWorkers() or ThreadWorkers(), not {value!r}")
+    return value
 
 
 async def _require_known_space(context: RunContext) -> None:
     """An async objective cannot wait for the sampler inside `suggest_*`: everything it suggests must be known."""
-    proposer = context.proposer
-    if proposer is None:
+    if context.proposer is None:
         raise UsageError(
             f"an async objective needs search_space= with {type(context.door.study.sampler).__name__}: "
             "optimize_async(..., search_space={'lr': FloatDistribution(1e-5, 1e-1, log=True), ...})"
         )
-    if proposer.search_space is None and not (await context.lanes.refresh()).space:
+    if not await context.knows_space():
         raise UsageError(
             "an async objective needs its search space declared: pass search_space= to optimize_async, or to the "
             "sampler if parameters are conditional; a plain function may discover its space"

@@ -1,14 +1,18 @@
-"""The report of a run, counted while its trials are told."""
+"""What a run did: counted while its trials are told, shown in a progress bar, and returned as a report."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Final, TextIO
 
 from optuna.trial import FrozenTrial, TrialState
+from tqdm.auto import tqdm
 
 from ..records import Charge, as_amount, as_count, as_list, as_mapping
 from ..study.attributes import charge_of, llm_of
 from ..study.snapshot import Snapshot
+
+_COUNT_OF: Final = {TrialState.COMPLETE: "n_complete", TrialState.PRUNED: "n_pruned", TrialState.FAIL: "n_failed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,48 +65,39 @@ class RunReport:
 
 
 class Tally:
-    """The counters behind a `RunReport`; times are readings of one monotonic clock, in seconds.
+    """What a `RunReport` is made of, counted; times are readings of one monotonic clock, in seconds.
 
-    `cost` is in US dollars, None as soon as one call's is unknown.
+    `counts` has the names of the report's fields; there `limiter_seconds` is all that asking took. `best` is the
+    study's best value if a progress bar shows it.
     """
 
     def __init__(self, *, started: float, n_workers: int) -> None:
-        self.began = started
+        self.best: float | None = None
+        self.counts: dict[str, Any] = dict.fromkeys((field.name for field in fields(RunReport)), 0)
+        self._started = started
         self._n_workers = n_workers
-        self._states = dict.fromkeys((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), 0)
-        self._first_launch: float | None = None
-        self._last_end = started
-        self._busy = self._stored = self._asked = self._llm = 0.0
-        self._cached = self._reasks = self._repairs = self._duplicates = 0
-        self.calls = self.tokens = 0
-        self.cost: float | None = 0.0
+        self._first_launch, self._last_end = math.inf, -math.inf
 
     @property
     def finished(self) -> int:
         """How many trials of this run were told."""
-        return sum(self._states.values())
+        return sum(self.counts[name] for name in _COUNT_OF.values())
 
-    def launched(self, now: float) -> None:
-        """A worker begins an objective."""
-        if self._first_launch is None:
-            self._first_launch = now
+    def add(self, **amounts: float) -> None:
+        """Add to the counts of these names."""
+        for name, amount in amounts.items():
+            self.counts[name] += amount
 
-    def ended(self, now: float, seconds: float) -> None:
-        """A worker is free again after `seconds` of an objective."""
-        self._busy += seconds
-        self._last_end = now
+    def evaluated(self, began: float, ended: float) -> None:
+        """A worker is free again after an objective."""
+        self._first_launch = min(self._first_launch, began)
+        self._last_end = max(self._last_end, ended)
+        self.counts["objective_seconds"] += ended - began
 
-    def stored(self, seconds: float) -> None:
-        """A worker waited for the storage."""
-        self._stored += seconds
-
-    def asked(self, seconds: float) -> None:
-        """A proposal was computed, or failed."""
-        self._asked += seconds
-
-    def told(self, trial: FrozenTrial) -> None:
-        """A trial of this run is finished."""
-        self._states[trial.state] += 1
+    def told(self, trial: FrozenTrial, seconds: float) -> None:
+        """A trial of this run is finished; telling it took so many seconds."""
+        self.counts[_COUNT_OF[trial.state]] += 1
+        self.counts["storage_seconds"] += seconds
         self.spent(llm_of(trial))
 
     def spent(self, provenance: Mapping[str, Any]) -> None:
@@ -111,51 +106,58 @@ class Tally:
             return
         usage = as_mapping(provenance.get("usage"))
         charge = charge_of(provenance)
-        self._llm += as_amount(provenance.get("latency")) or 0.0
-        self.calls += charge.requests
-        self.tokens += charge.tokens
-        self._cached += as_count(usage.get("cached_tokens"))
-        self._reasks += as_count(provenance.get("reasks"))
-        self._repairs += len(as_list(provenance.get("repairs")))
-        self._duplicates += provenance.get("duplicate_of") is not None
-        cost = as_amount(usage.get("cost"))
-        self.cost = None if cost is None or self.cost is None else self.cost + cost
+        cost, known = as_amount(usage.get("cost")), self.counts["cost"]
+        self.counts["cost"] = None if cost is None or known is None else known + cost
+        self.add(
+            llm_seconds=as_amount(provenance.get("latency")) or 0.0,
+            llm_calls=charge.requests,
+            tokens=charge.tokens,
+            cached_tokens=as_count(usage.get("cached_tokens")),
+            reasks=as_count(provenance.get("reasks")),
+            repairs=len(as_list(provenance.get("repairs"))),
+            duplicates=provenance.get("duplicate_of") is not None,
+        )
 
     def report(self, *, now: float, stop_reason: str, left_over: int) -> RunReport:
         """The record of the whole run."""
-        seconds = now - self.began
-        return RunReport(
-            n_complete=self._states[TrialState.COMPLETE],
-            n_pruned=self._states[TrialState.PRUNED],
-            n_failed=self._states[TrialState.FAIL],
-            stop_reason=stop_reason,
-            seconds=seconds,
-            utilization=self._utilization(),
-            throughput=self.finished / seconds if seconds > 0 else 0.0,
-            llm_calls=self.calls,
-            tokens=self.tokens,
-            cached_tokens=self._cached,
-            cost=self.cost,
-            reasks=self._reasks,
-            repairs=self._repairs,
-            duplicates=self._duplicates,
-            left_over=left_over,
-            llm_seconds=self._llm,
+        counts, seconds = self.counts, now - self._started
+        busy = counts["objective_seconds"]
+        available = self._n_workers * max(0.0, self._last_end - self._first_launch)
+        computed = {
+            "stop_reason": stop_reason,
+            "left_over": left_over,
+            "seconds": seconds,
+            "throughput": self.finished / seconds if seconds > 0 else 0.0,
+            # sums of floats may exceed their bound
+            "utilization": min(1.0, busy / available) if available > 0 else None,
             # the model's latency is what its client says, measured on another thread: it may exceed what we waited
-            limiter_seconds=max(0.0, self._asked - self._llm),
-            storage_seconds=self._stored,
-            objective_seconds=self._busy,
+            "limiter_seconds": max(0.0, counts["limiter_seconds"] - counts["llm_seconds"]),
             # creating the first trials and telling the last lies outside the workers' time
-            idle_seconds=max(0.0, self._worker_seconds() - self._busy - self._stored),
+            "idle_seconds": max(0.0, available - busy - counts["storage_seconds"]),
+        }
+        return RunReport(**{**counts, **computed})
+
+    def show(self, bar: Any, *, now: float, running: int, proposing: int) -> None:
+        """Draw a `progress_bar`; `proposing` asks are open."""
+        counts, seconds = self.counts, now - self._started
+        best = "-" if self.best is None else f"{self.best:.6g}"
+        rate = counts["llm_calls"] / seconds * 60 if seconds > 0 else 0.0
+        cost = f", ${counts['cost']:.4f}" if counts["cost"] else ""
+        bar.n = self.finished
+        bar.set_postfix_str(
+            f"best {best}, {running} running, {proposing} waiting for the LLM, "
+            f"{rate:.0f} calls/min, {counts['tokens']} tokens{cost}",
+            refresh=False,
         )
+        bar.refresh()
 
-    def _worker_seconds(self) -> float:
-        first = self._last_end if self._first_launch is None else self._first_launch
-        return self._n_workers * (self._last_end - first)
 
-    def _utilization(self) -> float | None:
-        available = self._worker_seconds()
-        return min(1.0, self._busy / available) if available > 0 else None  # sums of floats may exceed their bound
+def progress_bar(total: int | None, file: TextIO | None = None) -> Any:
+    """Open a line for a run of `total` trials; silent where standard error is no terminal and no notebook.
+
+    tqdm is Optuna's habit and dependency, and right in terminals and notebooks alike.
+    """
+    return tqdm(total=total, unit="trial", disable=None, dynamic_ncols=True, file=file)
 
 
 def describe_study(snapshot: Snapshot, total: int | None) -> str:

@@ -5,7 +5,7 @@ launched, failed or left over exactly once; nothing is asked for after a stop.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -17,7 +17,7 @@ C = TypeVar("C")
 # A rate of fewer trials says little: the first failure alone would be 100 %.
 MIN_TRIALS_FOR_RATE: Final = 5
 # Seconds. A service that is back after an hour's outage should not stay unused for long.
-LONGEST_PAUSE: Final = 60.0
+LONGEST_ASK_PAUSE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,18 +141,6 @@ class Pause:
 Action: TypeAlias = Propose | CancelProposals | Recheck | Launch[Any] | Discard[Any] | Pause
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleStatistics:
-    """Where a schedule stands; `left_over` proposals were paid for and not evaluated."""
-
-    proposing: int
-    ready: int
-    running: int
-    launched: int
-    left_over: int
-    stop_reason: str | None
-
-
 @dataclass(slots=True)
 class _Outage:
     """The model has not answered since `since`; `paused` while nothing is asked.
@@ -167,34 +155,28 @@ class _Outage:
 
 
 class Schedule:
-    """The state of one run."""
+    """The state of one run.
+
+    `done`: nothing is under way, and nothing more will be. `left_over` proposals were paid for and not evaluated. An
+    `error` ends the run.
+    """
 
     def __init__(self, plan: RunPlan) -> None:
         self.plan = plan
         self.error: BaseException | None = None
+        self.done = False
+        self.ready: deque[Any] = deque()
+        self.proposing = 0
+        self.running = 0
+        self.launched = 0
+        self.left_over = 0
         self._stop: StopRequested | None = None
-        self._ready: deque[Any] = deque()
-        self._proposing = 0
-        self._running = 0
-        self._launched = 0
-        self._left_over = 0
         self._finished = 0
         self._failed = 0
         self._failed_in_row = 0
         self._outage: _Outage | None = None
         self._no_room = False
         self._rechecking = False
-
-    def statistics(self) -> ScheduleStatistics:
-        """The counts as they are now."""
-        return ScheduleStatistics(
-            proposing=self._proposing,
-            ready=len(self._ready),
-            running=self._running,
-            launched=self._launched,
-            left_over=self._left_over,
-            stop_reason=self.stop_reason,
-        )
 
     @property
     def stop_reason(self) -> str | None:
@@ -203,40 +185,36 @@ class Schedule:
             return self._stop.reason
         return "n_trials" if self._remaining() == 0 and not self._under_way() else None
 
-    @property
-    def done(self) -> bool:
-        """Whether nothing is under way and nothing more will be."""
-        return self.stop_reason is not None and not self._under_way()
-
     def start(self) -> list[Action]:
         """Return the first actions."""
-        return list(self._next_actions())
+        return self._go_on(())
 
     def handle(self, event: Event) -> list[Action]:
         """Take in one event; return what to do now, in order."""
-        return [*self._take_in(event), *self._next_actions()]
+        return self._go_on(self._take_in(event))
 
-    def abandon(self) -> list[Any]:
-        """Hand out the candidates that are ready, because the run is cancelled."""
-        ready = list(self._ready)
-        self._ready.clear()
-        self._left_over += len(ready)
-        return ready
+    def _go_on(self, first: Iterable[Action]) -> list[Action]:
+        actions = [*first, *self._next_actions()]
+        self.done = self.stop_reason is not None and not self._under_way()
+        return actions
 
     # -- taking in an event
 
     def _take_in(self, event: Event) -> Iterator[Action]:
         match event:
             case Proposed(candidate, has_content):
-                self._proposing -= 1
+                self.proposing -= 1
                 if has_content:
                     self._failed_in_row = 0
-                    self._end_outage()
-                self._ready.append(candidate)
+                    if self._outage is not None and self._outage.paused:
+                        self._outage.answered = True  # the outage ends with its pause
+                    else:
+                        self._outage = None
+                self.ready.append(candidate)
             case ProposingFailed(error, at):
-                self._proposing -= 1
+                self.proposing -= 1
                 if self._stop is not None and not self._stop.keep_proposing:
-                    self._left_over += 1  # cancelled by the stop, or failed while the run drained
+                    self.left_over += 1  # cancelled by the stop, or failed while the run drained
                 else:
                     yield from self._judge(error, at)
             case Resumed():
@@ -246,12 +224,12 @@ class Schedule:
             case Rechecked():
                 self._no_room = self._rechecking = False
             case Finished(error, failed):
-                self._running -= 1
+                self.running -= 1
                 self._no_room = False
                 yield from self._finish_trial(error, failed)
             case Missed():
-                self._running -= 1
-                self._launched -= 1
+                self.running -= 1
+                self.launched -= 1
             case StopRequested():
                 yield from self._request_stop(event)
 
@@ -276,10 +254,9 @@ class Schedule:
             case NoRoom(final=True):
                 yield from self._request_stop(StopRequested("total_trials", keep_proposing=True))
             case NoRoom():
-                self._no_room = True
                 if not self._rechecking:
-                    self._rechecking = True
                     yield Recheck()
+                self._no_room = self._rechecking = True
             case SpaceExhausted():
                 yield from self._request_stop(StopRequested("exhausted", keep_proposing=True))
             case ProposalError():
@@ -304,63 +281,49 @@ class Schedule:
             yield from self._request_stop(StopRequested("error", error))
             return
         outage.paused = True
-        yield Pause(max(asked, min(LONGEST_PAUSE, left, 2.0**outage.pauses)), error)
+        yield Pause(max(asked, min(LONGEST_ASK_PAUSE, left, 2.0**outage.pauses)), error)
         outage.pauses += 1
-
-    def _end_outage(self) -> None:
-        """The model answered: an outage ends now, or with its pause."""
-        if self._outage is not None and self._outage.paused:
-            self._outage.answered = True
-        else:
-            self._outage = None
 
     def _request_stop(self, stop: StopRequested) -> Iterator[Action]:
         """Stop: the first gives the reason, the first error is raised, the strictest decides what is cancelled."""
         self.error = self.error or stop.error
-        strictest = self._stop is None or (self._stop.keep_proposing and not stop.keep_proposing)
-        if not strictest:
+        if self._stop is not None and not (self._stop.keep_proposing and not stop.keep_proposing):
             return
         self._stop = StopRequested(self._stop.reason if self._stop else stop.reason, keep_proposing=stop.keep_proposing)
-        if not stop.keep_proposing:
-            if self._proposing:
-                yield CancelProposals()
-            yield from self._discard()
+        if self.proposing and not stop.keep_proposing:
+            yield CancelProposals()
 
     # -- what to do next
 
     def _next_actions(self) -> Iterator[Action]:
         if self._stop is not None and not self._stop.keep_proposing:
-            yield from self._discard()
-            return
-        while self._ready and self._running < self.plan.n_workers:
-            self._running += 1
-            self._launched += 1
-            yield Launch(self._ready.popleft())
+            while self.ready:
+                self.left_over += 1
+                yield Discard(self.ready.popleft())
+        while self.ready and self.running < self.plan.n_workers:
+            self.running += 1
+            self.launched += 1
+            yield Launch(self.ready.popleft())
         if self._stop is None:
             for _ in range(self._n_to_propose()):
-                self._proposing += 1
+                self.proposing += 1
                 yield Propose()
-
-    def _discard(self) -> Iterator[Action]:
-        while self._ready:
-            self._left_over += 1
-            yield Discard(self._ready.popleft())
 
     def _n_to_propose(self) -> int:
         """How many proposals to start now: one for each idle worker and `prefetch` more, never past `n_trials`."""
         if self._no_room:
             return 0
-        ahead = self._proposing + len(self._ready)
-        wanted = self.plan.n_workers - self._running + self.plan.prefetch - ahead
+        ahead = self.proposing + len(self.ready)
+        wanted = self.plan.n_workers - self.running + self.plan.prefetch - ahead
         remaining = self._remaining()
         if remaining is not None:
             wanted = min(wanted, remaining - ahead)
         if self._outage is None:
             return wanted
-        return 0 if self._outage.paused or self._proposing else min(1, wanted)
+        return 0 if self._outage.paused or self.proposing else min(1, wanted)
 
     def _remaining(self) -> int | None:
-        return None if self.plan.n_trials is None else self.plan.n_trials - self._launched
+        return None if self.plan.n_trials is None else self.plan.n_trials - self.launched
 
     def _under_way(self) -> int:
-        return self._proposing + len(self._ready) + self._running
+        return self.proposing + len(self.ready) + self.running

@@ -14,6 +14,7 @@ from typing import Any, Final, Self, TypeAlias
 import anyio
 from anyio.lowlevel import current_token
 
+from ..errors import UsageError
 from ..threads import on_this_loop
 
 HANDLED: Final = (signal.SIGINT, signal.SIGTERM)
@@ -76,6 +77,15 @@ class Signals:
     def _tell_waiters(self) -> None:
         self._news.set()
         self._news = anyio.Event()
+
+
+def wants_signals(value: bool | None) -> bool:
+    """Whether to handle signals: None means where it can be done, True that it must be."""
+    if value is not None and not isinstance(value, bool):
+        raise UsageError(f"handle_signals must be True, False or None, not {value!r}")
+    if value and threading.current_thread() is not threading.main_thread():
+        raise UsageError("handle_signals=True works in the main thread only: Python delivers signals to no other")
+    return value is not False
 
 
 def is_default(handler: Handler) -> bool:

@@ -2,6 +2,9 @@
 
 import logging
 import math
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 from anyio import CancelScope
@@ -14,25 +17,27 @@ from ..outcome import Outcome, cancelled, failed, interrupted, timed_out
 from ..protocols import Workers
 from ..records import Call
 from ..study.attributes import is_reaped
+from ..study.optuna_internals import stop_requested, stored_trial
+from ..study.retrying import StorageTimeout
 from .candidates import Candidate
-from .context import RunContext
-from .options import RunOptions
+from .context import RunContext, RunOptions
 from .report import Tally
-from .schedule import Event, Finished, Missed
-from .tell import tell_surely
+from .schedule import Event, Finished, Missed, StopRequested
 
 logger = logging.getLogger("optuna_llm.engine")
 
 
 class TrialRunner:
-    """Runs the trials of one run, each to its end; `best` is the study's best value if a progress bar shows it."""
+    """Runs the trials of one run, each to its end. `send` takes what the schedule needs to know of them."""
 
-    def __init__(self, options: RunOptions, context: RunContext, workers: Workers, tally: Tally) -> None:
-        self.best: float | None = None
+    def __init__(
+        self, options: RunOptions, context: RunContext, workers: Workers, tally: Tally, send: Callable[[Event], None]
+    ) -> None:
         self._options = options
         self._context = context
         self._workers = workers
         self._tally = tally
+        self._send = send
         self._scopes: set[CancelScope] = set()
         self._interrupted = False
 
@@ -42,16 +47,21 @@ class TrialRunner:
         for scope in self._scopes:
             scope.cancel()
 
-    async def run(self, candidate: Candidate) -> Event:
-        """Create, run and tell one trial; returns what the schedule needs to know of it."""
+    async def run(self, candidate: Candidate) -> None:
+        """Create, run and tell one trial. The schedule always hears of its end: else the run would wait for ever."""
+        event: Event = Finished()
         try:
             trial = await self._create(candidate)
-            return Missed() if trial is None else await self._run(trial)
+            event = Missed() if trial is None else await self._run(trial)
         except SetUpError as error:  # a hiccup of the storage; several in a row end the run, as failed proposals do
             logger.warning("%s; going on with another one", error)
-            return Finished(error, failed=True)
+            event = Finished(error, failed=True)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
-            return Finished(error)
+            event = Finished(error)
+        finally:
+            if stop_requested(self._context.door.study):
+                self._send(StopRequested("stop"))
+            self._send(event)
 
     async def _create(self, candidate: Candidate) -> Trial | None:
         try:
@@ -62,9 +72,9 @@ class TrialRunner:
         began = anyio.current_time()
         with CancelScope(shield=True):  # else a trial could be stored and nobody know of it
             trial = await candidate.create()
-        self._tally.stored(anyio.current_time() - began)
+        self._tally.add(storage_seconds=anyio.current_time() - began)
         if trial is None:
-            self._tally.spent(candidate.provenance)
+            self._tally.spent(candidate.proposal.provenance)
         return trial
 
     async def _run(self, trial: Trial) -> Finished:
@@ -83,7 +93,6 @@ class TrialRunner:
         """Run the objective within `trial_timeout`; the clock starts with the objective."""
         limit = self._options.trial_timeout
         began = anyio.current_time()
-        self._tally.launched(began)
         scope = CancelScope(deadline=math.inf if limit is None else began + limit)
         self._scopes.add(scope)
         if self._interrupted:
@@ -94,7 +103,7 @@ class TrialRunner:
         finally:
             self._scopes.discard(scope)
             now = anyio.current_time()
-            self._tally.ended(now, now - began)
+            self._tally.evaluated(began, now)
         return timed_out(limit) if now >= scope.deadline or not self._interrupted else interrupted()
 
     async def _run_on_workers(self, trial: Trial) -> Outcome:
@@ -107,11 +116,35 @@ class TrialRunner:
             broken.__cause__ = error
             return failed(broken)
 
+    # -- storing a result: no result is lost silently
+
     async def _store(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
-        began = anyio.current_time()
-        told = await tell_surely(self._context.lanes, self._tell, trial, outcome)
-        self._tally.stored(anyio.current_time() - began)
-        self._tally.told(told)
+        """Tell on the storage thread, again while that raises; shielded from cancellation.
+
+        Raises `OptunaLLMError`, which holds the result, if the storage did not take it in time. What a sampler's
+        `after_trial` raises is raised as it is: the result is stored all the same.
+        """
+        lanes, began = self._context.lanes, anyio.current_time()
+
+        async def attempt() -> FrozenTrial:
+            try:
+                return await lanes.storage.run(lanes.stoppable, self._tell, trial, outcome)
+            except Exception as error:
+                if not _is_of_sampler(error):
+                    with suppress(Exception):  # a storage that cannot be read has not taken it, as far as we know
+                        stored = await lanes.storage.run(stored_trial, lanes.door.study, trial)
+                        if stored.state.is_finished() and not is_reaped(stored):
+                            return stored
+                raise
+
+        try:
+            doing = f"telling trial {trial.number}"
+            told = await lanes.retry(doing, attempt, may_repeat=lambda error: not _is_of_sampler(error), shield=True)
+        except StorageTimeout as timeout:
+            lost = _lost(trial, outcome, lanes.policy.seconds, timeout.why)
+            logger.error("%s", lost)  # a run raises one error, and several results may be lost
+            raise lost from timeout.__cause__
+        self._tally.told(told, anyio.current_time() - began)
         return told
 
     def _tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
@@ -123,7 +156,7 @@ class TrialRunner:
         elif told.state is TrialState.FAIL and self._options.retries and self._fatal(outcome.error) is None:
             door.retry(told, self._options.retries)
         if self._options.show_progress_bar:
-            self.best = door.best_value()
+            self._tally.best = door.best_value()
         return told
 
     def _fatal(self, error: BaseException | None) -> BaseException | None:
@@ -141,3 +174,23 @@ def log_trial(trial: FrozenTrial, outcome: Outcome) -> None:
     else:
         why = "unknown reason" if outcome.failure is None else f"{outcome.failure.type}: {outcome.failure.message}"
         logger.info("Trial %d failed (%s): parameters %r", trial.number, why, trial.params)
+
+
+def _is_of_sampler(error: BaseException) -> bool:
+    """Whether a sampler raised this when it was told of the result.
+
+    Optuna calls `after_trial` in the middle of `study.tell`, and stores the result while its error passes. Only the
+    traceback says who raised: the storage may raise the same types, before the result is stored and after.
+    """
+    return any(frame.f_code.co_name == "after_trial" for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _lost(trial: Trial, outcome: Outcome, seconds: float, why: str) -> OptunaLLMError:
+    """The error that holds a result which no storage took."""
+    result = f"state {outcome.state.name}, value {outcome.value!r}, parameters {trial.params!r}"
+    if outcome.failure is not None:
+        result += f", failure {outcome.failure.type}: {outcome.failure.message}"
+    return OptunaLLMError(
+        f"the storage did not take the result of trial {trial.number} within {seconds:g} s ({why}); the result: "
+        f"{result}. Tell it by hand once the storage is back: study.tell({trial.number}, ...)"
+    )

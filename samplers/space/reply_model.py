@@ -7,6 +7,7 @@ Pydantic is imported here alone, and in a thread of the first ask: it would be a
 `import optuna_llm`.
 """
 
+import asyncio
 import os
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ...engine.threads import JobThread, wait_future
+from ...engine.threads import JobThread
 from .fit import FittedValue, MisfitError, fit_choice, fit_fixed, fit_number
 from .notation import describe
 from .space import RATIONALE, Space, make_space
@@ -51,7 +52,7 @@ class _Reading:
 async def load() -> None:
     """Wait until Pydantic can be used without holding the loop; asks go on in the order in which they came."""
     if not _loading().done():
-        await wait_future(_loading(), cancel=False)
+        await asyncio.shield(asyncio.wrap_future(_loading()))
 
 
 def conform(raw: object, space: Space) -> Conformed:

@@ -177,7 +177,7 @@ def test_a_wrong_model_name_and_a_missing_usage_are_recorded_as_they_are() -> No
 
 
 def test_an_outage_is_waited_out_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optuna_llm.engine.run.schedule.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("optuna_llm.engine.run.schedule.LONGEST_ASK_PAUSE", 0.01)
     good = completion('{"rationale": "r", "lr": 0.01, "momentum": 0.5, "layers": 3, "optimizer": "adam"}')
     with FaultServer(*[failure(503)] * (2 * ATTEMPTS), good) as server:
         client = LiteLLMClient("openai/m", api_base=server.url, api_key="k")

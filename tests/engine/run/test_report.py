@@ -1,5 +1,8 @@
-"""The report says what a run did, and where its time went."""
+"""The report says what a run did, and where its time went; the progress bar says where it stands."""
 
+import io
+
+import anyio
 import clock
 import optuna
 import pytest
@@ -7,7 +10,7 @@ from objectives import score
 from support import SPACE, SchemaModel, Script, sampler
 
 from optuna_llm import AsyncTrial, RunReport, optimize_async
-from optuna_llm.engine.run.report import Tally
+from optuna_llm.engine.run.report import Tally, progress_bar
 
 
 @pytest.mark.asyncio
@@ -40,9 +43,8 @@ def test_the_time_of_a_run_is_accounted_for() -> None:
 def test_utilization_and_idle_time_are_of_the_workers_between_first_launch_and_last_end() -> None:
     tally = Tally(started=0.0, n_workers=2)
     for began, ended in [(10.0, 40.0), (20.0, 50.0)]:
-        tally.launched(began)
-        tally.ended(ended, ended - began)
-    tally.stored(5.0)
+        tally.evaluated(began, ended)
+    tally.add(storage_seconds=5.0)
     report = tally.report(now=60.0, stop_reason="n_trials", left_over=0)
     assert report.utilization == 60 / 80
     assert (report.objective_seconds, report.storage_seconds, report.idle_seconds) == (60, 5, 15)
@@ -50,7 +52,7 @@ def test_utilization_and_idle_time_are_of_the_workers_between_first_launch_and_l
 
 def test_what_asking_took_beyond_the_model_is_the_limiters() -> None:
     tally = Tally(started=0.0, n_workers=1)
-    tally.asked(5.0)
+    tally.add(limiter_seconds=5.0)
     tally.spent({"latency": 3.5, "calls": 1})
     report = tally.report(now=60.0, stop_reason="n_trials", left_over=0)
     assert (report.llm_seconds, report.limiter_seconds) == (3.5, 1.5)
@@ -60,7 +62,61 @@ def test_what_asking_took_beyond_the_model_is_the_limiters() -> None:
 def test_the_cost_is_unknown_as_soon_as_one_calls_is() -> None:
     tally = Tally(started=0.0, n_workers=1)
     tally.spent({"calls": 1, "usage": {"cost": 0.5}})
-    assert tally.cost == 0.5
+    assert tally.counts["cost"] == 0.5
     tally.spent({"calls": 1, "usage": {"cost": None}})
     tally.spent({"calls": 1, "usage": {"cost": 0.5}})
-    assert (tally.cost, tally.calls) == (None, 3)
+    assert (tally.counts["cost"], tally.counts["llm_calls"]) == (None, 3)
+
+
+# -- the progress bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def drawn(tally: Tally, *, now: float, file: io.StringIO | None = None) -> str:
+    """What is drawn of a run of 100 trials, on a terminal by default."""
+    file = Terminal() if file is None else file
+    with progress_bar(100, file) as bar:
+        bar.ncols, bar.dynamic_ncols = 200, None
+        tally.show(bar, now=now, running=8, proposing=3)
+    return file.getvalue()
+
+
+def test_the_line_tells_best_running_waiting_rate_tokens_and_cost() -> None:
+    tally = Tally(started=10.0, n_workers=8)
+    tally.best = 0.91234567
+    tally.add(llm_calls=31, tokens=12345, cost=0.0213)
+    line = "best 0.912346, 8 running, 3 waiting for the LLM, 31 calls/min, 12345 tokens, $0.0213"
+    assert line in drawn(tally, now=70.0)
+
+
+def test_what_is_unknown_is_left_out() -> None:
+    tally = Tally(started=10.0, n_workers=8)
+    tally.spent({"calls": 31, "usage": {"prompt_tokens": 12345, "cost": None}})
+    assert "best -, 8 running, 3 waiting for the LLM, 0 calls/min, 12345 tokens]" in drawn(tally, now=10.0)
+
+
+def test_a_terminal_shows_finished_of_total() -> None:
+    tally = Tally(started=0.0, n_workers=8)
+    tally.add(n_complete=9, n_pruned=2, n_failed=1)
+    assert "12/100" in drawn(tally, now=1.0)
+
+
+def test_no_terminal_shows_nothing() -> None:
+    assert drawn(Tally(started=0.0, n_workers=8), now=1.0, file=io.StringIO()) == ""
+
+
+def test_a_run_ends_with_the_bar_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    study = optuna.create_study(sampler=sampler())
+    anyio.run(
+        lambda: optimize_async(
+            study, lambda t: t.params["momentum"], n_trials=5, search_space=SPACE, show_progress_bar=True
+        )
+    )
+    assert "5/5" in terminal.getvalue().split("\r")[-1]
+    assert f"best {study.best_value:.6g}" in terminal.getvalue()

@@ -83,7 +83,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.failed_proposals += 1
         self.clock += seconds
         actions = self.schedule.handle(ProposingFailed(Outage("down"), self.clock))
-        self.stopped = self.schedule.statistics().stop_reason not in (None, "n_trials")
+        self.stopped = self.schedule.stop_reason not in (None, "n_trials")
         self.act(actions)
 
     @precondition(lambda self: self.proposing)
@@ -93,7 +93,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.failed_proposals += 1
         self.full = True
         actions = self.schedule.handle(ProposingFailed(NoRoom("full", final=final)))
-        self.stopped = self.schedule.statistics().stop_reason not in (None, "n_trials")
+        self.stopped = self.schedule.stop_reason not in (None, "n_trials")
         assert self.stopped >= final
         self.act(actions)
 
@@ -135,7 +135,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.failed_proposals += 1
         self.stopped = self.stopped or not isinstance(error, ProposalError)
         actions = self.schedule.handle(ProposingFailed(error))
-        self.stopped = self.schedule.statistics().stop_reason not in (None, "n_trials")
+        self.stopped = self.schedule.stop_reason not in (None, "n_trials")
         self.act(actions)
 
     @precondition(lambda self: self.running)
@@ -163,14 +163,14 @@ class AnyOrder(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         if not hasattr(self, "plan"):
             return
-        state = self.schedule.statistics()
+        state = self.schedule
         assert state.proposing == self.proposing
         assert state.running == len(self.running) <= self.plan.n_workers
         assert state.launched == len(self.launched) - self.missed
         if self.plan.n_trials is not None:
-            assert state.launched + state.ready + state.proposing <= self.plan.n_trials or state.launched == 0
+            assert state.launched + len(state.ready) + state.proposing <= self.plan.n_trials or state.launched == 0
             assert state.launched <= self.plan.n_trials
-        assert state.ready <= self.plan.prefetch + self.plan.n_workers
+        assert len(state.ready) <= self.plan.prefetch + self.plan.n_workers
 
     @invariant()
     def no_proposal_is_lost_or_used_twice(self) -> None:
@@ -178,13 +178,13 @@ class AnyOrder(RuleBasedStateMachine):
             return
         used = self.launched + self.discarded
         assert len(used) == len(set(used))
-        assert len(self.made) == len(used) + self.schedule.statistics().ready
+        assert len(self.made) == len(used) + len(self.schedule.ready)
 
     @invariant()
     def workers_do_not_idle_beside_ready_proposals(self) -> None:
         if not hasattr(self, "plan"):
             return
-        assert not (self.schedule.statistics().ready and len(self.running) < self.plan.n_workers)
+        assert not (self.schedule.ready and len(self.running) < self.plan.n_workers)
 
     @invariant()
     def a_run_that_is_not_done_has_something_under_way(self) -> None:
@@ -311,7 +311,7 @@ def test_a_stop_cancels_proposals_and_counts_what_is_left_over() -> None:
     schedule.handle(ProposingFailed(RuntimeError("cancelled")))
     schedule.handle(Finished())
     assert schedule.done
-    assert schedule.statistics().left_over == 2
+    assert schedule.left_over == 2
     assert schedule.error is None
 
 
@@ -321,9 +321,9 @@ def test_an_error_of_an_objective_drains_the_others_and_is_kept(late: Proposed[s
     run_to_launch(schedule, 2)
     boom = ValueError("boom")
     schedule.handle(Finished(boom))
-    done_at_once = schedule.done
+    assert not schedule.done
     schedule.handle(Finished())
-    assert (done_at_once, schedule.done, schedule.error) == (False, True, boom)
+    assert (schedule.done, schedule.error) == (True, boom)
 
 
 def test_an_outage_pauses_longer_and_longer_and_one_proposal_tries() -> None:
