@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from ...engine.errors import UsageError
 from ...engine.scrub import scrub
+from .capabilities import PRICE_NAMES, Prices, prices_in
 from .errors import AuthenticationError, ClientError, DeadlineExceededError
 from .litellm_errors import translate
 from .llm_loop import at_close
-from .prices import PRICE_NAMES, Prices, prices_in
 from .protocol import Reply, Request, Usage
 from .secret import Secret
 from .structured_output import MODES, Mode, SchemaRejectedError, arguments, is_about_structure, next_mode, text_of

@@ -4,8 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from ...engine.errors import UsageError
 from ...engine.records import Charge
-from ..client.capabilities import capabilities_of
-from ..client.prices import Prices
+from ..client.capabilities import Prices, capabilities_of
 from ..client.protocol import Client, Reply, Request
 from .budget import Account
 from .token_estimate import most_tokens

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...engine.records import Charge
-from ..client.capabilities import capabilities_of
-from ..client.prices import Prices
+from ..client.capabilities import Prices, capabilities_of
 from ..client.protocol import Client, Reply, Request
 from .budget import Account
 from .budgeted_client import BudgetedClient

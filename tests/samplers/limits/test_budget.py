@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from optuna_llm import Budget, BudgetExhaustedError, FunctionClient, Reply, Request, TransientError, Usage, UsageError
 from optuna_llm.engine.records import Charge
-from optuna_llm.samplers.client.prices import Prices
+from optuna_llm.samplers.client.capabilities import Prices
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.budgeted_client import BudgetedClient
 
