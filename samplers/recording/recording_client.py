@@ -24,10 +24,9 @@ from ...engine.errors import UsageError
 from ...engine.scrub import scrub
 from ...engine.threads import JobThread
 from ..client import errors
-from ..client.capabilities import Capabilities, capabilities_of
 from ..client.errors import ClientError
 from ..client.llm_loop import at_close
-from ..client.protocol import Client, Reply, Request
+from ..client.protocol import Capabilities, Client, Reply, Request, capabilities_of
 
 HEADER: Final = {"schema_version": 1, "kind": "optuna-llm recording"}
 COMPARED_FIELDS: Final = ("messages", "schema", "max_tokens", "seed")

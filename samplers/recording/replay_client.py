@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from ...engine.errors import UsageError
 from ...engine.records import as_mapping
-from ..client.capabilities import Capabilities, Prices
 from ..client.errors import ClientError
-from ..client.protocol import Reply, Request, Usage
+from ..client.protocol import Capabilities, Prices, Reply, Request, Usage
 from .recording_client import ERROR_DETAILS, ERROR_KINDS, HEADER, cleaned, request_key, request_record
 
 # How much of two requests an error shows: enough to recognize the place, from a little before the difference on.

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from optuna_llm import FunctionClient, LiteLLMClient, RecordingClient, Reply, Request
-from optuna_llm.samplers.client.capabilities import Capabilities, Prices, capabilities_of
+from optuna_llm.samplers.client.protocol import Capabilities, Prices, capabilities_of
 
 
 class Own:

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from optuna_llm import Budget, BudgetExhaustedError, FunctionClient, Reply, Request, TransientError, Usage, UsageError
 from optuna_llm.engine.records import Charge
-from optuna_llm.samplers.client.capabilities import Prices
-from optuna_llm.samplers.limits.budget import Account
-from optuna_llm.samplers.limits.budgeted_client import BudgetedClient
+from optuna_llm.samplers.client.protocol import Prices
+from optuna_llm.samplers.limits.budget import Account, BudgetedClient
 
 REQUEST = Request(messages=[{"role": "user", "content": "x" * 100}], schema={"type": "object"}, max_tokens=100)
 

@@ -1,7 +1,8 @@
 """Tokens are guessed high at first, then from what replies took."""
 
 from optuna_llm import Request, Usage
-from optuna_llm.samplers.limits.token_estimate import Estimator, most_tokens
+from optuna_llm.samplers.limits.budget import most_tokens
+from optuna_llm.samplers.limits.limited_client import Estimator
 
 REQUEST = Request(
     messages=[{"role": "user", "content": "word " * 200}], schema={"properties": {"x": {}}}, max_tokens=300
