@@ -100,6 +100,7 @@ class LimitedClient:
         try:
             slot.use(tokens)
             reply = await self.client.complete(request)
+            self.limiter.succeeded()  # before the release: a limit grows only while it is used up
         except ThrottledError as error:
             self.limiter.throttled(error.retry_after)
             raise
@@ -109,7 +110,6 @@ class LimitedClient:
         return reply
 
     def _learn(self, request: Request, reply: Reply, slot: Slot) -> None:
-        self.limiter.succeeded()
         used = 0
         if reply.usage is not None:
             used = reply.usage.prompt_tokens + reply.usage.completion_tokens

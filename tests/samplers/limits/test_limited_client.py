@@ -1,8 +1,12 @@
-"""Tokens are guessed high at first, then from what replies took."""
+"""Tokens are guessed high at first, then from what replies took; replies let more through at once."""
 
-from optuna_llm import Request, Usage
-from optuna_llm.samplers.limits.budget import most_tokens
-from optuna_llm.samplers.limits.limited_client import Estimator
+import asyncio
+
+import clock
+
+from optuna_llm import FunctionClient, Limits, Request, Usage
+from optuna_llm.samplers.limits.limited_client import Estimator, LimitedClient
+from optuna_llm.samplers.limits.limiter import Limiter
 
 REQUEST = Request(
     messages=[{"role": "user", "content": "word " * 200}], schema={"properties": {"x": {}}}, max_tokens=300
@@ -34,6 +38,23 @@ def test_before_the_first_reply_a_request_counts_as_a_large_one() -> None:
     assert Estimator().typical() == 2000
 
 
-def test_no_tokenizer_makes_more_of_a_prompt_than_its_bytes() -> None:
-    request = Request(messages=[{"role": "user", "content": "ü" * 100}], schema={"type": "object"})
-    assert most_tokens(request) >= 200 + len('{"type": "object"}')
+def test_after_a_refusal_replies_bring_the_limit_back() -> None:
+    async def main() -> tuple[int | None, int | None]:
+        async def model(_: Request) -> str:
+            await asyncio.sleep(1)
+            return "{}"
+
+        limiter, estimator = Limiter(Limits(max_in_flight=8)), Estimator()
+
+        async def one() -> None:
+            await LimitedClient(FunctionClient(model), limiter, estimator).complete(REQUEST)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(200):
+                group.create_task(one())
+            await asyncio.sleep(0.5)
+            limiter.throttled()
+            halved = limiter.statistics().limit
+        return halved, limiter.statistics().limit
+
+    assert clock.run(main()) == (4, 8)
