@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna_llm import Client, ClientError, ReplayClient, Reply, Request, UsageError
-from optuna_llm.samplers.client.capabilities import capabilities_of
+from optuna_llm.samplers.client.protocol import capabilities_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,7 @@ from ...engine.scrub import scrub
 from .errors import AuthenticationError, ClientError, DeadlineExceededError
 from .litellm_errors import translate
 from .llm_loop import at_close
-from .prices import PRICE_NAMES, Prices, prices_in
-from .protocol import Reply, Request, Usage
+from .protocol import Prices, Reply, Request, Usage
 from .secret import Secret
 from .structured_output import MODES, Mode, SchemaRejectedError, arguments, is_about_structure, next_mode, text_of
 
@@ -34,6 +33,9 @@ _ENVIRONMENT: Final = {
 
 # A reasoning model may think so much before it answers: its thoughts count as completion tokens.
 REASONING_TOKENS: Final = 8192
+
+# LiteLLM's names of prices, in US dollars; in this order.
+PRICE_NAMES: Final = ("input_cost_per_token", "output_cost_per_token")
 
 # Sent to a custom server when no key was given: otherwise LiteLLM would send it the environment's.
 NO_KEY: Final = "no-key"
@@ -83,7 +85,7 @@ class LiteLLMClient:
         self.temperature = temperature
         self.max_tokens = max_tokens
         self.timeout = timeout
-        self._own_prices = prices_in(self.extra)
+        self._own_prices = _prices_in(self.extra)
         if structured_output not in (None, *MODES):
             raise UsageError(f"structured_output must be one of {MODES} or None, not {structured_output!r}")
         self.structured_output = structured_output
@@ -320,3 +322,13 @@ def _quota(response: Any) -> dict[str, str] | None:
     headers = (getattr(response, "_hidden_params", None) or {}).get("additional_headers") or {}
     named = {str(name).removeprefix("llm_provider-"): str(value) for name, value in headers.items()}
     return {name: value for name, value in named.items() if "ratelimit" in name} or None
+
+
+def _prices_in(extra: Mapping[str, Any]) -> Prices:
+    """The prices in a client's `extra`, under LiteLLM's names. Raises `UsageError` if only one is there."""
+    values = [extra[name] for name in PRICE_NAMES if name in extra]
+    if not values:
+        return Prices()
+    if len(values) < len(PRICE_NAMES) or not all(isinstance(value, int | float) and value >= 0 for value in values):
+        raise UsageError(f"extra needs both {' and '.join(PRICE_NAMES)}, in US dollars per token, or neither")
+    return Prices(prompt=float(values[0]), completion=float(values[1]))

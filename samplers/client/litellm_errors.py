@@ -22,7 +22,7 @@ from .errors import (
     ThrottledError,
     TransientError,
 )
-from .header_values import number_in, seconds_in
+from .headers import retry_after
 
 # Of the provider's message: enough for its first sentences, too little for an echoed prompt.
 DETAIL_CHARS: Final = 300
@@ -133,14 +133,6 @@ def facts_of(error: Exception) -> ErrorFacts:
         text=next((text for body in bodies if (text := _text(body))), str(error)),
         headers=headers,
     )
-
-
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that the server asks to wait, from `retry-after-ms` or `retry-after` (seconds or a date, RFC 9110)."""
-    milliseconds = number_in(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return max(0.0, milliseconds / 1000)
-    return seconds_in(headers.get("retry-after"), now)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

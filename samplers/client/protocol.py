@@ -1,6 +1,9 @@
-"""The LLM boundary: one request in, one reply out. Everything that talks to a model is a `Client`."""
+"""The LLM boundary: one request in, one reply out. Everything that talks to a model is a `Client`.
 
-from collections.abc import Mapping, Sequence
+A client may also say more about itself: its model, and what its tokens cost.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -60,3 +63,58 @@ class Client(Protocol):
     async def aclose(self) -> None:
         """Release connections; the client may be used again afterwards."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """US dollars per prompt token and per completion token, both None where nobody knows.
+
+    A reasoning model may complete `extra_tokens` beyond a request's `max_tokens`: its thoughts.
+    """
+
+    prompt: float | None = None
+    completion: float | None = None
+    extra_tokens: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether dollars can be counted."""
+        return self.prompt is not None and self.completion is not None
+
+    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """US dollars for so many tokens; 0 where prices are unknown."""
+        return prompt_tokens * (self.prompt or 0.0) + completion_tokens * (self.completion or 0.0)
+
+
+async def unknown_prices() -> Prices:
+    """The prices of a client that has none to tell."""
+    return Prices()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What the rest of the library wants to know of a client.
+
+    `model` names what answers: processes whose clients name the same model divide its rates. `schema_per_ask` says that
+    a new schema with every request costs nothing. `prices` gives what tokens cost; it may take a while.
+    """
+
+    model: str
+    schema_per_ask: bool = True
+    prices: Callable[[], Awaitable[Prices]] = unknown_prices
+
+
+def capabilities_of(client: object) -> Capabilities:
+    """What a client says about itself.
+
+    A wrapper has the attribute `capabilities`, those of the client inside it. Any other client may have `model`,
+    `schema_per_ask` and `async def prices() -> Prices`; without them it stands for a model of its class's name.
+    """
+    own = getattr(client, "capabilities", None)
+    if isinstance(own, Capabilities):
+        return own
+    return Capabilities(
+        model=str(getattr(client, "model", type(client).__name__)),
+        schema_per_ask=bool(getattr(client, "schema_per_ask", True)),
+        prices=getattr(client, "prices", unknown_prices),
+    )

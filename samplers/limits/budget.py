@@ -5,13 +5,23 @@ has reserved.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import asdict, dataclass
+from typing import Final
 
 from ...engine.arguments import number
-from ...engine.errors import BudgetExhaustedError
+from ...engine.errors import BudgetExhaustedError, UsageError
 from ...engine.records import Charge
+from ..client.protocol import Client, Prices, Reply, Request, capabilities_of
+
+# Bytes that a provider wraps around a message, at most: role markers and separators.
+BYTES_PER_MESSAGE: Final = 64
+
+# Sums of many small dollar amounts round: a cap is not exceeded by the last digits of a float.
+ROUNDING: Final = 1e-9
+
+NOTHING: Final = Charge()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,21 +36,17 @@ class Budget:
     requests: int | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            number(f"Budget({field.name}=)", getattr(self, field.name), optional=True)
+        for name, cap in asdict(self).items():
+            number(f"Budget({name}=)", cap, optional=True)
 
 
-NOTHING = Charge()
-
-# Sums of many small dollar amounts round: a cap is not exceeded by the last digits of a float.
-ROUNDING = 1e-9
+UNCAPPED: Final = Budget()
 
 
 def first_exceeded_cap(budget: Budget, total: Charge) -> str | None:
     """The name of the first cap that `total` is above, None if it is within all."""
-    caps = {"usd": budget.usd, "tokens": budget.tokens, "requests": budget.requests}
-    above = (name for name, cap in caps.items() if cap is not None and getattr(total, name) > cap * (1 + ROUNDING))
-    return next(above, None)
+    caps = asdict(budget).items()
+    return next((name for name, cap in caps if cap is not None and getattr(total, name) > cap * (1 + ROUNDING)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +73,8 @@ class Account:
         self.runs: set[str] = set()
         self._spent = self._reserved = NOTHING
         self._elsewhere: dict[Hashable, Callable[[], Charge]] = {}
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._settled = asyncio.Event()  # a new one after each reservation that ends
+        self._waiting = 0
 
     def __repr__(self) -> str:
         return f"Account({self.budget}, {self.statistics()})"
@@ -75,12 +82,12 @@ class Account:
     @property
     def capped(self) -> bool:
         """Whether anything is capped."""
-        return self.budget != Budget()
+        return self.budget != UNCAPPED
 
     def statistics(self) -> AccountStatistics:
         """Where it stands."""
         return AccountStatistics(
-            spent=self._spent, reserved=self._reserved, elsewhere=self._others(), waiting=len(self._waiting)
+            spent=self._spent, reserved=self._reserved, elsewhere=self._others(), waiting=self._waiting
         )
 
     def watch(self, study: Hashable, elsewhere: Callable[[], Charge]) -> None:
@@ -92,22 +99,20 @@ class Account:
 
         Raises `BudgetExhaustedError` if it would not fit even if the others cost nothing.
         """
-        while not self._fits(worst):
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
+        while self.capped and not self._fits(worst):
+            self._waiting += 1
             try:
-                await turn
-            except asyncio.CancelledError:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
-                raise
+                await self._settled.wait()
+            finally:
+                self._waiting -= 1
         self._reserved += worst
 
     def settle(self, worst: Charge, spent: Charge) -> None:
         """End a reservation; `spent` is what the request really took."""
         self._reserved -= worst
         self._spent += spent
-        self._wake()
+        self._settled.set()  # all look again, in their order: what one leaves may be enough for another
+        self._settled = asyncio.Event()
 
     def _fits(self, worst: Charge) -> bool:
         known = self._spent + self._others()
@@ -122,15 +127,77 @@ class Account:
     def _others(self) -> Charge:
         return sum((read() for read in self._elsewhere.values()), NOTHING)
 
-    def _wake(self) -> None:
-        """Have all look again, in their order: what one leaves may be enough for another."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-
 
 def _caps(budget: Budget) -> str:
     words = {"usd": "${:g}", "tokens": "{} tokens", "requests": "{} requests"}
     caps = {name: getattr(budget, name) for name in words}
     return ", ".join(words[name].format(cap) for name, cap in caps.items() if cap is not None)
+
+
+class BudgetedClient:
+    """Sends through `client` what `account` can pay for, and tells `on_charge` what each request took.
+
+    A request counts once it is sent; its tokens and dollars count when the reply says what they were, and in full
+    where it does not say. `prices` are those of the client unless given. Raises `BudgetExhaustedError`, and
+    `UsageError` if dollars are capped and prices unknown.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        account: Account,
+        *,
+        prices: Callable[[], Awaitable[Prices]] | None = None,
+        on_charge: Callable[[Charge], object] | None = None,
+    ) -> None:
+        self.client = client
+        self.account = account
+        self._prices = prices or capabilities_of(client).prices
+        self._on_charge = on_charge
+
+    def __repr__(self) -> str:
+        return f"BudgetedClient({self.client!r}, {self.account!r})"
+
+    async def complete(self, request: Request) -> Reply:
+        prices = await self._prices() if self.account.capped else Prices()
+        worst = self._worst(request, prices)
+        await self.account.reserve(worst)
+        spent = Charge(requests=1)
+        try:
+            reply = await self.client.complete(request)
+            spent = _charge_of(reply, prices) or worst
+            return reply
+        finally:
+            self.account.settle(worst, spent)
+            if self._on_charge is not None:
+                self._on_charge(spent)
+
+    def _worst(self, request: Request, prices: Prices) -> Charge:
+        if not self.account.capped:
+            return Charge(requests=1)
+        if self.account.budget.usd is not None and not prices.known:
+            raise UsageError(
+                f"Budget(usd=...) needs to know what {self.client!r} costs, and nobody does: give prices, as in "
+                "LiteLLMClient(..., extra={'input_cost_per_token': 1e-6, 'output_cost_per_token': 4e-6}), "
+                "or cap tokens or requests instead"
+            )
+        prompt, completion = most_tokens(request), request.max_tokens + prices.extra_tokens
+        return Charge(requests=1, tokens=prompt + completion, usd=prices.usd(prompt, completion))
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+
+def _charge_of(reply: Reply, prices: Prices) -> Charge | None:
+    """What a reply says that it took; None if it does not say."""
+    usage = reply.usage
+    if usage is None:
+        return None
+    usd = prices.usd(usage.prompt_tokens, usage.completion_tokens) if usage.cost is None else usage.cost
+    return Charge(requests=1, tokens=usage.prompt_tokens + usage.completion_tokens, usd=usd)
+
+
+def most_tokens(request: Request) -> int:
+    """An upper bound of the prompt tokens of a request: no token is less than a byte."""
+    messages = sum(len(message["content"].encode()) + BYTES_PER_MESSAGE for message in request.messages)
+    return messages + len(json.dumps(request.schema).encode()) + BYTES_PER_MESSAGE

@@ -1,14 +1,71 @@
-"""A client within its limits: each attempt waits for a slot, and holds it for as long as the attempt lasts."""
+"""A client within its limits: each attempt waits for a slot, and holds it for as long as the attempt lasts.
+
+How many tokens an attempt will take is estimated: generously at first, then from what the model's replies took.
+"""
 
 import math
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
 
 from ..client.errors import ThrottledError
-from ..client.protocol import Client, Reply, Request
+from ..client.headers import pause_wanted
+from ..client.protocol import Client, Reply, Request, Usage
 from .limiter import Limiter, Slot
-from .quota_headers import pause_wanted
-from .token_estimate import Estimator
+
+# Prose takes about a quarter of a token for each character; tables of numbers take more.
+TOKENS_PER_CHARACTER: Final = 0.4
+
+# Characters that a property adds to the schema as it is sent: its name, type, bounds and description.
+CHARACTERS_PER_PROPERTY: Final = 120
+
+# Tokens of a request that is not written yet, before any reply; corrected before the request is sent.
+TOKENS_AT_FIRST: Final = 2000
+
+# So many replies are remembered: enough for the largest of some waves of workers, few enough to follow the history.
+REPLIES_REMEMBERED: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spent:
+    """What one request took; `ratio`: prompt tokens per character."""
+
+    ratio: float
+    completion: int
+    total: int
+
+
+class Estimator:
+    """Estimates high: tokens that were not needed can be given back, a request that was sent cannot."""
+
+    def __init__(self) -> None:
+        self._recent: deque[_Spent] = deque(maxlen=REPLIES_REMEMBERED)
+
+    def estimate(self, request: Request) -> int:
+        """Prompt and completion tokens of one request."""
+        if not self._recent:
+            return round(_size(request) * TOKENS_PER_CHARACTER) + request.max_tokens // 2
+        ratio = max(one.ratio for one in self._recent)
+        completion = max(one.completion for one in self._recent)
+        return round(_size(request) * ratio) + completion
+
+    def typical(self) -> int:
+        """Tokens of a request that is not written yet: those of the largest remembered one."""
+        return max((one.total for one in self._recent), default=TOKENS_AT_FIRST)
+
+    def learn(self, request: Request, usage: Usage) -> None:
+        """Remember what a request took."""
+        total = usage.prompt_tokens + usage.completion_tokens
+        ratio = usage.prompt_tokens / _size(request)
+        self._recent.append(_Spent(ratio=ratio, completion=usage.completion_tokens, total=total))
+
+
+def _size(request: Request) -> int:
+    """Characters of the messages and, roughly, of the schema."""
+    messages = sum(len(message["content"]) for message in request.messages)
+    return messages + CHARACTERS_PER_PROPERTY * (1 + len(request.schema.get("properties", ())))
 
 
 class LimitedClient:
@@ -43,6 +100,7 @@ class LimitedClient:
         try:
             slot.use(tokens)
             reply = await self.client.complete(request)
+            self.limiter.succeeded()  # before the release: a limit grows only while it is used up
         except ThrottledError as error:
             self.limiter.throttled(error.retry_after)
             raise
@@ -52,7 +110,6 @@ class LimitedClient:
         return reply
 
     def _learn(self, request: Request, reply: Reply, slot: Slot) -> None:
-        self.limiter.succeeded()
         used = 0
         if reply.usage is not None:
             used = reply.usage.prompt_tokens + reply.usage.completion_tokens

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...engine.errors import UsageError
-from .bucket import Bucket
-from .concurrency import ConcurrencyLimit
 from .limits import Limits
-from .request_pace import RequestPace
+from .pace import Bucket, ConcurrencyLimit, RequestPace
 
 # Shorter delays are rounding errors of the clock's readings: a timer for them would fire at the same reading again.
 SHORTEST_DELAY: Final = 1e-6
@@ -74,10 +72,13 @@ class Slot:
         if not self.held:
             return
         self.held = False
+        limiter = self._limiter
         if not self._used:
             self.correct(0)
-            self._limiter.take_back(self._acquired)
-        self._limiter.free_place()
+            limiter.granted -= 1
+            limiter.pace.give_back(self._acquired)
+        limiter.concurrency.active = max(0, limiter.concurrency.active - 1)  # it may be of a loop before this one
+        limiter.look_again()
 
 
 class Limiter:
@@ -90,8 +91,8 @@ class Limiter:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._processes: dict[Hashable, Callable[[], int]] = {}
-        self._concurrency = ConcurrencyLimit(self.limits.max_in_flight)
-        self._granted = self._throttled = 0
+        self.concurrency = ConcurrencyLimit(self.limits.max_in_flight)
+        self.granted = self._throttled = 0
         self._paused_seconds = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begin()
@@ -101,10 +102,10 @@ class Limiter:
         self._gate = asyncio.Lock()  # held by the first in the queue, which alone waits for the limits
         self._queue: deque[object] = deque()
         self._wait: asyncio.Timeout | None = None  # what the first in the queue waits in
-        self._pace = RequestPace(None)
+        self.pace = RequestPace(None)
         self.tokens = Bucket(None, now=self.now())
         self._applied: tuple[Limits, int] | None = None
-        self._concurrency.active = 0
+        self.concurrency.active = 0
         self._paused_until = -math.inf
 
     def __repr__(self) -> str:
@@ -113,10 +114,10 @@ class Limiter:
     def statistics(self) -> LimiterStatistics:
         """Where it stands."""
         return LimiterStatistics(
-            active=self._concurrency.active,
-            limit=self._concurrency.limit,
+            active=self.concurrency.active,
+            limit=self.concurrency.limit,
             waiting=len(self._queue),
-            granted=self._granted,
+            granted=self.granted,
             throttled=self._throttled,
             paused_seconds=self._paused_seconds,
         )
@@ -171,14 +172,14 @@ class Limiter:
     def throttled(self, retry_after: float | None = None) -> None:
         """The provider refused a request: fewer at once, and none before `retry_after` seconds have passed."""
         self._throttled += 1
-        self._concurrency.refused(self.now())
+        self.concurrency.refused(self.now())
         if retry_after and retry_after >= LOGGED_PAUSE_SECONDS:
             logger.warning("The provider refused a request: nothing more is sent for %.0f s", retry_after)
         self.pause(retry_after or 0.0)
 
     def succeeded(self) -> None:
         """A reply came."""
-        self._concurrency.succeeded()
+        self.concurrency.succeeded()
         self.look_again()
 
     def pause(self, seconds: float) -> None:
@@ -189,16 +190,6 @@ class Limiter:
             self._paused_seconds += until - earliest
             self._paused_until = until
         self.look_again()
-
-    def free_place(self) -> None:
-        """A slot was released."""
-        self._concurrency.active = max(0, self._concurrency.active - 1)  # it may be of a loop before this one
-        self.look_again()
-
-    def take_back(self, acquired: float) -> None:
-        """A slot was released unused."""
-        self._granted -= 1
-        self._pace.give_back(acquired)
 
     def look_again(self) -> None:
         """Have the first in the queue begin anew: something that it waits for has changed."""
@@ -212,8 +203,8 @@ class Limiter:
             await self._apply_limits()
             acquired = await self._wait_once()
         self.tokens.take(tokens, acquired)
-        self._concurrency.active += 1
-        self._granted += 1
+        self.concurrency.active += 1
+        self.granted += 1
         return Slot(self, tokens, acquired)
 
     async def _wait_once(self) -> float | None:
@@ -222,7 +213,7 @@ class Limiter:
         try:
             async with asyncio.timeout(delay or None) as self._wait:
                 if delay == 0:
-                    return await self._pace.acquire()
+                    return await self.pace.acquire()
                 await asyncio.get_running_loop().create_future()
         except TimeoutError:
             pass
@@ -232,7 +223,7 @@ class Limiter:
 
     def _delay(self) -> float | None:
         """Seconds before the next request may ask for its turn; None: until something changes."""
-        if self._concurrency.full:
+        if self.concurrency.full:
             return None
         delay = max(self._paused_until - self.now(), self.tokens.wait(self.now()))
         return delay if delay > SHORTEST_DELAY else 0.0
@@ -243,6 +234,6 @@ class Limiter:
             return
         self._applied = limits, processes = wanted
         most, requests, tokens = limits.max_in_flight, limits.requests_per_minute, limits.tokens_per_minute
-        self._concurrency.set_most(None if most is None else max(1, most // processes))
+        self.concurrency.set_most(None if most is None else max(1, most // processes))
         self.tokens.set_rate(None if tokens is None else tokens / processes)
-        await self._pace.set_rate(None if requests is None else requests / processes)
+        await self.pace.set_rate(None if requests is None else requests / processes)

@@ -6,21 +6,15 @@ well. What belongs to one ask, its slot and its spending, is in wrappers of its 
 
 import threading
 import weakref
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...engine.records import Charge
-from ..client.capabilities import capabilities_of
-from ..client.prices import Prices
-from ..client.protocol import Client, Reply, Request
-from .budget import Account
-from .budgeted_client import BudgetedClient
-from .limited_client import LimitedClient
+from ..client.protocol import Client, Prices, capabilities_of
+from .budget import Account, BudgetedClient
+from .limited_client import Estimator, LimitedClient
 from .limiter import Limiter
 from .retrying_client import RetryingClient
-from .token_estimate import Estimator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,23 +65,18 @@ class ClientStack:
 
 
 class AskCalls:
-    """The calls of one ask, one after the other, and what they took."""
+    """The calls of one ask, one after the other, and what they took.
+
+    `turn()` waits until the first request may be sent, before it is written: what goes on meanwhile will be in it.
+    `complete(request)` is one question and its answer, over as many attempts as it takes.
+    """
 
     def __init__(self, stack: ClientStack) -> None:
         self.spent = Charge()
         budgeted = BudgetedClient(stack.client, stack.account, prices=stack.prices, on_charge=self._add)
-        self._limited = LimitedClient(budgeted, stack.limiter, stack.estimator)
-        self._client = RetryingClient(self._limited)
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait until the first request may be sent, before it is written: what goes on meanwhile will be in it."""
-        async with self._limited.turn():
-            yield
-
-    async def complete(self, request: Request) -> Reply:
-        """One question and its answer, over as many attempts as it takes."""
-        return await self._client.complete(request)
+        limited = LimitedClient(budgeted, stack.limiter, stack.estimator)
+        self.turn = limited.turn
+        self.complete = RetryingClient(limited).complete
 
     def _add(self, charge: Charge) -> None:
         self.spent += charge

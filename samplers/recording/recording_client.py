@@ -1,36 +1,57 @@
-"""Every exchange with a model, on file as it happens, so that it can be replayed without one."""
+"""Every exchange with a model, on file as it happens, so that it can be replayed without one.
 
+A recording is JSON lines, in the order in which things happened at the client's boundary:
+
+    {"schema_version": 1, "kind": "optuna-llm recording", "schema_per_ask": what the client says}
+    {"event": "request", "id": 1, "request": {"messages", "schema", "max_tokens", "seed", "metadata"}}
+    {"event": "reply", "id": 1, "reply": {every field of a Reply}}
+    {"event": "error", "id": 1, "error": {"type", "message"; of a ClientError also "retry_after", "status", "code"}}
+    {"event": "cancelled", "id": 1}
+
+A reply is on file before its caller has it; "cancelled" after a reply says that its caller never had it. Files of
+earlier versions hold "returned" events as well, which say nothing that a replay needs.
+"""
+
+import asyncio
+import json
 import os
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ...engine.errors import UsageError
-from ..client.capabilities import Capabilities, capabilities_of
-from ..client.protocol import Client, Reply, Request
-from .exchange_records import HEADER, error_record, reply_record, request_record
-from .recording_writer import RecordingWriter, require_new
+from ...engine.scrub import scrub
+from ...engine.threads import JobThread
+from ..client import errors
+from ..client.errors import ClientError
+from ..client.llm_loop import at_close
+from ..client.protocol import Capabilities, Client, Reply, Request, capabilities_of
+
+HEADER: Final = {"schema_version": 1, "kind": "optuna-llm recording"}
+COMPARED_FIELDS: Final = ("messages", "schema", "max_tokens", "seed")
+ERROR_DETAILS: Final = ("retry_after", "status", "code")
+ERROR_KINDS: Final = {
+    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, ClientError)
+}
 
 
 class RecordingClient:
     """Passes requests on to `client` and writes every exchange to `path`, a new file of JSON lines.
 
-    Replies, errors and their order are the client's own; what looks like a secret is left out of the file, and of the
-    requests' metadata it holds only JSON scalars. A file that holds something already is a `UsageError`. One client in
-    one process writes a file: a copy or a forked process must not, and its requests raise. A request that cannot be
-    written is not sent, and a reply that cannot be written is a `ClientError`, as is every request after it. The
-    constructor looks at the file system, so call it before the event loop runs.
+    Replies and errors are the client's own; what looks like a secret is left out of the file, and of the requests'
+    metadata it holds only JSON scalars. A file that holds something already is a `UsageError`. One client in one
+    process writes a file: a copy or a forked process must not, and its requests raise. A request that cannot be written
+    is not sent, and a reply that cannot be written is a `ClientError`, as is every request after it. The constructor
+    looks at the file system, so call it before the event loop runs.
     """
 
     def __init__(self, client: Client, path: str | os.PathLike[str]) -> None:
         if isinstance(client, type) or not isinstance(client, Client):
             raise UsageError(f"RecordingClient wraps a Client, such as LiteLLMClient(...), got {client!r}")
-        self.client = client
-        self.path = Path(path).absolute()
-        require_new(self.path)
-        self._start()
-
-    def _start(self) -> None:
-        self._writer = RecordingWriter(self.path, {**HEADER, "schema_per_ask": self.capabilities.schema_per_ask})
+        path = Path(path).absolute()
+        _require_new(path)
+        self.__setstate__({"client": client, "path": path})
 
     def __repr__(self) -> str:
         return f"RecordingClient({self.client!r}, {self.path.name!r})"  # no folder: it goes on record
@@ -39,8 +60,13 @@ class RecordingClient:
         return {"client": self.client, "path": self.path}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._start()
+        self.client: Client = state["client"]
+        self.path: Path = state["path"]
+        self._process = os.getpid()
+        self._requests = 0
+        self._thread: JobThread | None = None  # writes the lines in order, and holds no file open in between
+        self._begun = False
+        self._failure: Exception | None = None  # the first: after it nothing more is written
 
     @property
     def capabilities(self) -> Capabilities:
@@ -48,28 +74,120 @@ class RecordingClient:
         return capabilities_of(self.client)
 
     async def complete(self, request: Request) -> Reply:
-        number = self._writer.begin(request_record(request))
+        if os.getpid() != self._process:
+            raise UsageError(f"the recording {str(self.path)!r} belongs to another process: give each its own file")
+        self._requests += 1
+        id_ = self._requests
         try:
-            await self._writer.flush()
-            return await self._ask(request, number)
-        except Exception:
+            await self._write({"event": "request", "id": id_, "request": request_record(request)})
+            try:
+                reply = await self.client.complete(request)
+            except Exception as error:
+                await self._write({"event": "error", "id": id_, "error": _error_record(error)})
+                raise
+            await self._write({"event": "reply", "id": id_, "reply": reply})
+            return reply
+        except asyncio.CancelledError:
+            self._add({"event": "cancelled", "id": id_})
             raise
-        except BaseException:
-            self._writer.add({"event": "cancelled", "id": number})
-            raise
-
-    async def _ask(self, request: Request, number: int) -> Reply:
-        try:
-            reply = await self.client.complete(request)
-        except Exception as error:
-            await self._writer.end({"event": "error", "id": number, "error": error_record(error)})
-            raise
-        await self._writer.end({"event": "reply", "id": number, "reply": reply_record(reply)})
-        return reply
 
     async def aclose(self) -> None:
         """Close the client and wait for the last line; both may be used again afterwards."""
         try:
             await self.client.aclose()
+            await self._flush()
         finally:
-            await self._writer.aclose()
+            thread, self._thread = self._thread, None
+            if thread is not None:
+                thread.close()
+
+    async def _write(self, event: dict[str, Any]) -> None:
+        self._add(event)
+        await self._flush()
+
+    def _add(self, event: dict[str, Any]) -> None:
+        if self._thread is None:
+            self._thread = JobThread("optuna-llm recording")
+            at_close(self._flush)  # the thread is a daemon: without it, lines could be lost when the process ends
+        self._thread.submit(self._append, event)
+
+    async def _flush(self) -> None:
+        """Wait until all lines so far are in the file.
+
+        Raises `ClientError` if one could not be written, and `UsageError` if that was the user's mistake.
+        """
+        if self._thread is not None:
+            await self._thread.run(lambda: None)
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)  # that of the call before says nothing
+
+    def _append(self, event: dict[str, Any]) -> None:
+        """Write one line, and the header before the first; runs in the thread."""
+        if self._failure is not None:
+            return
+        try:
+            header = {**HEADER, "schema_per_ask": self.capabilities.schema_per_ask}
+            text = "".join(dump(cleaned(line)) + "\n" for line in (header, event)[self._begun :])
+            if not self._begun:
+                _require_new(self.path)
+            with self.path.open("ab") as file:
+                file.write(text.encode("ascii"))
+            self._begun = True
+        except UsageError as error:
+            self._failure = error
+        except Exception as error:
+            self._failure = ClientError(
+                f"the recording {str(self.path)!r} could not be written ({type(error).__name__}: {error}); "
+                "record into a new file where there is room: what is in this one until then can be replayed"
+            )
+
+
+def _error_record(error: Exception) -> dict[str, Any]:
+    """A `ClientError` under the nearest class of our own tree, any other error by its class and message."""
+    if not isinstance(error, ClientError):
+        return {"type": type(error).__qualname__, "message": str(error)}
+    kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in ERROR_KINDS)
+    return {"type": kind, "message": str(error), **{name: getattr(error, name) for name in ERROR_DETAILS}}
+
+
+def _require_new(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {str(path.parent)!r} to write the recording {path.name!r} into")
+    if path.is_dir() or (path.exists() and path.stat().st_size):
+        raise UsageError(
+            f"{str(path)!r} exists and a recording is never added to: record into a new file, delete this one, or "
+            "replay it with ReplayClient(path)"
+        )
+
+
+def request_record(request: Request) -> dict[str, Any]:
+    """What is kept of a request; of its metadata, only what any process can read."""
+    scalars = (str, int, float, bool, type(None))
+    metadata = {name: value for name, value in request.metadata.items() if type(value) in scalars}
+    return {**{name: getattr(request, name) for name in COMPARED_FIELDS}, "metadata": metadata}
+
+
+def request_key(record: Mapping[str, Any]) -> str:
+    """Equal for equal requests; `record` must be cleaned."""
+    return dump([{name: record[name]} for name in COMPARED_FIELDS], sort_keys=True)
+
+
+def cleaned(value: Any) -> Any:
+    """`value` in JSON's own types, without what looks like a secret."""
+    if isinstance(value, str):
+        return scrub(value)
+    if is_dataclass(value):
+        return {field.name: cleaned(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): cleaned(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [cleaned(part) for part in value]
+    return value
+
+
+def dump(document: Any, *, sort_keys: bool = False) -> str:
+    """One line of ASCII."""
+    try:
+        return json.dumps(document, sort_keys=sort_keys)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"only requests and replies of JSON values can be recorded and replayed: {error}") from error

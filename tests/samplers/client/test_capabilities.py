@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from optuna_llm import FunctionClient, LiteLLMClient, RecordingClient, Reply, Request
-from optuna_llm.samplers.client.capabilities import Capabilities, capabilities_of
-from optuna_llm.samplers.client.prices import Prices
+from optuna_llm.samplers.client.protocol import Capabilities, Prices, capabilities_of
 
 
 class Own:

@@ -29,7 +29,7 @@ from optuna_llm.samplers.client import (
     TransientError,
 )
 from optuna_llm.samplers.client.errors import TOO_LONG
-from optuna_llm.samplers.client.litellm_errors import retry_after
+from optuna_llm.samplers.client.headers import retry_after
 from optuna_llm.samplers.client.llm_loop import run_sync, submit
 from optuna_llm.samplers.client.structured_output import SchemaRejectedError
 

@@ -9,9 +9,9 @@ import pytest
 from fault_server import FaultServer, completion
 
 from optuna_llm import LiteLLMClient, Request, UsageError
-from optuna_llm.samplers.client.litellm_client import load
+from optuna_llm.samplers.client.litellm_client import PRICE_NAMES, load
 from optuna_llm.samplers.client.llm_loop import run_sync
-from optuna_llm.samplers.client.prices import PRICE_NAMES, Prices
+from optuna_llm.samplers.client.protocol import Prices
 
 PAGES = ("docs/providers.md", "README.md")
 HOSTED = {"OpenAI", "Anthropic", "Gemini", "OpenRouter"}

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from optuna_llm import Budget, BudgetExhaustedError, FunctionClient, Reply, Request, TransientError, Usage, UsageError
 from optuna_llm.engine.records import Charge
-from optuna_llm.samplers.client.prices import Prices
-from optuna_llm.samplers.limits.budget import Account
-from optuna_llm.samplers.limits.budgeted_client import BudgetedClient
+from optuna_llm.samplers.client.protocol import Prices
+from optuna_llm.samplers.limits.budget import Account, BudgetedClient, most_tokens
 
 REQUEST = Request(messages=[{"role": "user", "content": "x" * 100}], schema={"type": "object"}, max_tokens=100)
 
@@ -197,3 +196,8 @@ def test_the_asker_is_told_what_each_request_took() -> None:
 def test_caps_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Budget(**wrong)  # type: ignore[arg-type]
+
+
+def test_no_tokenizer_makes_more_of_a_prompt_than_its_bytes() -> None:
+    request = Request(messages=[{"role": "user", "content": "ü" * 100}], schema={"type": "object"})
+    assert most_tokens(request) >= 200 + len('{"type": "object"}')

@@ -11,9 +11,9 @@ from counting_server import WINDOW, Counting
 from optuna_llm import Limits, LiteLLMClient, OptunaLLMError, Request
 from optuna_llm.samplers.client.litellm_client import load
 from optuna_llm.samplers.client.llm_loop import run_sync
-from optuna_llm.samplers.limits.bucket import JITTER_SECONDS
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.limiter import Limiter
+from optuna_llm.samplers.limits.pace import JITTER_SECONDS
 from optuna_llm.samplers.limits.stack import ClientStack
 
 ASKERS = 64

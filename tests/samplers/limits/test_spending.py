@@ -25,7 +25,7 @@ from optuna_llm import (
     optimize_async,
 )
 from optuna_llm.engine.records import Proposal, Share
-from optuna_llm.samplers.client.prices import Prices
+from optuna_llm.samplers.client.protocol import Prices
 
 PER_CALL = 110  # tokens of one reply of SchemaModel
 

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from optuna_llm import Client, ClientError, FunctionClient, Reply, Request, ThrottledError, Usage, UsageError
-from optuna_llm.samplers.recording.exchange_records import HEADER
-from optuna_llm.samplers.recording.recording_client import RecordingClient
+from optuna_llm.samplers.recording.recording_client import HEADER, RecordingClient
 
 SECRET = "sk-proj-abcdefghijklmnop1234"
 
@@ -139,26 +138,6 @@ async def test_events_stand_in_the_order_in_which_they_happened(path: Path) -> N
     expected = [("request", 1), ("request", 2), ("reply", 2), ("request", 3), ("reply", 1), ("reply", 3)]
     assert events(path) == expected
     await client.aclose()
-
-
-@pytest.mark.asyncio
-async def test_a_request_that_comes_while_a_reply_is_being_written_stands_before_its_return(path: Path) -> None:
-    client = await made(path)
-    second: list[asyncio.Task[Reply]] = []
-
-    async with asyncio.TaskGroup() as group:
-
-        def model(request: Request) -> str:
-            if request.messages[0]["content"] == "first":
-                second.append(group.create_task(client.complete(ask("second"))))
-            return "{}"
-
-        client.client = FunctionClient(model)
-        await client.complete(ask("first"))
-    await client.aclose()
-    found = events(path)
-    assert found.index(("request", 2)) < found.index(("returned", 1))
-    assert found.index(("reply", 1)) < found.index(("returned", 1))
 
 
 @pytest.mark.asyncio

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from optuna_llm.samplers.limits.quota_headers import pause_wanted
+from optuna_llm.samplers.client.headers import pause_wanted
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
