@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .notation import LONGEST_NUMBER, clean, show
 from .space import RATIONALE
-from .untrusted import LONGEST_NUMBER, clean, show
 
 MAX_LENGTH = 100_000  # characters: a hundred times a reply with 50 parameters
 MAX_DEPTH = 32  # levels: a configuration has one or two, and Python's own limit is near

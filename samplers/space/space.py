@@ -9,7 +9,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.study.distributions import check_search_space
-from .labels import labels
+from .notation import labels
 
 RATIONALE = "rationale"  # the key of the model's reasons, which no parameter can have
 KEY_LENGTH = 64  # what OpenAI and Anthropic take as the name of a property

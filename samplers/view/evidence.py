@@ -15,9 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ...engine.records import Params
 from ...engine.study.attributes import is_inconclusive, retry_history
 from ..provenance import read_guidance
-from ..space.arrays import Array
-from ..space.axes import ABSENT, Axes
-from ..space.embedding import Embedding
+from ..space.axes import ABSENT, Array, Axes, Embedding
 from .following import UNDO_DEPTH, Following
 from .progress import Score, StudyProgress, Trust
 
@@ -69,7 +67,6 @@ class Evidence(Following):
     def __init__(self, axes: Axes, direction: StudyDirection) -> None:
         self.axes = axes
         self.embedding = Embedding(axes)
-        self.direction = direction
         self._sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
         super().__init__()
 

@@ -5,9 +5,13 @@ and that we see after it, shifts ours by one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from optuna.trial import FrozenTrial
+
+from ...engine.records import Charge
+from ...engine.study.attributes import charge_of, llm_of
+from ...engine.study.snapshot import Snapshot
 
 # A late trial overtakes those that finished between two readings, some tens with hundreds of workers. To undo and add
 # these again is far cheaper than to add a long history anew.
@@ -79,3 +83,35 @@ class Following(ABC):
     @abstractmethod
     def _undo(self, trial: FrozenTrial) -> None:
         """Undo `_add` for the trial at index `known`, the last one that was added."""
+
+
+class OtherSpending(Following):
+    """Sums up what others spent on a study: other processes, earlier runs, other samplers.
+
+    It is read from trials, and from what the study says was spent without one, less what `runs` spent.
+    """
+
+    def __init__(self, runs: Set[str]) -> None:
+        self._runs = runs
+        super().__init__()
+
+    def at(self, snapshot: Snapshot) -> Charge:
+        """Sum up as of `snapshot`."""
+        self.update(snapshot.finished)
+        charges = (charge for token, charge in snapshot.charges.items() if token not in self._runs)
+        open_trials = map(self._of, (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
+        return sum((*open_trials, *charges), self._finished)
+
+    def _clear(self) -> None:
+        self._finished = Charge()
+
+    def _add(self, trial: FrozenTrial) -> None:
+        self._finished += self._of(trial)
+
+    def _undo(self, trial: FrozenTrial) -> None:
+        self._finished -= self._of(trial)
+
+    def _of(self, trial: FrozenTrial) -> Charge:
+        llm = llm_of(trial)
+        run = llm.get("run")
+        return Charge() if isinstance(run, str) and run in self._runs else charge_of(llm)
