@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,11 @@ class Axis:
         self.categorical = bool(self.choices)  # its values have no order
         self.count = count_values(distribution)
         self.bins = len(self.choices) or int(min(self.count, BINS))
+        self._numeric = cast(Any, distribution)  # a range, unless there are choices or levels
+        counted = not self.choices and math.isfinite(self.count)
+        # Whole numbers on a log scale; all others that can be counted have neighbours at the same distance.
+        self.uneven = counted and not self.levels and self._numeric.log
+        self.step = 1 / max(1, self.count - 1) if counted and not self.uneven else 0.0
 
     def place(self, value: Any) -> float:
         """Find where a value stands: a choice at its index, else in [0, 1], which older and wider ranges are cut to.
@@ -86,17 +91,25 @@ class Axis:
         """Find the value that stands at a place: on the parameter's grid, as the prompt writes it."""
         if self.choices:
             return self.choices[round(place)]
-        if self.levels:
-            return self.levels[round(min(1.0, max(0.0, place)) / self.step)]
-        numeric, share = self._numeric, min(1.0, max(0.0, place))
-        if numeric.log:
-            low, high = math.log(numeric.low), math.log(numeric.high)
-            number = math.exp(low + share * (high - low))
+        if place in self._grid_values:
+            return self._grid_values[place]
+        place = min(1.0, max(0.0, place))
+        return self.levels[round(place / self.step)] if self.levels else self._number(place)
+
+    @cached_property
+    def _grid_values(self) -> dict[float, Any]:
+        """The values by their places, since most candidates stand on these."""
+        return dict(zip(self.grid, self.levels or map(self._number, self.grid), strict=True))
+
+    def _number(self, place: float) -> int | float:
+        low, high = self._numeric.low, self._numeric.high
+        if self._numeric.log:
+            number = math.exp(math.log(low) + place * (math.log(high) - math.log(low)))
         else:
-            number = numeric.low + share * (numeric.high - numeric.low)
+            number = low + place * (high - low)
         if math.isfinite(self.count):
-            return nearest(number, numeric)
-        return float(format_value(min(numeric.high, max(numeric.low, number)), numeric))
+            return nearest(number, self._numeric)
+        return float(format_value(min(high, max(low, number)), self._numeric))
 
     @cached_property
     def grid(self) -> tuple[float, ...]:
@@ -107,11 +120,6 @@ class Axis:
             return tuple(index * (self.step or 1.0) for index in range(int(self.count)))
         low, high = self._numeric.low, self._numeric.high
         return tuple(self.place(value) for value in range(int(low), int(high) + 1))
-
-    @cached_property
-    def uneven(self) -> bool:
-        """Whether its values are whole numbers on a log scale."""
-        return not self.choices and not self.levels and math.isfinite(self.count) and not self.step
 
     def snap(self, places: Array) -> Array:
         """Move places to those of the nearest values, on an uneven axis."""
@@ -126,7 +134,7 @@ class Axis:
     @cached_property
     def full_part(self) -> "Interval | Choices":
         """All of it."""
-        return Choices(values=tuple(self.choices)) if self.choices else self.interval(0.0, 1.0)
+        return self.part(self.choices) if self.choices else self.interval(0.0, 1.0)
 
     def interval(self, low: float, high: float) -> Interval:
         """Make the part of the range between two places."""
@@ -151,18 +159,6 @@ class Axis:
         if self.choices:
             return False
         return self.place(part.low) - SLACK <= self.place(value) <= self.place(part.high) + SLACK
-
-    @cached_property
-    def step(self) -> float:
-        """The distance of neighbours on a linear grid, or of levels; 0 without one."""
-        if self.choices or math.isinf(self.count) or (not self.levels and self._numeric.log):
-            return 0.0
-        return 1 / (self.count - 1)
-
-    @cached_property
-    def _numeric(self) -> FloatDistribution | IntDistribution:
-        assert isinstance(self.distribution, FloatDistribution | IntDistribution)
-        return self.distribution
 
 
 def _ascend(choices: Sequence[Any]) -> bool:
@@ -197,7 +193,6 @@ class Axes:
     """The axes of a search space, in its order; a parameter with only one value has none."""
 
     def __init__(self, space: Space) -> None:
-        self.space = space
         self.all = tuple(Axis(name, d) for name, d in space.distributions.items() if name not in space.fixed)
         self.by_name = {axis.name: axis for axis in self.all}
 

@@ -22,6 +22,7 @@ DIGITS = 4
 FLOAT_DIGITS = 17  # significant digits that tell all floats apart
 RESOLUTION = 1e-4  # a tenth of what counts as a duplicate, so that rounding never makes one
 SHOWN_CHOICES = 20
+PLAIN_TYPES = {str, int, float, bool, type(None)}  # of nearly all choices: values that are stored as they are
 LABEL_LENGTH = 64
 SHOWN_LENGTH = 48  # a violation that quotes two values stays under 250 characters
 LONGEST_NUMBER = 600  # characters; Python may refuse to convert integers of more than 640
@@ -239,7 +240,8 @@ def _indices(choices: tuple[Any, ...], types: tuple[type, ...]) -> dict[Any, int
 
 def _identity(value: Any) -> tuple[type, Any]:
     """Give what is equal for values that are `same`."""
-    value = plain(value)
+    if type(value) not in PLAIN_TYPES:
+        value = plain(value)
     return type(value), None if isinstance(value, float) and math.isnan(value) else value
 
 

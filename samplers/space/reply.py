@@ -37,8 +37,9 @@ def parse(text: str, finish_reason: str | None = None) -> Parsed:
         document = _only(_documents(text))
     except _UnreadableError as error:
         return Parsed(values=None, rationale=None, violation=str(error))
-    rationale = _rationale(document.pop(RATIONALE, None))
-    return Parsed(values=document, rationale=rationale, violation=None)
+    reasons = document.pop(RATIONALE, None)
+    rationale = clean(reasons, RATIONALE_LENGTH) if isinstance(reasons, str) else None
+    return Parsed(values=document, rationale=rationale or None, violation=None)
 
 
 class _UnreadableError(ValueError):
@@ -150,7 +151,3 @@ def _unwrapped(document: dict[str, Any]) -> dict[str, Any]:
 
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-def _rationale(value: Any) -> str | None:
-    return clean(value, RATIONALE_LENGTH) or None if isinstance(value, str) else None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.threads import JobThread, wait_future
-from .fit import MisfitError, fit
+from .fit import fit
 from .notation import answers, describe, quote, show
 from .space import RATIONALE, Space, make_space
 
@@ -126,14 +126,8 @@ def json_schema(
 def _schema(space: Space, rationale: bool) -> dict[str, Any]:
     documents = reply_model(space).model_json_schema()["properties"]
     asked = [RATIONALE] * rationale + [key for name, key in space.keys.items() if name not in space.fixed]
-    return {
-        "type": "object",
-        "properties": {
-            key: {word: documents[key][word] for word in KEYWORDS if word in documents[key]} for key in asked
-        },
-        "required": asked,
-        "additionalProperties": False,
-    }
+    properties = {key: {word: documents[key][word] for word in KEYWORDS if word in documents[key]} for key in asked}
+    return {"type": "object", "properties": properties, "required": asked, "additionalProperties": False}
 
 
 def _enum(kind: str, values: Sequence[Any], name: str, space: Space) -> dict[str, Any]:
@@ -149,17 +143,14 @@ def _title(name: str, space: Space) -> str:
 def _annotation(name: str, space: Space) -> Any:
     """Say what a field holds, how its value is read, and what the schema tells of it."""
     from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
-    from pydantic_core import PydanticCustomError
 
     def read(raw: Any, info: "ValidationInfo") -> Any:
         reading = info.context
         assert isinstance(reading, _Reading)
-        try:
-            fitted = fit(raw, name, reading.space)
-        except MisfitError as misfit:
-            raise PydanticCustomError("misfit", "{problem}", {"problem": str(misfit)}) from None
-        reading.repairs.extend(f"{reading.space.keys[name]}: {repair}" for repair in fitted.repairs)
-        return fitted.value
+        repairs: list[str] = []
+        value = fit(raw, name, reading.space, repairs)
+        reading.repairs.extend(f"{reading.space.keys[name]}: {repair}" for repair in repairs)
+        return value
 
     distribution = space.distributions[name]
     if name in space.fixed:
@@ -184,7 +175,7 @@ def _violations(error: "ValidationError", space: Space) -> list[str]:
             found.append(f"the reply cannot be read ({item['type']}); answer in plain Unicode text")
         else:
             name = names[str(item["loc"][0])]
-            problem = "is missing" if item["type"] == "missing" else item["msg"]
+            problem = "is missing" if item["type"] == "missing" else item["ctx"]["error"]
             found.append(f"`{space.keys[name]}`: {problem}; give {describe(space.distributions[name])}")
     return found
 

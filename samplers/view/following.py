@@ -43,14 +43,15 @@ class Following(ABC):
     def __init__(self) -> None:
         self._restart()
 
-    def known_prefix(self, finished: Sequence[FrozenTrial]) -> int:
-        """Length of the prefix of `finished` that this cache already holds; 0 means that it must be rebuilt."""
-        return self._same(finished, len(finished))
+    def known_prefix(self, finished: Sequence[FrozenTrial], until: int | None = None) -> int:
+        """Count the first trials, up to `until`, that this cache already holds; 0 means that it must be rebuilt."""
+        same = common_prefix(self._trials, finished, min(self.known, len(finished) if until is None else until))
+        return same if self.known - same <= self._undoable else 0
 
     def update(self, finished: Sequence[FrozenTrial], until: int | None = None) -> None:
         """Add the first `until` of a snapshot's finished trials, or all."""
         end = len(finished) if until is None else until
-        start = self._same(finished, end)
+        start = self.known_prefix(finished, end)
         if not start:
             self._restart()
         while self.known > start:
@@ -62,10 +63,6 @@ class Following(ABC):
             self._add(self._trials[self.known])
             self.known += 1
             self._undoable = min(UNDO_DEPTH, self._undoable + 1)
-
-    def _same(self, finished: Sequence[FrozenTrial], end: int) -> int:
-        same = common_prefix(self._trials, finished, min(self.known, end))
-        return same if self.known - same <= self._undoable else 0
 
     def _restart(self) -> None:
         self._trials = ()

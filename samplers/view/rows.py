@@ -1,7 +1,7 @@
 """Configurations as rows of a prompt: finished trials, and what is in flight."""
 
 import bisect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -109,18 +109,6 @@ class InFlightEntry:
     proposed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Version:
-    """What an entry follows from: a trial, the proposal behind it, and how much of the trial is known.
-
-    The number of parameters and reported values of a running trial only ever grows.
-    """
-
-    number: int | None
-    proposal: Proposal
-    size: int = 0
-
-
 class InFlightRows:
     """The configurations in flight in one search space; `locate` gives a configuration's place on each axis.
 
@@ -130,15 +118,20 @@ class InFlightRows:
     def __init__(self, space: SearchSpace, locate: Callable[[Params], Sequence[float]]) -> None:
         self._space = space
         self._locate = locate
-        self._known: dict[_Version, InFlightEntry] = {}
+        self._known: dict[Hashable, InFlightEntry] = {}
 
     def at(self, snapshot: Snapshot) -> tuple[InFlightEntry, ...]:
         """Running trials that have parameters, by number, then reservations in their order."""
-        known = self._known
-        self._known = {
-            version: known.get(version) or self._entry(trial, version.proposal)
-            for version, trial in _versions(snapshot)
-        }
+        known, self._known = self._known, {}
+        for trial in snapshot.running:
+            proposal = snapshot.assigned.get(trial.number, NO_PROPOSAL)
+            if trial.params or proposal.params:
+                # The number of parameters and reported values of a running trial only ever grows.
+                key = (trial.number, proposal, len(trial.params) + len(trial.intermediate_values))
+                self._known[key] = known.get(key) or self._entry(trial, proposal)
+        for proposal in snapshot.reserved:
+            if proposal.params:
+                self._known[proposal] = known.get(proposal) or self._entry(None, proposal)
         return tuple(self._known.values())
 
     def _entry(self, trial: FrozenTrial | None, proposal: Proposal) -> InFlightEntry:
@@ -156,17 +149,6 @@ class InFlightRows:
             places=self._locate(params),
             proposed=bool(provenance.get("calls")),
         )
-
-
-def _versions(snapshot: Snapshot) -> Iterator[tuple[_Version, FrozenTrial | None]]:
-    for trial in snapshot.running:
-        proposal = snapshot.assigned.get(trial.number, NO_PROPOSAL)
-        if trial.params or proposal.params:
-            size = len(trial.params) + len(trial.intermediate_values)
-            yield _Version(number=trial.number, proposal=proposal, size=size), trial
-    for proposal in snapshot.reserved:
-        if proposal.params:
-            yield _Version(number=None, proposal=proposal), None
 
 
 def curve(values: Mapping[int, float]) -> str:
