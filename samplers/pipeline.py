@@ -23,8 +23,7 @@ from .prompt.context import Context, build_context
 from .prompt.messages import Message, render, render_reask
 from .provenance import Spent, guidance_part, provenance
 from .space.axes import Axes
-from .space.reply_model import conform, load
-from .space.schema import json_schema
+from .space.reply_model import conform, json_schema, load
 from .verdict import Verdict, verdict_on
 from .view.view import View
 

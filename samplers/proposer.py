@@ -29,7 +29,7 @@ from .open_asks import OpenAsks
 from .pipeline import propose
 from .space.reply_model import conform
 from .space.space import Space, make_space
-from .view.other_spending import OtherSpending
+from .view.following import OtherSpending
 from .view.view import StudyView
 
 # Sets of columns whose views are kept. A study has one or two, more only while its space changes.

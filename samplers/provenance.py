@@ -18,8 +18,7 @@ from ..engine.records import EMPTY, Params, as_amount, as_count, as_list
 from ..engine.study.attributes import MAX_REPAIRS, llm_of
 from .client.protocol import Reply, Usage
 from .space.axes import Axes, Choices, Interval, Region
-from .space.notation import format_value
-from .space.untrusted import clean
+from .space.notation import clean, format_value
 
 SCHEMA_VERSION = 1
 

@@ -4,8 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from ..space.arrays import Array
-from ..space.embedding import squared_distances
+from ..space.axes import Array, squared_distances
 from ..view.evidence import Evidence, TrialWindow
 from .strategy import Situation
 from .surrogate import Scales, Surrogate, likely_scales

@@ -3,7 +3,7 @@
 from typing import Final, Literal
 
 from ..roles import EXPLORE, REFINE
-from ..view.progress import Score
+from ..view.evidence import Score
 from .roles import role_of
 from .strategy import Guidance, Situation
 from .words import guidance_in

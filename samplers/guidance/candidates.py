@@ -7,8 +7,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..space.arrays import Array
-from ..space.axes import Axes
+from ..space.axes import Array, Axes
 from .findings import Risk, bin_counts, in_bin, occupied_bins
 
 Rng: TypeAlias = "np.random.Generator"  # as a string, since numpy imports its generators when they are first named

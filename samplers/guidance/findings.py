@@ -10,8 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ..space.arrays import Array, ranks
-from ..space.axes import Axes, Axis
+from ..space.axes import Array, Axes, Axis, ranks
 from ..view.evidence import Evidence, TrialWindow
 
 # Complete trials below which no effect is named: among fewer, one trial in another rank decides.

@@ -9,8 +9,7 @@ import numpy as np
 
 from ...engine.records import Share
 from ..roles import COMBINE, REFINE
-from ..space.arrays import Array
-from ..space.axes import Region
+from ..space.axes import Array, Region
 from ..view.duplicates import TOLERANCE
 from ..view.evidence import Best
 from .acquisition import MIN_COMPLETE, acquisition_values

@@ -10,8 +10,7 @@ from optuna.study import StudyDirection
 
 from ...engine.records import ALONE, Params, Share
 from ..roles import PROPOSE
-from ..space.arrays import Array
-from ..space.axes import Region
+from ..space.axes import Array, Region
 from ..space.space import Space
 from ..view.evidence import Evidence
 

@@ -16,8 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from ..space.arrays import Array, ranks
-from ..space.embedding import squared_distances
+from ..space.axes import Array, ranks, squared_distances
 
 # The prior of the length scales: its median with one parameter, half a range, which grows with the square root of
 # their number as distances do; and the standard deviation of a scale's logarithm, so that two thirds of the draws are

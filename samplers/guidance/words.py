@@ -7,11 +7,8 @@ from typing import Any, Final, Literal
 
 from ..roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
 from ..space.axes import Axis, Choices, Interval, Region
-from ..space.labels import labels
-from ..space.notation import format_number, format_value
+from ..space.notation import cells, format_number, format_value, labels, quote
 from ..space.space import Space
-from ..space.untrusted import quote
-from ..view.finished_rows import cells
 from .findings import Effect, Risk, effects, gaps, risks
 from .offer import Offer, offer_for
 from .strategy import Guidance, Situation

@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...engine.records import EMPTY
 from ...engine.study.attributes import FAILURE_ATTRIBUTE
-from ..space.untrusted import clean, quote, redact
-from ..view.finished_rows import Row
+from ..space.notation import clean, quote, redact
+from ..view.rows import Row
 from ..view.view import View
 from .policy import ContextPolicy
 

@@ -7,9 +7,8 @@ from functools import lru_cache
 from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 
-from ..space.notation import describe
+from ..space.notation import clean, describe, quote
 from ..space.space import Space
-from ..space.untrusted import clean, quote
 
 RULES = """\
 You tune a system whose quality can only be found by trying. You are given its parameters and the trials so far, and \

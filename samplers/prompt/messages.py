@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...engine.records import EMPTY
+from ..space.notation import MISSING, cell, quote
 from ..space.space import Space
-from ..space.untrusted import quote
-from ..view.finished_rows import MISSING, Row, cell
+from ..view.rows import Row
 from .context import Context
 from .head import MAX_NAME
 

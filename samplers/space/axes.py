@@ -2,6 +2,11 @@
 
 Choices that are numbers in ascending order are levels: they stand in [0, 1] as well, evenly, so that they have
 neighbours.
+
+Places become points of a Euclidean space, in which the distance of two configurations says how much they differ. The
+ends of a number's range are 1 apart, and so are any two choices. A parameter that a configuration does not have stands
+in the middle of its axis, and off it: so a trial of one branch of a conditional space is as far from the trials of
+another as half a range is.
 """
 
 import itertools
@@ -9,23 +14,27 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
+import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.records import Params
-from ...engine.study.distributions import same
-from .arrays import Array
 from .fit import nearest
-from .notation import format_value
-from .scale import count_values, from_unit, to_unit
+from .notation import choice_index, format_value
 from .space import Space
+
+Array: TypeAlias = npt.NDArray[np.float64]  # trials or candidates in rows, axes in columns
 
 BINS = 5  # parts of a range that are told apart: 20 trials fill each a few times
 LARGEST_GRID = 64  # values of an axis that are listed one by one, and compared with all candidates
 SLACK = 1e-3  # of an axis: the rounding of the prompt, and what counts as the same
 ABSENT = math.nan  # the place of a parameter that a trial does not have: NaN is near nothing
+SMALLEST = 5e-324  # the smallest float: a value of an older, linear range may have no logarithm
+CHOICE: Final = 1 / math.sqrt(2)  # two points that differ in a choice differ in two coordinates: they are 1 apart
+MIDDLE: Final = 0.5  # where on its axis a parameter stands that a configuration does not have
+OFF_AXIS: Final = 0.5  # and how far off it: one branch is as far from another as half a range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +63,16 @@ class Axis:
         self.name = name
         self.distribution = distribution
         choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
-        self.levels = choices if ascending(choices) else ()
+        self.levels = choices if _ascend(choices) else ()
         self.choices = () if self.levels else choices
+        self.categorical = bool(self.choices)  # its values have no order
         self.count = count_values(distribution)
         self.bins = len(self.choices) or int(min(self.count, BINS))
-
-    @property
-    def categorical(self) -> bool:
-        """Whether its values have no order."""
-        return bool(self.choices)
+        self._numeric = cast(Any, distribution)  # a range, unless there are choices or levels
+        counted = not self.choices and math.isfinite(self.count)
+        # Whole numbers on a log scale; all others that can be counted have neighbours at the same distance.
+        self.uneven = counted and not self.levels and self._numeric.log
+        self.step = 1 / max(1, self.count - 1) if counted and not self.uneven else 0.0
 
     def place(self, value: Any) -> float:
         """Find where a value stands: a choice at its index, else in [0, 1], which older and wider ranges are cut to.
@@ -71,7 +81,8 @@ class Axis:
         """
         values = self.choices or self.levels
         if values:
-            return next((i for i, choice in enumerate(values) if same(value, choice)), ABSENT) * (self.step or 1.0)
+            index = choice_index(value, values)
+            return ABSENT if index is None else index * (self.step or 1.0)
         if not isinstance(value, int | float):
             return ABSENT
         return min(1.0, max(0.0, to_unit(float(value), self._numeric)))
@@ -80,13 +91,25 @@ class Axis:
         """Find the value that stands at a place: on the parameter's grid, as the prompt writes it."""
         if self.choices:
             return self.choices[round(place)]
-        if self.levels:
-            return self.levels[round(min(1.0, max(0.0, place)) / self.step)]
-        numeric = self._numeric
-        number = from_unit(min(1.0, max(0.0, place)), numeric)
+        if place in self._grid_values:
+            return self._grid_values[place]
+        place = min(1.0, max(0.0, place))
+        return self.levels[round(place / self.step)] if self.levels else self._number(place)
+
+    @cached_property
+    def _grid_values(self) -> dict[float, Any]:
+        """The values by their places, since most candidates stand on these."""
+        return dict(zip(self.grid, self.levels or map(self._number, self.grid), strict=True))
+
+    def _number(self, place: float) -> int | float:
+        low, high = self._numeric.low, self._numeric.high
+        if self._numeric.log:
+            number = math.exp(math.log(low) + place * (math.log(high) - math.log(low)))
+        else:
+            number = low + place * (high - low)
         if math.isfinite(self.count):
-            return nearest(number, numeric)
-        return float(format_value(min(numeric.high, max(numeric.low, number)), numeric))
+            return nearest(number, self._numeric)
+        return float(format_value(min(high, max(low, number)), self._numeric))
 
     @cached_property
     def grid(self) -> tuple[float, ...]:
@@ -97,11 +120,6 @@ class Axis:
             return tuple(index * (self.step or 1.0) for index in range(int(self.count)))
         low, high = self._numeric.low, self._numeric.high
         return tuple(self.place(value) for value in range(int(low), int(high) + 1))
-
-    @cached_property
-    def uneven(self) -> bool:
-        """Whether its values are whole numbers on a log scale."""
-        return not self.choices and not self.levels and math.isfinite(self.count) and not self.step
 
     def snap(self, places: Array) -> Array:
         """Move places to those of the nearest values, on an uneven axis."""
@@ -116,7 +134,7 @@ class Axis:
     @cached_property
     def full_part(self) -> "Interval | Choices":
         """All of it."""
-        return Choices(values=tuple(self.choices)) if self.choices else self.interval(0.0, 1.0)
+        return self.part(self.choices) if self.choices else self.interval(0.0, 1.0)
 
     def interval(self, low: float, high: float) -> Interval:
         """Make the part of the range between two places."""
@@ -137,35 +155,44 @@ class Axis:
     def holds(self, part: Interval | Choices, value: Any) -> bool:
         """Whether a value is in a part of this axis, to the rounding of the prompt."""
         if isinstance(part, Choices):
-            return any(same(value, choice) for choice in part.values)
+            return choice_index(value, part.values) is not None
         if self.choices:
             return False
         return self.place(part.low) - SLACK <= self.place(value) <= self.place(part.high) + SLACK
 
-    @cached_property
-    def step(self) -> float:
-        """The distance of neighbours on a linear grid, or of levels; 0 without one."""
-        if self.choices or math.isinf(self.count) or (not self.levels and self._numeric.log):
-            return 0.0
-        return 1 / (self.count - 1)
 
-    @cached_property
-    def _numeric(self) -> FloatDistribution | IntDistribution:
-        assert isinstance(self.distribution, FloatDistribution | IntDistribution)
-        return self.distribution
-
-
-def ascending(choices: Sequence[Any]) -> bool:
+def _ascend(choices: Sequence[Any]) -> bool:
     """Whether choices are levels: at least three numbers from low to high, of which neighbours are alike."""
     numbers = [choice for choice in choices if isinstance(choice, int | float) and not isinstance(choice, bool)]
     return len(choices) > 2 and numbers == list(choices) and all(a < b for a, b in itertools.pairwise(numbers))
+
+
+def to_unit(value: float, distribution: FloatDistribution | IntDistribution) -> float:
+    """Say where a value lies in the (log) range: 0 at its low end, 1 at its high one; 0 if both are the same."""
+    low, high = distribution.low, distribution.high
+    if low == high:
+        return 0.0
+    if distribution.log:
+        return (math.log(max(value, SMALLEST)) - math.log(low)) / (math.log(high) - math.log(low))
+    return (value - low) / (high - low)
+
+
+def count_values(distribution: BaseDistribution) -> float:
+    """Count the values that a parameter can have; infinite if it is continuous."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.single():
+        return 1
+    if distribution.step is None:
+        return math.inf
+    return round((distribution.high - distribution.low) / distribution.step) + 1
 
 
 class Axes:
     """The axes of a search space, in its order; a parameter with only one value has none."""
 
     def __init__(self, space: Space) -> None:
-        self.space = space
         self.all = tuple(Axis(name, d) for name, d in space.distributions.items() if name not in space.fixed)
         self.by_name = {axis.name: axis for axis in self.all}
 
@@ -202,3 +229,41 @@ def _middle(axis: Axis, part: Interval | Choices | None) -> float:
     if isinstance(part, Choices):
         return axis.place(part.values[0])
     return (axis.place(part.low) + axis.place(part.high)) / 2
+
+
+class Embedding:
+    """Turns places into points: one coordinate for a number, one for each choice, and one for being there at all."""
+
+    def __init__(self, axes: Axes) -> None:
+        sizes = [len(axis.choices) or 1 for axis in axes.all]
+        self.size = sum(sizes) + len(sizes)
+        # The axis of each coordinate.
+        self.owners = np.concatenate([np.repeat(np.arange(len(sizes)), sizes), np.arange(len(sizes))]).astype(int)
+        starts = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(int)
+        unordered = np.array([axis.categorical for axis in axes.all], dtype=bool)
+        self._numbers, self._number_starts = np.flatnonzero(~unordered), starts[~unordered]
+        self._choices, self._choice_starts = np.flatnonzero(unordered), starts[unordered]
+
+    def points(self, places: Array) -> Array:
+        """Give a point for each row of places."""
+        points = np.zeros((len(places), self.size))
+        absent = np.isnan(places)
+        numbers = places[:, self._numbers]
+        points[:, self._number_starts] = np.where(absent[:, self._numbers], MIDDLE, numbers)
+        rows, columns = np.nonzero(~absent[:, self._choices])
+        points[rows, self._choice_starts[columns] + places[rows, self._choices[columns]].astype(int)] = CHOICE
+        points[:, self.size - places.shape[1] :] = OFF_AXIS * absent
+        return points
+
+
+def squared_distances(ones: Array, others: Array) -> Array:
+    """Measure each of `ones` (rows) against each of `others` (columns); both may have leading axes in common."""
+    lengths = (ones**2).sum(axis=-1)[..., :, None] + (others**2).sum(axis=-1)[..., None, :]
+    return np.asarray(np.maximum(0.0, lengths - 2 * ones @ np.swapaxes(others, -1, -2)))
+
+
+def ranks(values: Array) -> Array:
+    """Rank values from 0; ties share the mean of their ranks."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray(last - (counts + 1) / 2, dtype=float)[inverse]

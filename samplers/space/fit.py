@@ -4,74 +4,73 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ...engine.study.distributions import contains, exact_int, same
-from .labels import choice_text, labels
-from .notation import format_exactly, grid_decimals
-from .untrusted import LONGEST_NUMBER, show
+from ...engine.study.distributions import contains, exact_int
+from .notation import LONGEST_NUMBER, choice_index, choice_text, format_exactly, grid_decimals, labels, show
+from .space import Space
 
 NOISE = 1e-8  # of a step: the tolerance of Optuna's own grid check
 GRID_NEIGHBOURS = 64  # points looked at on either side, where rounding makes Optuna refuse the nearest one
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 class MisfitError(ValueError):
     """Raised for a value that cannot be repaired without guessing; the message says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FittedValue:
-    """A value that Optuna takes as it is, and what was done to the model's to get it."""
+def fit(raw: Any, name: str, space: Space, repairs: list[str]) -> Any:
+    """Find the value of parameter `name` that the model means by `raw`, one that Optuna takes. Raises `MisfitError`.
 
-    value: Any
-    repairs: tuple[str, ...] = ()
+    What is done to `raw` is added to `repairs`. Numbers are clamped and snapped; choices are found by value and type,
+    by label, else by text. A parameter that has only one value takes it, whatever the model wrote.
+    """
+    distribution = space.distributions[name]
+    if name in space.fixed:
+        return _fit_fixed(raw, space.fixed[name], repairs)
+    if isinstance(distribution, CategoricalDistribution):
+        return _fit_choice(raw, distribution.choices, space.labels[name], repairs)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return _fit_number(raw, distribution, repairs)
 
 
-def fit_fixed(raw: Any, value: Any) -> FittedValue:
-    """Take the only value there is, whatever the model wrote; another one is a repair."""
+def _fit_fixed(raw: Any, value: Any, repairs: list[str]) -> Any:
     try:
-        fit_choice(raw, (value,), labels((value,)))
+        _fit_choice(raw, (value,), labels((value,)), [])
     except MisfitError:
-        return FittedValue(value=value, repairs=(f"{show(raw)} replaced by its only value",))
-    return FittedValue(value=value)
+        repairs.append(f"{show(raw)} replaced by its only value")
+    return value
 
 
-def fit_number(raw: Any, distribution: FloatDistribution | IntDistribution) -> FittedValue:
-    """Read a number, or text that is one, and clamp and snap it. Raises `MisfitError`."""
+def _fit_number(raw: Any, distribution: FloatDistribution | IntDistribution, repairs: list[str]) -> int | float:
     number = _number(raw)
     if number is None:
         raise MisfitError(f"{show(raw)} is not a number")
     if isinstance(number, float) and not math.isfinite(number):
         raise MisfitError(f"{show(raw)} is not a finite number")
     value = nearest(number, distribution)
-    if value == number and not isinstance(raw, str):
-        return FittedValue(value=value)
-    read = (f"{show(raw)} read as {show(number)}",) if isinstance(raw, str) else ()
-    change = _change(number, value, distribution)
-    changed = (f"{show(number)} {change} to {format_exactly(value)}",) if change else ()
-    return FittedValue(value=value, repairs=read + changed)
+    if isinstance(raw, str):
+        repairs.append(f"{show(raw)} read as {show(number)}")
+    if value != number and (change := _change(number, value, distribution)):
+        repairs.append(f"{show(number)} {change} to {format_exactly(value)}")
+    return value
 
 
-def fit_choice(raw: Any, choices: Sequence[Any], names: Sequence[str]) -> FittedValue:
-    """Find the choice that is meant: by value and type, by label (one of `names`), else by text. Raises `MisfitError`.
-
-    A text or a number that fits exactly one choice is a repair.
-    """
-    for choice in choices:
-        if same(raw, choice):
-            return FittedValue(value=choice)
-    if isinstance(raw, str) and raw in names:
-        return FittedValue(value=choices[names.index(raw)])
+def _fit_choice(raw: Any, choices: Sequence[Any], names: Sequence[str], repairs: list[str]) -> Any:
+    """Find the choice that is meant; a text or a number that fits exactly one is a repair."""
+    index = choice_index(raw, choices)
+    if index is None and isinstance(raw, str) and raw in names:
+        index = names.index(raw)
+    if index is not None:
+        return choices[index]
     matches = _matches_by_text(raw, choices, names) or _matches_by_number(raw, choices)
     if len(matches) != 1:
         raise MisfitError(f"{show(raw)} {'fits several choices' if matches else 'is not one of the choices'}")
-    return FittedValue(value=choices[matches[0]], repairs=(f"{show(raw)} read as {show(names[matches[0]])}",))
+    repairs.append(f"{show(raw)} read as {show(names[matches[0]])}")
+    return choices[matches[0]]
 
 
 def nearest(number: int | float, distribution: FloatDistribution | IntDistribution) -> int | float:
@@ -94,7 +93,7 @@ def _number(raw: Any) -> int | float | None:
     text = raw.strip()
     if not _NUMBER.fullmatch(text):
         return None
-    return int(text) if _INTEGER.fullmatch(text) else float(text)
+    return int(text) if text.lstrip("+-").isdigit() else float(text)
 
 
 def _change(number: int | float, value: int | float, distribution: FloatDistribution | IntDistribution) -> str | None:
@@ -137,19 +136,15 @@ def _matches_by_text(raw: Any, choices: Sequence[Any], names: Sequence[str]) -> 
     if not (raw is None or isinstance(raw, str | int | float)):
         return []
     wanted = _texts(raw)
-    return [i for i, choice in enumerate(choices) if wanted & (_texts(choice) | {_folded(names[i])})]
+    return [i for i, choice in enumerate(choices) if wanted & (_texts(choice) | {names[i].strip().casefold()})]
 
 
 def _texts(value: Any) -> set[str]:
     """List the texts that a value is known by, in lower case."""
     if value is None:
         return {"none", "null"}
-    text = _folded(choice_text(value))
+    text = choice_text(value).strip().casefold()
     return {text, text.strip("\"'")} if isinstance(value, str) else {text}
-
-
-def _folded(text: str) -> str:
-    return text.strip().casefold()
 
 
 def _matches_by_number(raw: Any, choices: Sequence[Any]) -> list[int]:

@@ -1,7 +1,11 @@
-"""How values are written in prompts, schemas and messages. What is written here, `reply_model` reads back."""
+"""How values, choices and foreign text are written in prompts, schemas and messages; `reply_model` reads them back."""
 
+import itertools
 import json
 import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from numbers import Integral, Real
@@ -9,13 +13,74 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from .labels import label_of, labels
-from .untrusted import show
+from ...engine.records import Params
+from ...engine.scrub import scrub
+from ...engine.study.distributions import plain, same
 
+MISSING = "-"
 DIGITS = 4
 FLOAT_DIGITS = 17  # significant digits that tell all floats apart
 RESOLUTION = 1e-4  # a tenth of what counts as a duplicate, so that rounding never makes one
 SHOWN_CHOICES = 20
+PLAIN_TYPES = {str, int, float, bool, type(None)}  # of nearly all choices: values that are stored as they are
+LABEL_LENGTH = 64
+SHOWN_LENGTH = 48  # a violation that quotes two values stays under 250 characters
+LONGEST_NUMBER = 600  # characters; Python may refuse to convert integers of more than 640
+SHOWN_BITS = 128  # an integer of so many bits has 39 digits, about as many as a string may show
+
+_PATH = re.compile(r"(?:[A-Za-z]:\\|~?/)[^\s'\",;:)\]}]*[\\/][^\s'\",;:)\]}]*")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in the text of an object: another one in every process
+
+
+# -- text from outside: short, printable, on one line, without secrets
+
+
+def clean(text: str, length: int) -> str:
+    """Put `text` on one line of at most `length` characters, without control characters and lone surrogates."""
+    head = text[: 8 * length]  # white space collapses below; what is longer than this is not even looked at
+    line = " ".join("".join(c if c.isprintable() else " " for c in head).split())
+    if len(line) <= length and len(head) == len(text):
+        return line
+    return line[: length - 3].rstrip() + "..."
+
+
+def quote(text: str, length: int) -> str:
+    """Clean `text`, and write it as a JSON string: data that cannot end its own quotation."""
+    return json.dumps(clean(text, length), ensure_ascii=False)
+
+
+def redact(text: str) -> str:
+    """Remove file paths, and anything that looks like a key, from `text`."""
+    return scrub(_PATH.sub("<path>", text))
+
+
+def show(value: Any) -> str:
+    """Write any value as one short printable line, to be quoted in a message."""
+    if isinstance(value, str):
+        return repr(clean(value, SHOWN_LENGTH))
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, int):
+        bits = value.bit_length()
+        return f"an integer of {bits} bits" if bits > SHOWN_BITS else str(value)
+    if isinstance(value, float):
+        return repr(float(value))
+    names = {type(None): "null", list: "a list", dict: "an object"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+# -- values of a parameter
+
+
+def cells(params: Params, distributions: Mapping[str, BaseDistribution], names: Iterable[str]) -> tuple[str, ...]:
+    """Write the values of `names` as cells of a table; `-` for a parameter that is not among `params`."""
+    return tuple(cell(params[name], distributions[name]) if name in params else MISSING for name in names)
+
+
+def cell(value: Any, distribution: BaseDistribution) -> str:
+    """Write one value of a table, quoted where it would break the row."""
+    text = format_value(value, distribution)
+    return json.dumps(text, ensure_ascii=False) if "," in text or '"' in text or text == MISSING else text
 
 
 def format_value(value: Any, distribution: BaseDistribution) -> str:
@@ -25,7 +90,7 @@ def format_value(value: Any, distribution: BaseDistribution) -> str:
     if type(value) is int and isinstance(distribution, IntDistribution):
         return show(value)
     if isinstance(distribution, CategoricalDistribution):
-        return label_of(value, distribution.choices)
+        return _label_of(value, distribution.choices)
     # From here on what was stored before the parameter became what it is now.
     if isinstance(value, bool) or not isinstance(value, Real):
         return show(value)
@@ -35,8 +100,12 @@ def format_value(value: Any, distribution: BaseDistribution) -> str:
     return format_value(number, distribution) if isinstance(distribution, FloatDistribution) else format_exactly(number)
 
 
-def as_json(value: Any, distribution: BaseDistribution) -> str | int | float:
-    """Give what a model would answer for `value`: the label of a choice, or a number as the prompt writes it."""
+def answers(values: Iterable[Any], distribution: BaseDistribution) -> list[str | int | float]:
+    """List what a model would answer for `values`, each once: labels of choices, or numbers as the prompt has them."""
+    return list(dict.fromkeys(_answer(value, distribution) for value in values))
+
+
+def _answer(value: Any, distribution: BaseDistribution) -> str | int | float:
     if type(value) is int and isinstance(distribution, IntDistribution):
         return value
     text = format_value(value, distribution)
@@ -80,6 +149,13 @@ def grid_decimals(low: float, step: float) -> int:
     return max(_decimals(low), _decimals(step))
 
 
+# Cached, because reading the digits of a decimal takes longer than all else that is done with a grid.
+@lru_cache(maxsize=4096)
+def _decimals(value: float) -> int:
+    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
+    return max(0, -int(exponent))
+
+
 # Cached, because a proposal's values are written several times: in its menu, its schema and its rows.
 @lru_cache(maxsize=4096)
 def _format_float(value: float, low: float, high: float, log: bool, step: float | None) -> str:
@@ -112,8 +188,95 @@ def _format_rounded(value: float, digits: int) -> str:
     return f"{number:.{digits}g}" if abs(number) >= 1e7 else format_exactly(number)
 
 
-# Cached, because reading the digits of a decimal takes longer than all else that is done with a grid.
-@lru_cache(maxsize=4096)
-def _decimals(value: float) -> int:
-    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
-    return max(0, -int(exponent))
+# -- labels of choices: safe, short, and unlike that of any other
+
+
+def labels(choices: Sequence[Any]) -> tuple[str, ...]:
+    """Give each choice a label.
+
+    Strings stand for themselves, everything else is JSON text. Where two would read alike ("1" and 1) the strings
+    are quoted and the others name their type, so no label is the value of another choice.
+    """
+    try:
+        return _labels(tuple(choices), tuple(map(type, choices)))
+    except TypeError:  # a choice without a hash
+        return _labels.__wrapped__(tuple(choices), ())
+
+
+def choice_index(value: Any, choices: Sequence[Any]) -> int | None:
+    """Find which choice `value` is, told apart as storages do; None if it is none of them."""
+    try:
+        return _indices(tuple(choices), tuple(map(type, choices))).get(_identity(value))
+    except TypeError:  # a choice or a value without a hash
+        return next((i for i, choice in enumerate(choices) if same(value, choice)), None)
+
+
+def choice_text(choice: Any) -> str:
+    """Write a choice as text, without regard to the others."""
+    if isinstance(choice, str):
+        return choice
+    if choice is None or isinstance(choice, bool):
+        return json.dumps(choice)
+    if isinstance(choice, Integral):
+        return show(int(choice))
+    if isinstance(choice, Real):
+        return json.dumps(float(choice))
+    return _ADDRESS.sub("", repr(choice))
+
+
+def _label_of(value: Any, choices: Sequence[Any]) -> str:
+    """Give the label of the choice that `value` is; of one that is no choice any more, a label of its own."""
+    index = choice_index(value, choices)
+    if index is None:
+        index = next((i for i, choice in enumerate(choices) if value == choice), None)
+    return labels((value,))[0] if index is None else labels(choices)[index]
+
+
+# Types are part of the caches' keys because True equals 1.
+@lru_cache(maxsize=1024)
+def _indices(choices: tuple[Any, ...], types: tuple[type, ...]) -> dict[Any, int]:
+    return {_identity(choice): index for index, choice in reversed([*enumerate(choices)])}  # the first of equal ones
+
+
+def _identity(value: Any) -> tuple[type, Any]:
+    """Give what is equal for values that are `same`."""
+    if type(value) not in PLAIN_TYPES:
+        value = plain(value)
+    return type(value), None if isinstance(value, float) and math.isnan(value) else value
+
+
+@lru_cache(maxsize=1024)
+def _labels(choices: tuple[Any, ...], types: tuple[type, ...]) -> tuple[str, ...]:
+    choices = tuple(map(plain, choices))
+    # As many digits as other numbers of a prompt have, or as tell all floats apart.
+    floats = {choice for choice in choices if type(choice) is float and math.isfinite(choice)}
+    numbers = range(DIGITS, FLOAT_DIGITS)
+    digits = next((n for n in numbers if len({_rounded(f, n) for f in floats}) == len(floats)), FLOAT_DIGITS)
+    texts = [_safe(choice_text(_rounded(choice, digits) if type(choice) is float else choice)) for choice in choices]
+    counts = Counter(texts)
+    strings = {choice for choice in choices if isinstance(choice, str)}
+    found: dict[str, None] = {}  # in order, and quick to look up
+    for choice, text in zip(choices, texts, strict=True):
+        label = text
+        if counts[text] > 1:
+            others = {*found, *(counts.keys() - {text}), *(strings - {choice if isinstance(choice, str) else None})}
+            label = next(label for label in _longer_labels(choice, text) if label not in others)
+        found[label] = None
+    return tuple(found)
+
+
+def _longer_labels(choice: Any, text: str) -> Iterator[str]:
+    kind = type(choice).__name__
+    yield _safe(json.dumps(choice, ensure_ascii=False) if isinstance(choice, str) else f"{text} ({kind})")
+    yield from (f"{text} #{number}" for number in itertools.count(2))
+
+
+def _rounded(number: float, digits: int) -> float:
+    rounded = float(f"{number:.{digits - 1}e}")
+    return rounded if math.isfinite(rounded) else number  # rounding up the largest floats overflows
+
+
+def _safe(text: str) -> str:
+    if text.isprintable() and 0 < len(text) <= LABEL_LENGTH:
+        return text
+    return clean(text, LABEL_LENGTH) or '""'

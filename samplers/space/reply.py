@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .notation import LONGEST_NUMBER, clean, show
 from .space import RATIONALE
-from .untrusted import LONGEST_NUMBER, clean, show
 
 MAX_LENGTH = 100_000  # characters: a hundred times a reply with 50 parameters
 MAX_DEPTH = 32  # levels: a configuration has one or two, and Python's own limit is near
@@ -37,8 +37,9 @@ def parse(text: str, finish_reason: str | None = None) -> Parsed:
         document = _only(_documents(text))
     except _UnreadableError as error:
         return Parsed(values=None, rationale=None, violation=str(error))
-    rationale = _rationale(document.pop(RATIONALE, None))
-    return Parsed(values=document, rationale=rationale, violation=None)
+    reasons = document.pop(RATIONALE, None)
+    rationale = clean(reasons, RATIONALE_LENGTH) if isinstance(reasons, str) else None
+    return Parsed(values=document, rationale=rationale or None, violation=None)
 
 
 class _UnreadableError(ValueError):
@@ -150,7 +151,3 @@ def _unwrapped(document: dict[str, Any]) -> dict[str, Any]:
 
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-def _rationale(value: Any) -> str | None:
-    return clean(value, RATIONALE_LENGTH) or None if isinstance(value, str) else None

@@ -9,7 +9,7 @@ Pydantic is imported here alone, and in a thread of the first ask: it would be a
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.threads import JobThread
-from .fit import FittedValue, MisfitError, fit_choice, fit_fixed, fit_number
-from .notation import describe
+from .fit import fit
+from .notation import answers, describe, quote, show
 from .space import RATIONALE, Space, make_space
-from .untrusted import quote, show
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError, ValidationInfo
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 NAME_LENGTH = 80  # of a parameter, beside its key: a name is what most models know a parameter by
 LISTED_PROBLEMS = 12  # violations, or unknown keys, that are spelled out: more are not read; the others are counted
 MODELS = 128  # spaces asked for in turn: one for each parameter, where a space is discovered
+KEYWORDS = ("type", "minimum", "maximum", "enum", "description")  # in this order; models read it from the left
 FIELD = "field_"  # before a key, which may be a method of Pydantic's models, or begin with an underscore
 
 
@@ -85,7 +85,8 @@ def reply_model(space: Space) -> type["BaseModel"]:
     fields: dict[str, Any] = {RATIONALE: (Annotated[Any, WithJsonSchema(reasons)], None)}  # `reply.parse` reads it
     taken = {RATIONALE, *space.keys.values()}
     for name, key in space.keys.items():
-        alias = key if name in taken or not _is_unicode(name) else AliasChoices(key, name)
+        plain_text = name.encode(errors="ignore").decode() == name  # Pydantic takes no lone surrogates
+        alias = AliasChoices(key, name) if plain_text and name not in taken else key
         default = None if name in space.fixed else ...
         fields[FIELD + key] = (_annotation(name, space), Field(default, validation_alias=alias))
     return create_model("Configuration", __config__=ConfigDict(extra="allow", loc_by_alias=False), **fields)
@@ -103,7 +104,39 @@ def _loading() -> Future[type["BaseModel"]]:
 os.register_at_fork(after_in_child=_loading.cache_clear)  # the thread is not there
 
 
-def title(name: str, space: Space) -> str:
+def json_schema(
+    space: Space, *, rationale: bool = True, menu: Mapping[str, Sequence[Any]] | None = None
+) -> dict[str, Any]:
+    """Give a flat object with one required key per parameter that has more than one value, `rationale` first.
+
+    `menu` narrows parameters to a few values. Without one the schema is shared between calls: do not change it.
+    """
+    schema = _schema(space, rationale)
+    if not menu:
+        return schema
+    properties = schema["properties"]
+    narrowed = {
+        key: _enum(properties[key]["type"], answers(values, space.distributions[name]), name, space)
+        for name, values in menu.items()
+        if values and (key := space.keys.get(name, "")) in properties
+    }
+    return schema | {"properties": properties | narrowed}
+
+
+@lru_cache(maxsize=MODELS)
+def _schema(space: Space, rationale: bool) -> dict[str, Any]:
+    documents = reply_model(space).model_json_schema()["properties"]
+    asked = [RATIONALE] * rationale + [key for name, key in space.keys.items() if name not in space.fixed]
+    properties = {key: {word: documents[key][word] for word in KEYWORDS if word in documents[key]} for key in asked}
+    return {"type": "object", "properties": properties, "required": asked, "additionalProperties": False}
+
+
+def _enum(kind: str, values: Sequence[Any], name: str, space: Space) -> dict[str, Any]:
+    words = _title(name, space)
+    return {"type": kind, "enum": list(values)} | ({"description": words} if words else {})
+
+
+def _title(name: str, space: Space) -> str:
     """Quote a parameter's name, where its key is another."""
     return "" if space.keys[name] == name else quote(name, NAME_LENGTH)
 
@@ -111,42 +144,25 @@ def title(name: str, space: Space) -> str:
 def _annotation(name: str, space: Space) -> Any:
     """Say what a field holds, how its value is read, and what the schema tells of it."""
     from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
-    from pydantic_core import PydanticCustomError
 
     def read(raw: Any, info: "ValidationInfo") -> Any:
         reading = info.context
         assert isinstance(reading, _Reading)
-        try:
-            fitted = _fitted(raw, name, reading.space)
-        except MisfitError as misfit:
-            raise PydanticCustomError("misfit", "{problem}", {"problem": str(misfit)}) from None
-        if fitted.repairs:
-            reading.repairs.extend(f"{reading.space.keys[name]}: {repair}" for repair in fitted.repairs)
-        return fitted.value
+        repairs: list[str] = []
+        value = fit(raw, name, reading.space, repairs)
+        reading.repairs.extend(f"{reading.space.keys[name]}: {repair}" for repair in repairs)
+        return value
 
     distribution = space.distributions[name]
     if name in space.fixed:
         return Annotated[Any, PlainValidator(read)]
-    words = title(name, space)
     if isinstance(distribution, CategoricalDistribution):
-        described = {"description": words} if words else {}
-        return Annotated[
-            Any, PlainValidator(read), WithJsonSchema({"type": "string", "enum": list(space.labels[name]), **described})
-        ]
+        document = _enum("string", space.labels[name], name, space)
+        return Annotated[Any, PlainValidator(read), WithJsonSchema(document)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     kind = int if isinstance(distribution, IntDistribution) else float
-    words = ": ".join(part for part in (words, describe(distribution)) if part)
+    words = ": ".join(filter(None, [_title(name, space), describe(distribution)]))
     return Annotated[kind, Field(ge=distribution.low, le=distribution.high, description=words), BeforeValidator(read)]
-
-
-def _fitted(raw: Any, name: str, space: Space) -> FittedValue:
-    if name in space.fixed:
-        return fit_fixed(raw, space.fixed[name])
-    distribution = space.distributions[name]
-    if isinstance(distribution, FloatDistribution | IntDistribution):
-        return fit_number(raw, distribution)
-    assert isinstance(distribution, CategoricalDistribution)
-    return fit_choice(raw, distribution.choices, space.labels[name])
 
 
 def _violations(error: "ValidationError", space: Space) -> list[str]:
@@ -160,7 +176,7 @@ def _violations(error: "ValidationError", space: Space) -> list[str]:
             found.append(f"the reply cannot be read ({item['type']}); answer in plain Unicode text")
         else:
             name = names[str(item["loc"][0])]
-            problem = "is missing" if item["type"] == "missing" else item["msg"]
+            problem = "is missing" if item["type"] == "missing" else item["ctx"]["error"]
             found.append(f"`{space.keys[name]}`: {problem}; give {describe(space.distributions[name])}")
     return found
 
@@ -168,7 +184,3 @@ def _violations(error: "ValidationError", space: Space) -> list[str]:
 def _limited(items: list[str], what: str) -> tuple[str, ...]:
     rest = len(items) - LISTED_PROBLEMS
     return (*items[:LISTED_PROBLEMS], f"and {rest} more {what}") if rest > 0 else tuple(items)
-
-
-def _is_unicode(name: str) -> bool:
-    return name.encode(errors="ignore").decode() == name

@@ -1,15 +1,16 @@
 """The search space as the model meets it: parameters under keys that are safe in JSON, choices under labels."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from ...engine.study.distributions import check_search_space
-from .labels import labels
+from .notation import labels
 
 RATIONALE = "rationale"  # the key of the model's reasons, which no parameter can have
 KEY_LENGTH = 64  # what OpenAI and Anthropic take as the name of a property
@@ -45,21 +46,15 @@ def narrow(space: Space, names: Iterable[str]) -> Space:
     return space if len(kept) == len(space.distributions) else _space(kept, space.keys)
 
 
-def _space(distributions: Mapping[str, BaseDistribution], keys: Mapping[str, str]) -> Space:
+def _space(distributions: Mapping[str, Any], keys: Mapping[str, str]) -> Space:
+    texts = {name: labels(d.choices) for name, d in distributions.items() if isinstance(d, CategoricalDistribution)}
     return Space(
         distributions=distributions,
         keys={name: keys[name] for name in distributions},
-        labels={n: labels(d.choices) for n, d in distributions.items() if isinstance(d, CategoricalDistribution)},
-        fixed={name: _only_value(d) for name, d in distributions.items() if d.single()},
+        labels=texts,
+        fixed={name: d.choices[0] if name in texts else d.low for name, d in distributions.items() if d.single()},
         identity=tuple(f"{keys[name]}={name!r}: {d!r}" for name, d in distributions.items()),
     )
-
-
-def _only_value(distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    return distribution.low
 
 
 def _keys(names: Iterable[str]) -> dict[str, str]:
@@ -79,10 +74,6 @@ def _safe_key(name: str) -> str:
 
 
 def _free_key(key: str, taken: set[str]) -> str:
-    number = 2
-    candidate = key
-    while candidate in taken:
-        suffix = f"_{number}"
-        candidate = key[: KEY_LENGTH - len(suffix)] + suffix
-        number += 1
-    return candidate
+    suffixes = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
+    candidates = (key[: KEY_LENGTH - len(suffix)] + suffix for suffix in suffixes)
+    return next(candidate for candidate in candidates if candidate not in taken)

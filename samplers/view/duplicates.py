@@ -5,19 +5,18 @@ Two are duplicates if they have the same parameters, all discrete values are equ
 """
 
 import bisect
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
 from ...engine.records import Params, SearchSpace
 from ...engine.study.attributes import is_interrupted
 from ...engine.study.distributions import plain
-from ..space import scale
+from ..space.axes import count_values, to_unit
 from .following import Following
 
 # Prompts show numbers with four digits: values that are closer than this could be the same to the model.
@@ -39,22 +38,30 @@ class Point:
 
 
 def point(params: Params, space: SearchSpace) -> Point:
-    """The point of the parameters that `params` and `space` share, as parameters of the same kind."""
-    discrete, scaled = [], []
+    """Make the point of the parameters that `params` and `space` share, as parameters of the same kind."""
+    discrete: list[tuple[str, Any]] = []
+    scaled = []
     for name, distribution in space.items():
-        if name not in params or not _is_of(params[name], distribution):
+        if name not in params:
             continue
-        if isinstance(distribution, FloatDistribution) and distribution.step is None:
-            scaled.append(scale.to_unit(params[name], distribution))
-            discrete.append((name, None))
-        else:
-            discrete.append((name, _discrete(params[name], distribution)))
+        value = params[name]
+        if isinstance(distribution, CategoricalDistribution):
+            value = plain(value)
+            discrete.append((name, (type(value).__name__, repr(value))))
+        elif isinstance(value, int | float):  # else it was a choice before it became a number
+            if isinstance(distribution, FloatDistribution):
+                if distribution.step is None:
+                    scaled.append(to_unit(value, distribution))
+                    value = None
+                else:
+                    value = round((value - distribution.low) / distribution.step)
+            discrete.append((name, value))
     return Point(discrete=tuple(discrete), scaled=tuple(scaled))
 
 
 def count_configurations(space: SearchSpace) -> float:
-    """How many different configurations a space holds; infinite if one parameter is continuous."""
-    return math.prod(map(scale.count_values, space.values()))
+    """Count the configurations of a space; infinite if one parameter is continuous."""
+    return math.prod(map(count_values, space.values()))
 
 
 class DuplicateIndex(Following):
@@ -85,25 +92,8 @@ class DuplicateIndex(Following):
             if not group:
                 del self._groups[made.discrete]
 
-    def find(self, params: Params, *, conditional: bool = False) -> int | None:
-        """The number of a finished trial that `params` repeat, None if there is no such trial.
-
-        `conditional`: a trial suggests only a part of the parameters, so `params` repeat every trial that agrees with
-        them on all that it suggested.
-        """
-        shapes = [shape for shape in sorted(self._shapes) if params.keys() > {*shape}] if conditional else []
-        parts = ({name: params[name] for name in shape} for shape in shapes)
-        found = (self._find_point(point(part, self.space)) for part in itertools.chain([params], parts))
-        return next((number for number in found if number is not None), None)
-
-    def is_full(self, others: Sequence[Point]) -> bool:
-        """Whether the index and `others` together hold every configuration of a finite space."""
-        if self.size > self.known + len(others):
-            return False
-        discrete = self._groups.keys() | {other.discrete for other in others}
-        return sum(len(values) == len(self.space) for values in discrete) >= self.size
-
-    def _find_point(self, wanted: Point) -> int | None:
+    def find(self, wanted: Point) -> int | None:
+        """Find a finished trial that is the same, and give its number; None if there is no such trial."""
         group = self._groups.get(wanted.discrete, ())
         center = _first(wanted)
         for position in range(bisect.bisect_left(group, (center - TOLERANCE,)), len(group)):
@@ -113,6 +103,19 @@ class DuplicateIndex(Following):
             if wanted.near(other):
                 return number
         return None
+
+    def find_part(self, params: Params) -> int | None:
+        """Find a finished trial that suggested only a part of the parameters, and agrees with `params` on all of it."""
+        shapes = [shape for shape in sorted(self._shapes) if params.keys() > {*shape}]
+        parts = (point({name: params[name] for name in shape}, self.space) for shape in shapes)
+        return next((number for number in map(self.find, parts) if number is not None), None)
+
+    def is_full(self, others: Sequence[Point]) -> bool:
+        """Whether the index and `others` together hold every configuration of a finite space."""
+        if self.size > self.known + len(others):
+            return False
+        discrete = self._groups.keys() | {other.discrete for other in others}
+        return sum(len(values) == len(self.space) for values in discrete) >= self.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,18 +133,5 @@ class Duplicate:
 
 
 def _first(made: Point) -> float:
-    """What points with the same discrete values are sorted by."""
+    """Give what points with the same discrete values are sorted by."""
     return made.scaled[0] if made.scaled else 0.0
-
-
-def _is_of(value: Any, distribution: BaseDistribution) -> bool:
-    """Whether a value may be of this distribution, or of an earlier range of it: a choice may have become a number."""
-    return isinstance(value, int | float) or isinstance(distribution, CategoricalDistribution)
-
-
-def _discrete(value: Any, distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
-        return round((value - distribution.low) / distribution.step)
-    if isinstance(distribution, CategoricalDistribution):
-        return type(plain(value)).__name__, repr(plain(value))
-    return value

@@ -5,9 +5,13 @@ and that we see after it, shifts ours by one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from optuna.trial import FrozenTrial
+
+from ...engine.records import Charge
+from ...engine.study.attributes import charge_of, llm_of
+from ...engine.study.snapshot import Snapshot
 
 # A late trial overtakes those that finished between two readings, some tens with hundreds of workers. To undo and add
 # these again is far cheaper than to add a long history anew.
@@ -39,14 +43,15 @@ class Following(ABC):
     def __init__(self) -> None:
         self._restart()
 
-    def known_prefix(self, finished: Sequence[FrozenTrial]) -> int:
-        """Length of the prefix of `finished` that this cache already holds; 0 means that it must be rebuilt."""
-        return self._same(finished, len(finished))
+    def known_prefix(self, finished: Sequence[FrozenTrial], until: int | None = None) -> int:
+        """Count the first trials, up to `until`, that this cache already holds; 0 means that it must be rebuilt."""
+        same = common_prefix(self._trials, finished, min(self.known, len(finished) if until is None else until))
+        return same if self.known - same <= self._undoable else 0
 
     def update(self, finished: Sequence[FrozenTrial], until: int | None = None) -> None:
         """Add the first `until` of a snapshot's finished trials, or all."""
         end = len(finished) if until is None else until
-        start = self._same(finished, end)
+        start = self.known_prefix(finished, end)
         if not start:
             self._restart()
         while self.known > start:
@@ -58,10 +63,6 @@ class Following(ABC):
             self._add(self._trials[self.known])
             self.known += 1
             self._undoable = min(UNDO_DEPTH, self._undoable + 1)
-
-    def _same(self, finished: Sequence[FrozenTrial], end: int) -> int:
-        same = common_prefix(self._trials, finished, min(self.known, end))
-        return same if self.known - same <= self._undoable else 0
 
     def _restart(self) -> None:
         self._trials = ()
@@ -79,3 +80,35 @@ class Following(ABC):
     @abstractmethod
     def _undo(self, trial: FrozenTrial) -> None:
         """Undo `_add` for the trial at index `known`, the last one that was added."""
+
+
+class OtherSpending(Following):
+    """Sums up what others spent on a study: other processes, earlier runs, other samplers.
+
+    It is read from trials, and from what the study says was spent without one, less what `runs` spent.
+    """
+
+    def __init__(self, runs: Set[str]) -> None:
+        self._runs = runs
+        super().__init__()
+
+    def at(self, snapshot: Snapshot) -> Charge:
+        """Sum up as of `snapshot`."""
+        self.update(snapshot.finished)
+        charges = (charge for token, charge in snapshot.charges.items() if token not in self._runs)
+        open_trials = map(self._of, (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
+        return sum((*open_trials, *charges), self._finished)
+
+    def _clear(self) -> None:
+        self._finished = Charge()
+
+    def _add(self, trial: FrozenTrial) -> None:
+        self._finished += self._of(trial)
+
+    def _undo(self, trial: FrozenTrial) -> None:
+        self._finished -= self._of(trial)
+
+    def _of(self, trial: FrozenTrial) -> Charge:
+        llm = llm_of(trial)
+        run = llm.get("run")
+        return Charge() if isinstance(run, str) and run in self._runs else charge_of(llm)

@@ -16,9 +16,8 @@ from ..space.axes import Axes
 from ..space.space import Space
 from .duplicates import Duplicate, DuplicateIndex, point
 from .evidence import Evidence
-from .finished_rows import FinishedRows
 from .following import Following
-from .in_flight_rows import InFlightEntry, InFlightRows
+from .rows import FinishedRows, InFlightEntry, InFlightRows
 
 # Finished trials that are added and formatted in one turn of the loop: 2 ms at 10 parameters.
 SLICE = 25
@@ -47,7 +46,9 @@ class View:
         for other in self.in_flight:
             if wanted.near(other.point):
                 return Duplicate(number=other.number, in_flight=True)
-        number = self.index.find(params, conditional=conditional)
+        number = self.index.find(wanted)
+        if number is None and conditional:
+            number = self.index.find_part(params)
         return None if number is None else Duplicate(number=number, in_flight=False)
 
     @property
@@ -65,11 +66,9 @@ class StudyView:
         self._index = DuplicateIndex(columns.distributions)
         self._evidence = Evidence(self.axes, direction)
         self._in_flight = InFlightRows(columns.distributions, self.axes.places)
-
-    @property
-    def caches(self) -> tuple[Following, ...]:
-        """All that follows from the finished trials; updated together, so that each holds the same trials."""
-        return self._finished, self._index, self._evidence
+        # All that follows from the finished trials; updated together, so that each holds the same trials.
+        self.caches: tuple[Following, ...] = (self._finished, self._index, self._evidence)
+        self._taken_in: Sequence[FrozenTrial] | None = None
 
     def at(self, snapshot: Snapshot) -> View:
         """Bring all caches up to date with a snapshot."""
@@ -88,18 +87,22 @@ class StudyView:
         The last `n_rows` rows are formatted as well, since a prompt will show them.
         """
         lacking = SLICE + 1
-        while lacking > SLICE:
-            finished = latest().finished
+        while True:
+            snapshot = latest()
+            finished, before = snapshot.finished, lacking
             known = self._finished.known_prefix(finished)
             lacking = len(finished) - known
-            if lacking > 1:  # one trial leaves time for its ask's guidance
-                end = min(len(finished), known + SLICE)
-                self._update(finished, end)
-                if len(finished) - end < n_rows:
-                    self._finished.rows(known)
-                await asyncio.sleep(0)
-        return self.at(latest())
+            if lacking <= 1 or before <= SLICE:  # one trial leaves time for its ask's guidance
+                return self.at(snapshot)
+            end = min(len(finished), known + SLICE)
+            self._update(finished, end)
+            if len(finished) - end < n_rows:
+                self._finished.rows(known)
+            await asyncio.sleep(0)
 
     def _update(self, finished: Sequence[FrozenTrial], until: int) -> None:
+        if finished is self._taken_in and until == len(finished):
+            return
+        self._taken_in = finished if until == len(finished) else None
         for cache in self.caches:
             cache.update(finished, until)

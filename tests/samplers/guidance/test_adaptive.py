@@ -13,8 +13,7 @@ from optuna_llm.samplers.guidance.adaptive import MIN_ROLE_SHARE, Adaptive, expl
 from optuna_llm.samplers.guidance.roles import role_of
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.evidence import Evidence
-from optuna_llm.samplers.view.progress import UNSCORED_TRIALS, Score
+from optuna_llm.samplers.view.evidence import UNSCORED_TRIALS, Evidence, Score
 
 COLUMNS = make_space(SPACE)
 

@@ -37,8 +37,7 @@ from optuna_llm.samplers.provenance import read_guidance
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.reply_model import conform
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.evidence import Evidence
-from optuna_llm.samplers.view.progress import TRUST_SMALLEST, TRUST_START, Trust
+from optuna_llm.samplers.view.evidence import TRUST_SMALLEST, TRUST_START, Evidence, Trust
 
 COLUMNS = make_space(SPACE)
 

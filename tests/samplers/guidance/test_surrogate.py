@@ -16,7 +16,7 @@ from optuna_llm.samplers.guidance.surrogate import (
     matern,
     responses,
 )
-from optuna_llm.samplers.space.embedding import squared_distances
+from optuna_llm.samplers.space.axes import squared_distances
 
 ONE = Scales(weights=np.array([4.0]), noise=1e-3)
 NOTHING = np.empty((0, 1))

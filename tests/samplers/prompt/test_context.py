@@ -17,7 +17,7 @@ from optuna_llm.samplers.prompt.context import BLOCK, Context, block_size, build
 from optuna_llm.samplers.prompt.head import Subject, render_head
 from optuna_llm.samplers.prompt.messages import render
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.finished_rows import curve
+from optuna_llm.samplers.view.rows import curve
 
 START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
 SPACE_ = make_space(SPACE)

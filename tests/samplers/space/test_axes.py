@@ -8,8 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from support import SPACE
 
-from optuna_llm.samplers.space.axes import Axes, Axis, Choices, Interval
-from optuna_llm.samplers.space.embedding import Embedding, squared_distances
+from optuna_llm.samplers.space.axes import Axes, Axis, Choices, Embedding, Interval, squared_distances
 from optuna_llm.samplers.space.space import make_space
 
 AXES = Axes(make_space(SPACE))

@@ -7,11 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from optuna_llm.samplers.space.labels import labels
-from optuna_llm.samplers.space.notation import describe, format_number, format_value
+from optuna_llm.samplers.space.notation import clean, describe, format_number, format_value, labels, show
 from optuna_llm.samplers.space.reply_model import conform
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.space.untrusted import clean, show
 
 LR = FloatDistribution(1e-5, 0.1, log=True)
 

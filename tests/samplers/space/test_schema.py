@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from optuna_llm.samplers.space.reply_model import conform
-from optuna_llm.samplers.space.schema import json_schema
+from optuna_llm.samplers.space.reply_model import conform, json_schema
 from optuna_llm.samplers.space.space import make_space
 
 SPACE = make_space(

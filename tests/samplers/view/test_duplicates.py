@@ -101,7 +101,7 @@ def test_the_index_finds_what_a_full_search_finds(known: list[Any], wanted: Any,
     index = DuplicateIndex(SPACE)
     index.update(trials[:cut])
     index.update(trials)
-    found = index.find(wanted)
+    found = index.find(point(wanted, SPACE))
     expected = {trial.number for trial in trials if near(trial.params, wanted)}
     assert (found in expected) if expected else (found is None)
 
@@ -112,7 +112,7 @@ def test_what_a_signal_interrupted_may_be_proposed_again_and_what_failed_may_not
         made.user_attrs = {"failure": {"type": kind, "message": ""}}
         index = DuplicateIndex(SPACE)
         index.update([made])
-        assert (index.find(BASE) is None) == (kind == "Interrupted")
+        assert (index.find(point(BASE, SPACE)) is None) == (kind == "Interrupted")
 
 
 ONE: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}

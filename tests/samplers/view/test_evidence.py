@@ -10,8 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna_llm.engine.study.attributes import is_inconclusive, is_interrupted
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.evidence import Evidence
-from optuna_llm.samplers.view.progress import UNSCORED_TRIALS, Trust
+from optuna_llm.samplers.view.evidence import UNSCORED_TRIALS, Evidence, Trust
 
 SPACE = {"x": FloatDistribution(0, 1)}
 OTHER = {"old name": FloatDistribution(0, 1)}

@@ -20,9 +20,8 @@ from optuna_llm.samplers.view import evidence as evidence_module
 from optuna_llm.samplers.view import following
 from optuna_llm.samplers.view.duplicates import DuplicateIndex
 from optuna_llm.samplers.view.evidence import CAPACITY, STEP_SIZES, WINDOW, Evidence, TrialWindow
-from optuna_llm.samplers.view.finished_rows import FinishedRows
-from optuna_llm.samplers.view.following import UNDO_DEPTH, common_prefix
-from optuna_llm.samplers.view.other_spending import OtherSpending
+from optuna_llm.samplers.view.following import UNDO_DEPTH, OtherSpending, common_prefix
+from optuna_llm.samplers.view.rows import FinishedRows
 
 START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
 AXES = Axes(make_space(SPACE))

@@ -23,7 +23,7 @@ from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.duplicates import DuplicateIndex
 from optuna_llm.samplers.view.evidence import Evidence
-from optuna_llm.samplers.view.finished_rows import FinishedRows
+from optuna_llm.samplers.view.rows import FinishedRows
 from optuna_llm.samplers.view.view import SLICE, View
 
 SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}

@@ -1,24 +1,24 @@
-"""Finished trials as rows of a prompt, in order of completion, and what can be counted and ranked of them."""
+"""Configurations as rows of a prompt: finished trials, and what is in flight."""
 
 import bisect
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ...engine.study.attributes import is_interrupted
-from ..space.notation import format_number, format_value
+from ...engine.records import Params, Proposal, SearchSpace
+from ...engine.study.attributes import is_interrupted, llm_of
+from ...engine.study.snapshot import Snapshot
+from ..space.notation import cells, format_number
+from .duplicates import Point, point
 from .following import Following
-
-MISSING = "-"
 
 # Points of a learning curve that are shown: at steps 1, n^(1/3), n^(2/3) and n of n, since most curves bend early.
 CURVE_POINTS = 4
+
+NO_PROPOSAL = Proposal(params={}, distributions={})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +94,61 @@ class FinishedRows(Following):
         return row
 
 
-def cells(
-    params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], names: Sequence[str]
-) -> tuple[str, ...]:
-    """The values of `names` as the prompt shows them; `-` for a parameter that the trial does not have."""
-    return tuple(cell(params[name], distributions[name]) if name in params else MISSING for name in names)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFlightEntry:
+    """One configuration in flight: its trial's number (None while it is reserved), row, point, values and places.
+
+    `proposed`: it comes from the model.
+    """
+
+    number: int | None
+    row: Row
+    point: Point
+    params: Params
+    places: Sequence[float]
+    proposed: bool
 
 
-def cell(value: Any, distribution: BaseDistribution) -> str:
-    """One value of a table, quoted where it would break the row."""
-    text = format_value(value, distribution)
-    return json.dumps(text, ensure_ascii=False) if "," in text or '"' in text or text == MISSING else text
+class InFlightRows:
+    """The configurations in flight in one search space; `locate` gives a configuration's place on each axis.
+
+    Each is formatted once for as long as it does not change.
+    """
+
+    def __init__(self, space: SearchSpace, locate: Callable[[Params], Sequence[float]]) -> None:
+        self._space = space
+        self._locate = locate
+        self._known: dict[Hashable, InFlightEntry] = {}
+
+    def at(self, snapshot: Snapshot) -> tuple[InFlightEntry, ...]:
+        """Running trials that have parameters, by number, then reservations in their order."""
+        known, self._known = self._known, {}
+        for trial in snapshot.running:
+            proposal = snapshot.assigned.get(trial.number, NO_PROPOSAL)
+            if trial.params or proposal.params:
+                # The number of parameters and reported values of a running trial only ever grows.
+                key = (trial.number, proposal, len(trial.params) + len(trial.intermediate_values))
+                self._known[key] = known.get(key) or self._entry(trial, proposal)
+        for proposal in snapshot.reserved:
+            if proposal.params:
+                self._known[proposal] = known.get(proposal) or self._entry(None, proposal)
+        return tuple(self._known.values())
+
+    def _entry(self, trial: FrozenTrial | None, proposal: Proposal) -> InFlightEntry:
+        number, result = None, "reserved"
+        params, distributions, provenance = proposal.params, proposal.distributions, proposal.provenance
+        if trial is not None:
+            number, result = trial.number, f"running{curve(trial.intermediate_values)}"
+            params, distributions = {**params, **trial.params}, {**distributions, **trial.distributions}
+            provenance = provenance or llm_of(trial)
+        return InFlightEntry(
+            number=number,
+            row=Row(number=number, result=result, cells=cells(params, distributions, tuple(self._space))),
+            point=point(params, self._space),
+            params=params,
+            places=self._locate(params),
+            proposed=bool(provenance.get("calls")),
+        )
 
 
 def curve(values: Mapping[int, float]) -> str:
