@@ -8,7 +8,7 @@ from optuna.study import StudyDirection
 
 from ..engine.records import Params
 from .guidance.strategy import Strategy
-from .prompt.head import Subject, render_head
+from .prompt.messages import Subject, render_head
 from .prompt.policy import ContextPolicy
 from .space.space import Space
 

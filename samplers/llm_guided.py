@@ -27,10 +27,10 @@ from .guidance.strategies import Plain
 from .limits.budget import Account, Budget
 from .limits.limits import Limits
 from .limits.stack import ClientStack, limits_of
-from .prompt.head import Subject
+from .prompt.messages import Subject
 from .prompt.policy import ContextPolicy
 from .proposer import StudyProposer, in_new_range
-from .roles import DISCOVERY
+from .provenance import DISCOVERY
 from .space.space import make_space, narrow
 
 

@@ -10,7 +10,7 @@ staleness, run                                                added by the engin
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from optuna.trial import FrozenTrial
 
@@ -22,6 +22,14 @@ from .space.notation import format_value
 from .space.untrusted import clean
 
 SCHEMA_VERSION = 1
+
+# The roles that stand on trials: what a proposal was asked to do for the study.
+PROPOSE: Final = "propose"
+FIRST_GUESS: Final = "first guess"
+EXPLORE: Final = "explore"
+REFINE: Final = "refine"
+COMBINE: Final = "combine"
+DISCOVERY: Final = "discovery"
 
 # Under the 4 kB that the attribute promises, since the engine adds `staleness` and `run`.
 MAX_RECORD_BYTES = 3900

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...engine.records import Share
-from ..roles import COMBINE, REFINE
+from ..provenance import COMBINE, REFINE
 from ..space.arrays import Array
 from ..space.axes import Region
 from ..view.duplicates import TOLERANCE
@@ -16,7 +16,6 @@ from ..view.evidence import Best
 from .acquisition import MIN_COMPLETE, acquisition_values
 from .candidates import Rng, around, at_risk, crossed, least_tried, on_grid, uniform, without_inactive
 from .findings import Risk
-from .roles import DESIGN_SIZE
 from .strategy import Situation
 
 # Candidates that the model is shown, and about how many values in all of them: what a small model can weigh, and a
@@ -29,6 +28,10 @@ MAX_OFFERED_VALUES: Final = 60
 MIN_DRAWN: Final = 96
 MAX_DRAWN: Final = 256
 COMPARISONS: Final = 4_600
+
+# Configurations, finished or in flight, before the first refining ask. With tens of trials in all, a larger design
+# would cost too many of them; a space of few parameters is covered by one more than it has.
+DESIGN_SIZE: Final = 4
 
 # Candidates drawn while nothing is known. The farthest from all others comes first, and the farthest of many would
 # always be a corner.

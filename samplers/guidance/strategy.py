@@ -9,7 +9,7 @@ import numpy as np
 from optuna.study import StudyDirection
 
 from ...engine.records import ALONE, Params, Share
-from ..roles import PROPOSE
+from ..provenance import PROPOSE
 from ..space.arrays import Array
 from ..space.axes import Region
 from ..space.space import Space

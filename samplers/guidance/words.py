@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from ..roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
+from ..provenance import COMBINE, EXPLORE, FIRST_GUESS, REFINE
 from ..space.axes import Axis, Choices, Interval, Region
 from ..space.labels import labels
 from ..space.notation import format_number, format_value

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ..provenance import GuidanceRecord
-from ..roles import COMBINE, REFINE
+from ..provenance import COMBINE, REFINE, GuidanceRecord
 
 # The side of the trust region, as a share of each axis: it begins with half of it, is never all of it (that would be
 # exploring), and starts anew once changes are so fine that trials hardly differ from the best one.

@@ -32,7 +32,7 @@ from optuna_llm.samplers.guidance.offer import offer_for
 from optuna_llm.samplers.guidance.strategy import OpenAsk
 from optuna_llm.samplers.guidance.words import guidance_in
 from optuna_llm.samplers.open_asks import OpenAsks
-from optuna_llm.samplers.prompt.head import Subject
+from optuna_llm.samplers.prompt.messages import Subject
 from optuna_llm.samplers.provenance import read_guidance
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.reply_model import conform

@@ -14,8 +14,7 @@ from support import SPACE, study_view
 from optuna_llm import ContextPolicy, Proposal, UsageError
 from optuna_llm.engine.study.snapshot import History, Snapshot
 from optuna_llm.samplers.prompt.context import BLOCK, Context, block_size, build_context
-from optuna_llm.samplers.prompt.head import Subject, render_head
-from optuna_llm.samplers.prompt.messages import render
+from optuna_llm.samplers.prompt.messages import Subject, render, render_head
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.finished_rows import curve
 

@@ -26,8 +26,7 @@ from optuna_llm.samplers.ask import Ask
 from optuna_llm.samplers.guidance import strategy_named
 from optuna_llm.samplers.open_asks import OpenAsks
 from optuna_llm.samplers.prompt.context import build_context
-from optuna_llm.samplers.prompt.head import Subject
-from optuna_llm.samplers.prompt.messages import render
+from optuna_llm.samplers.prompt.messages import Subject, render
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 
