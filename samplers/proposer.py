@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -13,19 +13,18 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from ..engine.errors import OptunaLLMError, ProposalError, UsageError
-from ..engine.records import Charge, Params, Proposal, SearchSpace
-from ..engine.study.attributes import charge_of, llm_of
+from ..engine.records import Params, Proposal, SearchSpace
+from ..engine.study.attributes import llm_of
 from ..engine.study.door import StudyDoor
 from ..engine.study.journal_repair import guard_journal
 from ..engine.study.optuna_internals import may_stop, storage_of, stored_trial, study_key
 from ..engine.study.state import StudyState
 from ..engine.threads import settled, wait_future
-from .ask import Ask
+from .ask import Ask, OpenAsks
 from .client import llm_loop
 from .discovery import POLL, Discovery
 from .limits.budget import Account
 from .limits.stack import ClientStack
-from .open_asks import OpenAsks
 from .pipeline import propose
 from .space.reply_model import conform
 from .space.space import Space, make_space
@@ -105,17 +104,9 @@ class StudyProposer:
             raise
         return proposal
 
-    async def _propose(self, door: StudyDoor, ask: Ask) -> Proposal:
-        """Runs on the LLM loop. What the calls took is on the proposal's record, or is owed."""
-        calls = self._stack.calls()
-        recorded = Charge()
-        try:
-            proposal = await propose(ask, calls, self._asks_of(ask.columns), door.refresh)
-            door.in_flight.reserve(proposal)
-            recorded = charge_of(proposal.provenance) - charge_of(ask.earlier or {})
-            return proposal
-        finally:
-            door.spending.add(calls.spent - recorded)
+    def _propose(self, door: StudyDoor, ask: Ask) -> Awaitable[Proposal]:
+        """To be awaited on the LLM loop, where this is called."""
+        return propose(ask, self._stack.calls(), self._asks_of(ask.columns), door)
 
     def _asks_of(self, columns: Space) -> OpenAsks:
         """The open asks with one set of columns, and their view; those used last are kept."""

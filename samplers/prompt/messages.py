@@ -131,7 +131,7 @@ def _tail(context: Context, columns: Space, fixed: Mapping[str, Any], summary: S
     if context.failures:
         parts.append("# Why trials failed\n" + "\n".join(f"{line.numbers}: {line.reason}" for line in context.failures))
     if context.in_flight:
-        hidden = context.counts.running - len(context.in_flight)
+        hidden = context.running - len(context.in_flight)
         more = f" ({hidden} more are not shown)" if hidden else ""
         table = _table(context.in_flight, context.names, columns)
         parts.append(f"# In flight, no value yet{more}; propose something else\n{table}")

@@ -202,7 +202,7 @@ def test_the_trial_that_asks_is_not_in_flight_beside_itself() -> None:
     running = tuple(trial(number, TrialState.RUNNING) for number in (3, 4))
     context = shown(Snapshot(running=running), own=3)
     assert [row.number for row in context.in_flight] == [4]
-    assert context.counts.running == 1
+    assert context.running == 1
 
 
 def test_reasons_of_failures_and_guidance_keep_to_the_ceiling() -> None:
