@@ -3,7 +3,6 @@
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 import anyio
@@ -170,8 +169,10 @@ class LLMGuidedSampler(BaseSampler):
             if leader is not None:
                 return leader
             space = door.snapshot().space
-        ask = self._ask(proposer, space, fixed, conditional=search_space is None)
-        return await proposer.propose(door, replace(ask, stop_when_exhausted=stop_when_exhausted))
+        ask = self._ask(
+            proposer, space, fixed, conditional=search_space is None, stop_when_exhausted=stop_when_exhausted
+        )
+        return await proposer.propose(door, ask)
 
     # -- sampling: Optuna's contract
 
@@ -210,9 +211,9 @@ class LLMGuidedSampler(BaseSampler):
         if adapted is not None:
             return adapted[param_name]
         columns = {**door.refresh().space, param_name: param_distribution}
-        ask = self._ask(proposer, columns, trial.params, wanted=[param_name])
+        ask = self._ask(proposer, columns, trial.params, wanted=[param_name], strategy=Plain(DISCOVERY))
         with proposer.discovery.meeting():
-            proposal = proposer.propose_for(trial, door, replace(ask, strategy=Plain(DISCOVERY)))
+            proposal = proposer.propose_for(trial, door, ask)
         door.in_flight.release(proposal)
         return proposal.params[param_name]
 
@@ -254,9 +255,12 @@ class LLMGuidedSampler(BaseSampler):
         fixed: Params,
         *,
         wanted: Iterable[str] | None = None,
-        conditional: bool = False,
+        **more: Any,
     ) -> Ask:
-        """Ask for what is not `fixed` of `wanted`, or of all; the prompt shows all `distributions` of every trial."""
+        """Ask for what is not `fixed` of `wanted`, or of all; the prompt shows all `distributions` of every trial.
+
+        `more` are further fields of the ask.
+        """
         columns = proposer.columns(distributions)
         names = columns.distributions if wanted is None else wanted
         return Ask(
@@ -265,13 +269,12 @@ class LLMGuidedSampler(BaseSampler):
             direction=proposer.direction,
             subject=self._subject,
             policy=self._policy,
-            strategy=self._strategy,
             model=self._model if isinstance(self._model, str) else repr(self._model),
             fixed=fixed,
             seed=self._seed,
             max_reasks=self._max_reasks,
-            conditional=conditional,
             menus=self._stack.capabilities.schema_per_ask,
+            **{"strategy": self._strategy, **more},
         )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from optuna.trial import TrialState
+
 from ..engine.errors import ProposalError, SpaceExhausted
 from ..engine.records import Charge, Params, Proposal
 from ..engine.study.attributes import charge_of
@@ -22,7 +24,7 @@ from .client.protocol import Reply, Request
 from .guidance.strategies import Plain
 from .guidance.strategy import Guidance
 from .limits.stack import AskCalls
-from .prompt.context import build_context, count_trials
+from .prompt.context import build_context
 from .prompt.messages import render, render_head, render_reask
 from .provenance import guidance_part, provenance
 from .space.axes import Axes
@@ -280,11 +282,17 @@ class _Exchange:
 
 
 def _exchange(ask: Ask, view: View, guidance: Guidance, *, can_be_new: bool) -> _Exchange:
+    counts, own = view.finished.counts, ask.number
     return _Exchange(
         ask=ask,
         guidance=guidance,
         axes=view.evidence.axes,
         n_finished=len(view.snapshot.finished),
-        counts=count_trials(view, ask.number),
+        counts={
+            "complete": counts[TrialState.COMPLETE],
+            "pruned": counts[TrialState.PRUNED],
+            "failed": counts[TrialState.FAIL],
+            "running": sum(own is None or other.number != own for other in view.in_flight),
+        },
         can_be_new=can_be_new,
     )

@@ -81,18 +81,15 @@ def acquisition_values(situation: Situation, candidates: Array) -> Array:
     """
     evidence = situation.evidence
     embedding = evidence.embedding
-    points = embedding.points(candidates)
-    learned = learnable(evidence.newest)
-    if evidence.complete < MIN_COMPLETE or not len(learned.losses):
-        taken = embedding.points(situation.taken)
-        return squared_distances(points, taken).min(axis=1) if len(taken) else np.zeros(len(points))
-    surrogate = Surrogate(
-        embedding.points(learned.places),
-        learned.losses,
-        evidence.cached_per_step(_scales),
-        pending=embedding.points(situation.pending[-MAX_PENDING:]),
-    )
-    return surrogate.improvements(points)
+    learned = learnable(situation.newest)
+    informed = evidence.complete >= MIN_COMPLETE and len(learned.losses)
+    others = [learned.places, situation.pending[-MAX_PENDING:]] if informed else [situation.taken]
+    points = embedding.points(np.concatenate([candidates, *others]))
+    wanted, taken = np.split(points, [len(candidates)])
+    if not informed:
+        return squared_distances(wanted, taken).min(axis=1) if len(taken) else np.zeros(len(wanted))
+    tried, pending = np.split(taken, [len(learned.losses)])
+    return Surrogate(tried, learned.losses, evidence.cached_per_step(_scales), pending).improvements(wanted)
 
 
 def learnable(newest: TrialWindow) -> TrialWindow:

@@ -1,7 +1,7 @@
 """From a role to an offer: a few new candidates, best first, and the region that they lie in."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,21 +56,18 @@ MIN_DIFFERENCE: Final = 0.02
 class Offer:
     """Candidates for one ask, best first, and the trial that they start from.
 
-    `menu` holds the values of each parameter in the candidates, in their order. `places` has a row for each candidate.
-    The parameters in `inactive` do not count in any of them.
+    `menu` holds the values of each parameter in the candidates, in their order, and `constants` those of the parameters
+    that have one value in all of them. `places` has a row for each candidate. The parameters in `inactive` do not count
+    in any of them.
     """
 
     candidates: tuple[Mapping[str, Any], ...]
     menu: Mapping[str, Sequence[Any]]
+    constants: Mapping[str, Any]
     region: Region
     places: Array
     base: Best | None = None
     inactive: tuple[str, ...] = ()
-
-    @property
-    def constants(self) -> dict[str, Any]:
-        """The parameters that have one value in all candidates."""
-        return {name: values[0] for name, values in self.menu.items() if len(values) == 1}
 
 
 def offer_for(role: str, situation: Situation, risks: Sequence[Risk]) -> Offer | None:
@@ -82,7 +79,7 @@ def offer_for(role: str, situation: Situation, risks: Sequence[Risk]) -> Offer |
     for column, axis in enumerate(axes.all):
         if axis.name in situation.fixed:
             drawn[:, column] = axis.place(situation.fixed[axis.name])
-    drawn = without_inactive(axes, on_grid(axes, drawn), evidence.newest.places)
+    drawn = without_inactive(axes, on_grid(axes, drawn), situation.newest.places)
     ordered = drawn[np.lexsort((-acquisition_values(situation, drawn), at_risk(axes, drawn, risks)))]
     for part in (_of_process(ordered, situation.share), ordered):
         places = _best_new(situation, part)
@@ -162,23 +159,20 @@ def _offer(situation: Situation, places: Array, base: Best | None) -> Offer:
     for axis, column in zip(situation.evidence.axes.all, places.T.tolist(), strict=True):
         if axis.name not in situation.space.distributions:
             continue
-        values = {place: axis.value(place) for place in dict.fromkeys(column) if not math.isnan(place)}
+        values = axis.values(dict.fromkeys(column))
         if values:
             first = next(iter(values.values()))
             columns[axis.name] = [values.get(place, first) for place in column]
         else:
             inactive.append(axis.name)
-    menu = {name: _unique(column) for name, column in columns.items()}
+    # Each value once, told apart by type as well: two places may be written alike.
+    menu = {name: list({(type(v), repr(v)): v for v in column}.values()) for name, column in columns.items()}
     return Offer(
         candidates=tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)),
         menu=menu,
+        constants={name: values[0] for name, values in menu.items() if len(values) == 1},
         region=situation.evidence.axes.spanned(menu),
         places=places,
         base=base,
         inactive=tuple(inactive),
     )
-
-
-def _unique(values: Iterable[Any]) -> list[Any]:
-    """Each value once, told apart by type as well: two places may be written alike."""
-    return list({(type(value), repr(value)): value for value in values}.values())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from ...engine.records import EMPTY
 from ...engine.study.attributes import FAILURE_ATTRIBUTE
@@ -82,17 +82,6 @@ def build_context(
         in_flight=tuple(_rows_within(in_flight[: policy.in_flight], left)),
         others_asking=max(0, view.snapshot.asking - 1),
     )
-
-
-def count_trials(view: View, own: int | None = None) -> dict[str, int]:
-    """How many trials of each kind a prompt is built from; `own` is the one that asks."""
-    counts = view.finished.counts
-    return {
-        "complete": counts[TrialState.COMPLETE],
-        "pruned": counts[TrialState.PRUNED],
-        "failed": counts[TrialState.FAIL],
-        "running": sum(own is None or entry.number != own for entry in view.in_flight),
-    }
 
 
 def block_size(parameters: int, length: int, rows: int) -> int:

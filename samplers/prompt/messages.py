@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 
 from ...engine.records import EMPTY
@@ -57,7 +56,17 @@ def render_head(space: Space, subject: Subject, direction: StudyDirection, *, ra
     `rationale`: the model is to say why, before the values.
     """
     rules = RULES.format(answer=f'a short "rationale", then {ANSWER}' if rationale else ANSWER)
-    return "\n\n".join([rules, _task(subject, direction), _parameters(space, subject)])
+    goal, better = ("maximize", "higher") if direction is StudyDirection.MAXIMIZE else ("minimize", "lower")
+    task = subject.task.strip()[:MAX_TASK]
+    wanted = f"# Task\n{task}\n" * bool(task) + f"Goal: {goal} the value ({better} is better)."
+    lines = [_parameter(name, space, subject) for name in space.distributions if name not in space.fixed]
+    return "\n\n".join([rules, wanted, "\n".join(["# Parameters", *lines])])
+
+
+def _parameter(name: str, space: Space, subject: Subject) -> str:
+    key, meaning = space.keys[name], clean(subject.parameters.get(name, ""), MAX_MEANING)
+    alias = "" if key == name else f" (named {quote(name, MAX_NAME)})"
+    return f"- {key}{alias}: {describe(space.distributions[name])}" + (f"; {meaning}" if meaning else "")
 
 
 def render(
@@ -89,33 +98,6 @@ def render_reask(messages: Sequence[Mapping[str, str]], reply: str, violations: 
     ]
 
 
-# -- the head
-
-
-def _task(subject: Subject, direction: StudyDirection) -> str:
-    goal, better = ("maximize", "higher") if direction is StudyDirection.MAXIMIZE else ("minimize", "lower")
-    task = subject.task.strip()[:MAX_TASK]
-    return f"# Task\n{task}\n" * bool(task) + f"Goal: {goal} the value ({better} is better)."
-
-
-def _parameters(space: Space, subject: Subject) -> str:
-    lines = [
-        _parameter(space.keys[name], name, distribution, subject.parameters.get(name, ""))
-        for name, distribution in space.distributions.items()
-        if name not in space.fixed
-    ]
-    return "# Parameters\n" + "\n".join(lines)
-
-
-def _parameter(key: str, name: str, distribution: BaseDistribution, meaning: str) -> str:
-    alias = "" if key == name else f" (named {quote(name, MAX_NAME)})"
-    text = f"; {clean(meaning, MAX_MEANING)}" if meaning else ""
-    return f"- {key}{alias}: {describe(distribution)}{text}"
-
-
-# -- history, and this moment
-
-
 def _history(context: Context, columns: Space) -> str:
     if not context.history:
         return f"# Finished trials\n{f'all {context.omitted} are left out' if context.omitted else 'none yet'}"
@@ -137,7 +119,14 @@ def _tail(context: Context, columns: Space, fixed: Mapping[str, Any], summary: S
         parts.append(f"# In flight, no value yet{more}; propose something else\n{table}")
     if summary:
         parts.append("# What the trials show\n" + "\n".join(summary))
-    wanted = [_goal(context), _others(context, guided=bool(words)), _fixed(fixed, columns), words]
+    goal = "expect to beat the best one" if context.best else "expect to do well"
+    values = ", ".join(_assignment(name, value, columns) for name, value in fixed.items())
+    wanted = [
+        f"Propose one configuration that you {goal}.",
+        _others(context, guided=bool(words)),
+        f"It goes with these fixed values: {values}." if values else "",
+        words,
+    ]
     return [*parts, " ".join(filter(None, wanted))]
 
 
@@ -157,11 +146,6 @@ def _legend(context: Context) -> str:
     return f"In the tables, {' and '.join(meanings)}." if meanings else ""
 
 
-def _goal(context: Context) -> str:
-    goal = "expect to beat the best one" if context.best else "expect to do well"
-    return f"Propose one configuration that you {goal}."
-
-
 def _others(context: Context, *, guided: bool) -> str:
     if not context.others_asking:
         return ""
@@ -169,11 +153,6 @@ def _others(context: Context, *, guided: bool) -> str:
     # Asks with guidance have regions that differ already.
     differ = "" if guided else "; make yours different from the most obvious choice"
     return f"At this moment {others} being computed{differ}."
-
-
-def _fixed(fixed: Mapping[str, Any], columns: Space) -> str:
-    values = ", ".join(_assignment(name, value, columns) for name, value in fixed.items())
-    return f"It goes with these fixed values: {values}." if fixed else ""
 
 
 def _assignment(name: str, value: Any, columns: Space) -> str:
