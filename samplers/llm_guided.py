@@ -232,10 +232,11 @@ class LLMGuidedSampler(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget what was in flight for the trial: its result is in the study now."""
-        door = self.door(study)
+        proposer = self._proposer(study)
+        door = proposer.door(unfiltered(study))
         door.close(trial)
         door.save_spending()
-        self._proposer(study).discovery.notify()
+        proposer.discovery.notify()
 
     # -- inside
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 import anyio
 from optuna import Study
@@ -45,7 +45,7 @@ class StudyProposer:
         self.storage = storage_of(study)  # kept, so that no other storage can get its id
         self.discovery = Discovery()
         self._stack = stack
-        self.direction = study.direction
+        self.direction = direction = study.direction
         self._token = uuid.uuid4().hex[:12]  # not the account's: what two samplers owe is written side by side
         account.runs.add(self._token)
         self._state = state = StudyState(account.runs)
@@ -58,7 +58,12 @@ class StudyProposer:
             # Not `self`: an account lives as long as its client, and a proposer holds the client.
             account.watch(key, lambda: others.at(state.snapshot()))
         self._last_columns: tuple[SearchSpace, Space] | None = None
-        self._asks: dict[Space, OpenAsks] = {}
+
+        @lru_cache(maxsize=KEPT_VIEWS)
+        def asks_of(columns: Space) -> OpenAsks:
+            return OpenAsks(StudyView(columns, direction), state.snapshot)
+
+        self._asks = asks_of
 
     def door(self, study: Study) -> StudyDoor:
         """A door to the study; all doors share what is in flight."""
@@ -106,17 +111,7 @@ class StudyProposer:
 
     def _propose(self, door: StudyDoor, ask: Ask) -> Awaitable[Proposal]:
         """To be awaited on the LLM loop, where this is called."""
-        return propose(ask, self._stack.calls(), self._asks_of(ask.columns), door)
-
-    def _asks_of(self, columns: Space) -> OpenAsks:
-        """The open asks with one set of columns, and their view; those used last are kept."""
-        asks = self._asks.pop(columns, None)
-        if asks is None:
-            asks = OpenAsks(StudyView(columns, self.direction), self._state.snapshot)
-        self._asks[columns] = asks  # the newest last
-        if len(self._asks) > KEPT_VIEWS:
-            del self._asks[next(iter(self._asks))]
-        return asks
+        return propose(ask, self._stack.calls(), self._asks(ask.columns), door)
 
     # -- discovering the space
 
