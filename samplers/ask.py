@@ -1,26 +1,33 @@
-"""One ask: what to choose, what is fixed, and everything that the prompt and the verdict on a reply depend on."""
+"""Asks: what one is about, and those of a study that are being answered, each of which sees the others."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from optuna.study import StudyDirection
 
 from ..engine.records import Params
-from .guidance.strategy import Strategy
-from .prompt.head import Subject, render_head
+from ..engine.study.snapshot import Snapshot
+from .guidance.strategy import Guidance, OpenAsk, Situation, Strategy
+from .prompt.messages import Subject
 from .prompt.policy import ContextPolicy
 from .space.space import Space
+from .view.view import StudyView, View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """`space` is what the model chooses, `fixed` what it is told, `columns` what it is shown of every trial.
+    """What to choose, what is fixed, and everything that the prompt and the verdict on a reply depend on.
 
-    `model` names the model for provenance and errors. `number` is the trial's, if there is one already, and `earlier`
-    what that trial has on record of calls before. `conditional`: a trial suggests only some of the parameters.
-    `stop_when_exhausted`: raise `SpaceExhausted` when a finite space holds nothing new, instead of proposing a
-    duplicate. `menus`: the client takes a new schema with every ask.
+    `space` is what the model chooses, `fixed` what it is told, `columns` what it is shown of every trial. `model` names
+    the model for provenance and errors. `number` is the trial's, if there is one already, and `earlier` what that trial
+    has on record of calls before. `conditional`: a trial suggests only some of the parameters. `stop_when_exhausted`:
+    raise `SpaceExhausted` when a finite space holds nothing new, instead of proposing a duplicate. `menus`: the client
+    takes a new schema with every ask.
     """
 
     columns: Space
@@ -39,16 +46,49 @@ class Ask:
     stop_when_exhausted: bool = False
     menus: bool = True
 
-    @property
-    def complete(self) -> bool:
-        """Whether the model chooses all that a trial has, so that its answer can be compared with trials."""
-        return self.space.distributions.keys() == self.columns.distributions.keys()
+
+class OpenAsks:
+    """The asks of one study, with one set of columns, that are being answered; used on the LLM loop alone."""
+
+    def __init__(self, study: StudyView, latest: Callable[[], Snapshot]) -> None:
+        self.study = study
+        self.latest = latest
+        self._open: dict[int, OpenAsk] = {}
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     @property
-    def has_one_answer(self) -> bool:
-        """Whether every parameter has a single value, so that there is nothing to ask."""
-        return self.space.fixed.keys() == self.space.distributions.keys()
+    def lock(self) -> asyncio.Lock:
+        """Held by the one ask that updates the view and reads it; one for each loop, since a fork begins a new one."""
+        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
-    def head(self, space: Space) -> str:
-        """The part of the prompt that never changes, for this part of the columns."""
-        return render_head(space, self.subject, self.direction, rationale=self.policy.rationale)
+    def situation(self, ask: Ask, view: View) -> Situation:
+        """What a strategy sees of one ask at this moment."""
+        known = len(view.snapshot.finished) + len(view.in_flight) + len(self._open)
+        first = known if ask.number is None else ask.number
+        return Situation(
+            space=ask.space,
+            direction=ask.direction,
+            evidence=view.evidence,
+            in_flight=view.in_flight,
+            open=tuple(self._open.values()),
+            fixed=ask.fixed,
+            ordinal=next(ordinal for ordinal in itertools.count(first) if ordinal not in self._open),
+            share=view.snapshot.share,
+            proposed=view.evidence.proposed + sum(other.proposed for other in view.in_flight) + len(self._open),
+            seed=ask.seed or 0,
+        )
+
+    @contextmanager
+    def guided(self, ask: Ask, view: View) -> Iterator[Guidance]:
+        """The guidance of one ask; other asks see its region and its candidates while this is entered."""
+        situation, axes = self.situation(ask, view), view.evidence.axes
+        guidance = ask.strategy.guide(situation)
+        if guidance.menu and not guidance.region:
+            guidance = replace(guidance, region=axes.spanned(guidance.menu))
+        self._open[situation.ordinal] = OpenAsk(
+            region=guidance.region, places=axes.center(guidance.region), offered=guidance.offered
+        )
+        try:
+            yield guidance
+        finally:
+            del self._open[situation.ordinal]

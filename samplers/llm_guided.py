@@ -3,7 +3,6 @@
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 import anyio
@@ -27,10 +26,10 @@ from .guidance.strategies import Plain
 from .limits.budget import Account, Budget
 from .limits.limits import Limits
 from .limits.stack import ClientStack, limits_of
-from .prompt.head import Subject
+from .prompt.messages import Subject
 from .prompt.policy import ContextPolicy
 from .proposer import StudyProposer, in_new_range
-from .roles import DISCOVERY
+from .provenance import DISCOVERY
 from .space.space import make_space, narrow
 
 
@@ -170,8 +169,10 @@ class LLMGuidedSampler(BaseSampler):
             if leader is not None:
                 return leader
             space = door.snapshot().space
-        ask = self._ask(proposer, space, fixed, conditional=search_space is None)
-        return await proposer.propose(door, replace(ask, stop_when_exhausted=stop_when_exhausted))
+        ask = self._ask(
+            proposer, space, fixed, conditional=search_space is None, stop_when_exhausted=stop_when_exhausted
+        )
+        return await proposer.propose(door, ask)
 
     # -- sampling: Optuna's contract
 
@@ -210,9 +211,9 @@ class LLMGuidedSampler(BaseSampler):
         if adapted is not None:
             return adapted[param_name]
         columns = {**door.refresh().space, param_name: param_distribution}
-        ask = self._ask(proposer, columns, trial.params, wanted=[param_name])
+        ask = self._ask(proposer, columns, trial.params, wanted=[param_name], strategy=Plain(DISCOVERY))
         with proposer.discovery.meeting():
-            proposal = proposer.propose_for(trial, door, replace(ask, strategy=Plain(DISCOVERY)))
+            proposal = proposer.propose_for(trial, door, ask)
         door.in_flight.release(proposal)
         return proposal.params[param_name]
 
@@ -231,10 +232,11 @@ class LLMGuidedSampler(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget what was in flight for the trial: its result is in the study now."""
-        door = self.door(study)
+        proposer = self._proposer(study)
+        door = proposer.door(unfiltered(study))
         door.close(trial)
         door.save_spending()
-        self._proposer(study).discovery.notify()
+        proposer.discovery.notify()
 
     # -- inside
 
@@ -254,9 +256,12 @@ class LLMGuidedSampler(BaseSampler):
         fixed: Params,
         *,
         wanted: Iterable[str] | None = None,
-        conditional: bool = False,
+        **more: Any,
     ) -> Ask:
-        """Ask for what is not `fixed` of `wanted`, or of all; the prompt shows all `distributions` of every trial."""
+        """Ask for what is not `fixed` of `wanted`, or of all; the prompt shows all `distributions` of every trial.
+
+        `more` are further fields of the ask.
+        """
         columns = proposer.columns(distributions)
         names = columns.distributions if wanted is None else wanted
         return Ask(
@@ -265,13 +270,12 @@ class LLMGuidedSampler(BaseSampler):
             direction=proposer.direction,
             subject=self._subject,
             policy=self._policy,
-            strategy=self._strategy,
             model=self._model if isinstance(self._model, str) else repr(self._model),
             fixed=fixed,
             seed=self._seed,
             max_reasks=self._max_reasks,
-            conditional=conditional,
             menus=self._stack.capabilities.schema_per_ask,
+            **{"strategy": self._strategy, **more},
         )
 
 

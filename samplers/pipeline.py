@@ -1,30 +1,37 @@
-"""One ask, from a view of the study to a proposal: render, complete, judge, and re-ask what was wrong."""
+"""One ask, from a view of the study to a reserved proposal: render, complete, judge, and re-ask what was wrong."""
 
 import asyncio
-import contextlib
+import itertools
+import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from optuna.trial import TrialState
+
 from ..engine.errors import ProposalError, SpaceExhausted
-from ..engine.records import Proposal
+from ..engine.records import Charge, Params, Proposal
+from ..engine.study.attributes import charge_of
+from ..engine.study.door import StudyDoor
 from ..engine.threads import JobThread
-from .ask import Ask
+from .ask import Ask, OpenAsks
 from .client.errors import TOO_LONG, ClientError
 from .client.protocol import Reply, Request
 from .guidance.strategies import Plain
 from .guidance.strategy import Guidance
 from .limits.stack import AskCalls
-from .open_asks import OpenAsks
-from .prompt.context import Context, build_context
-from .prompt.messages import Message, render, render_reask
-from .provenance import Spent, guidance_part, provenance
+from .prompt.context import build_context
+from .prompt.messages import render, render_head, render_reask
+from .provenance import guidance_part, provenance
 from .space.axes import Axes
-from .space.reply_model import conform, json_schema, load
-from .verdict import Verdict, verdict_on
+from .space.notation import answers
+from .space.reply import parse
+from .space.reply_model import Conformed, conform, json_schema, load
+from .view.duplicates import Duplicate
 from .view.view import View
 
 logger = logging.getLogger("optuna_llm.samplers")
@@ -38,153 +45,202 @@ LENGTH_FACTOR = 4  # times the tokens that were too few: models that think aloud
 # works, shorter than a proposal takes.
 REREAD_SECONDS = 10.0
 
+# Of a menu's values, looked through for one that is new: all of two parameters with eight values each.
+SEARCHED_COMBINATIONS = 64
 
-async def propose(ask: Ask, calls: AskCalls, asks: OpenAsks, reread: Callable[[], object]) -> Proposal:
-    """Ask until the reply is a valid configuration that is not in the study yet.
+
+async def propose(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) -> Proposal:
+    """Ask until the reply is a valid configuration that is not in the study yet, and reserve it.
 
     After `max_reasks` re-asks a valid duplicate is taken, and recorded as one; without any, `ProposalError` is raised.
-    `reread` blocks, and reads the study. A space in which every parameter has one value is proposed without a call. A
-    prompt that is too long for the model is written anew, once, with half the history.
+    A space in which every parameter has one value is proposed without a call. A prompt that is too long for the model
+    is written anew, once, with half the history. What the calls took is on the proposal's record, or is owed.
     """
-    await load()
-    if ask.has_one_answer:
-        async with asks.view(ask.policy.history) as view:
-            return _only_answer(ask, view)
+    recorded = Charge()
     try:
-        return await _converse(ask, calls, asks, reread)
+        proposal = await _answer(ask, calls, asks, door)
+        door.in_flight.reserve(proposal)
+        recorded = charge_of(proposal.provenance)
+        if ask.earlier:
+            recorded -= charge_of(ask.earlier)
+        return proposal
+    finally:
+        door.spending.add(calls.spent - recorded)
+
+
+async def _answer(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) -> Proposal:
+    await load()
+    if ask.space.fixed.keys() == ask.space.distributions.keys():
+        async with _latest_view(ask, asks) as view:
+            exchange = _exchange(ask, view, Guidance(strategy=Plain.name), can_be_new=False)
+        return exchange.proposal(Verdict(conformed=conform({}, ask.space)))
+    try:
+        return await _converse(ask, calls, asks, door)
     except ClientError as error:
         if error.code != TOO_LONG or not ask.policy.history:
             raise
         logger.warning("%s: the prompt is too long for it; asking with half the history", ask.model)
-    return await _converse(replace(ask, policy=ask.policy.halved()), calls, asks, reread)
+    return await _converse(replace(ask, policy=ask.policy.halved()), calls, asks, door)
 
 
-async def _converse(ask: Ask, calls: AskCalls, asks: OpenAsks, reread: Callable[[], object]) -> Proposal:
-    """Wait until a request may be sent, write the prompt, and talk until there is a verdict."""
+async def _converse(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) -> Proposal:
+    """Wait until a request may be sent, write the prompt, and talk until there is a proposal."""
     async with calls.turn():
-        with contextlib.ExitStack() as open_ask:
-            async with asks.view(ask.policy.history) as view:
-                exchange = open_ask.enter_context(_opened(ask, asks, view))
-            return await exchange.converse(calls, asks, reread)
+        with ExitStack() as open_ask:
+            async with _latest_view(ask, asks) as view:
+                complete = ask.space.distributions.keys() == ask.columns.distributions.keys()
+                can_be_new = complete and not view.exhausted
+                if ask.stop_when_exhausted and complete and not can_be_new:
+                    raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
+                guidance = open_ask.enter_context(asks.guided(ask, view))
+                exchange = _exchange(ask, view, guidance, can_be_new=can_be_new)
+                request = _request(ask, view, guidance)
+            return await _discuss(exchange, request, calls, asks, door)
 
 
-@contextlib.contextmanager
-def _opened(ask: Ask, asks: OpenAsks, view: View) -> Iterator["_Exchange"]:
-    """An exchange whose prompt is written; other asks stay out of its region while this is entered."""
-    can_be_new = ask.complete and not view.exhausted
-    if ask.stop_when_exhausted and ask.complete and not can_be_new:
-        raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
-    with asks.guided(ask, view) as guidance:
-        context = build_context(
-            view,
-            ask.policy,
-            len(ask.head(ask.columns)),
-            guidance=len(guidance.words) + sum(map(len, guidance.summary)),
-            own=ask.number,
-        )
-        yield _Exchange(
-            ask=ask,
-            guidance=guidance,
-            context=context,
-            messages=render(
-                context, ask.columns, ask.head(ask.space), ask.fixed, summary=guidance.summary, words=guidance.words
-            ),
-            axes=view.evidence.axes,
-            n_finished=len(view.snapshot.finished),
-            can_be_new=can_be_new,
-        )
+async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, asks: OpenAsks, door: StudyDoor) -> Proposal:
+    """Send the prompt, and re-ask what is wrong with the replies."""
+    ask, request = exchange.ask, first
+    repeated: Verdict | None = None
+    while True:
+        reply = await exchange.complete(calls, request)
+        if exchange.can_be_new and door.sharing.share.processes > 1:
+            await _reread_study(door)
+        async with _latest_view(ask, asks) as view:  # much may have happened while the model was thinking
+            verdict = exchange.judge(reply, view)
+        if not verdict.violations:
+            return exchange.proposal(verdict)
+        repeated = verdict if verdict.duplicate else repeated
+        logger.debug("Reply %d of %s refused: %s", len(exchange.replies), ask.model, "; ".join(verdict.violations))
+        if len(exchange.replies) > ask.max_reasks:
+            if repeated is None:
+                raise exchange.failure(verdict)
+            return exchange.proposal(repeated)
+        request = _reask(first, request, reply, verdict)
 
 
-def _only_answer(ask: Ask, view: View) -> Proposal:
-    exchange = _Exchange(
-        ask=ask,
-        guidance=Guidance(strategy=Plain.name),
-        context=build_context(view, ask.policy),
-        axes=view.evidence.axes,
-        n_finished=len(view.snapshot.finished),
-    )
-    return exchange.proposal(Verdict(conformed=conform({}, ask.space)))
+@asynccontextmanager
+async def _latest_view(ask: Ask, asks: OpenAsks) -> AsyncIterator[View]:
+    """The study at this moment, for one ask at a time.
+
+    Yields to the loop before each entry: a wave of asks, or of replies, would hold up timers and connections until
+    the last of them is dealt with.
+    """
+    async with asks.lock:
+        await asyncio.sleep(0)  # those that come meanwhile wait, and do not follow in the same turn
+        yield await asks.study.catch_up(asks.latest, ask.policy.history)
 
 
-def _request(ask: Ask, messages: Sequence[Message], guidance: Guidance) -> Request:
-    menu = (guidance.menu if ask.menus else None) or None
-    return Request(
-        messages=messages,
-        schema=json_schema(ask.space, rationale=ask.policy.rationale, menu=menu),
-        max_tokens=TOKENS_BASE + TOKENS_PER_PARAMETER * len(ask.space.distributions),
-        seed=ask.seed,
-        metadata={"role": guidance.role},
-    )
-
-
-def _reask(first: Request, last: Request, reply: Reply, verdict: Verdict) -> Request:
-    """The same prompt, byte for byte, then what was wrong; a reply that was cut off gets more room as well."""
-    factor = LENGTH_FACTOR if reply.finish_reason == "length" else 1
-    messages = render_reask(first.messages, reply.text, verdict.violations)
-    return replace(last, messages=messages, max_tokens=factor * last.max_tokens)
-
-
-async def _reread_study(reread: Callable[[], object]) -> None:
+async def _reread_study(door: StudyDoor) -> None:
     """Re-read the study in a thread, so that other processes' new trials count as duplicates.
 
     Failures are logged and ignored: the engine writes next, and tries for longer.
     """
     thread = JobThread("optuna-llm reread")  # a daemon: a storage that never answers keeps no process from its end
     try:
-        await asyncio.wait_for(asyncio.wrap_future(thread.submit(reread)), REREAD_SECONDS)
+        await asyncio.wait_for(asyncio.wrap_future(thread.submit(door.refresh)), REREAD_SECONDS)
     except Exception:
         logger.warning("The study could not be read again before a proposal was accepted", exc_info=True)
     finally:
         thread.close()
 
 
+# -- requests
+
+
+def _request(ask: Ask, view: View, guidance: Guidance) -> Request:
+    """The first request: the prompt as the study is now, and the schema of the answer."""
+    rationale = ask.policy.rationale
+    head = partial(render_head, subject=ask.subject, direction=ask.direction, rationale=rationale)
+    length = len(guidance.words) + sum(map(len, guidance.summary))
+    context = build_context(view, ask.policy, len(head(ask.columns)), guidance=length, own=ask.number)
+    return Request(
+        messages=render(
+            context, ask.columns, head(ask.space), ask.fixed, summary=guidance.summary, words=guidance.words
+        ),
+        schema=json_schema(ask.space, rationale=rationale, menu=guidance.menu if ask.menus else None),
+        max_tokens=TOKENS_BASE + TOKENS_PER_PARAMETER * len(ask.space.distributions),
+        seed=ask.seed,
+        metadata={"role": guidance.role},
+    )
+
+
+def _reask(first: Request, last: Request, reply: Reply, verdict: "Verdict") -> Request:
+    """The same prompt, byte for byte, then what was wrong; a reply that was cut off gets more room as well."""
+    factor = LENGTH_FACTOR if reply.finish_reason == "length" else 1
+    messages = render_reask(first.messages, reply.text, verdict.violations)
+    return replace(last, messages=messages, max_tokens=factor * last.max_tokens)
+
+
+# -- replies, and what comes of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The configuration of a reply if it is one, else what is wrong with it."""
+
+    conformed: Conformed | None = None
+    rationale: str | None = None
+    violations: tuple[str, ...] = ()
+    duplicate: Duplicate | None = None
+    model: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Exchange:
-    """One ask with all its calls, and what comes of it.
+    """One ask with all its replies.
 
-    `n_finished`: finished trials when the prompt was written. `can_be_new`: there are configurations that the study
-    does not have, so that duplicates are refused.
+    `axes`, `n_finished` trials and the `counts` of all are those of the study when the prompt was written.
+    `can_be_new`: there are configurations that the study does not have, so that duplicates are refused.
     """
 
     ask: Ask
     guidance: Guidance
-    context: Context
     axes: Axes
     n_finished: int
-    messages: Sequence[Message] = ()
-    can_be_new: bool = False
-    spent: Spent = field(default_factory=Spent)
+    counts: Mapping[str, int]
+    can_be_new: bool
+    replies: list[Reply] = field(default_factory=list)
 
-    async def converse(self, calls: AskCalls, asks: OpenAsks, reread: Callable[[], object]) -> Proposal:
-        """Send the prompt, and re-ask what was wrong."""
-        first = request = _request(self.ask, self.messages, self.guidance)
-        repeated: Verdict | None = None
-        while True:
-            reply = await self._complete(calls, request)
-            verdict = await self._verdict_on(reply, asks, reread)
-            if not verdict.violations:
-                return self.proposal(verdict)
-            repeated = verdict if verdict.duplicate else repeated
-            logger.debug("Reply %d of %s refused: %s", self.spent.calls, self.ask.model, "; ".join(verdict.violations))
-            if self.spent.calls > self.ask.max_reasks:
-                if repeated is None:
-                    raise self._failure(verdict)
-                return self.proposal(repeated)
-            request = _reask(first, request, reply, verdict)
-
-    async def _complete(self, calls: AskCalls, request: Request) -> Reply:
+    async def complete(self, calls: AskCalls, request: Request) -> Reply:
+        """Send a request, and keep its reply; the latency is measured here where the client did not."""
         began = time.monotonic()
         reply = await calls.complete(request)
-        self.spent.add(reply, time.monotonic() - began)
+        if reply.latency is None:
+            reply = replace(reply, latency=time.monotonic() - began)
+        self.replies.append(reply)
         return reply
 
-    async def _verdict_on(self, reply: Reply, asks: OpenAsks, reread: Callable[[], object]) -> Verdict:
-        """Judge a reply by the study as it is now: much may have happened while the model was thinking."""
-        if self.can_be_new and asks.latest().share.processes > 1:
-            await _reread_study(reread)
-        async with asks.view(self.ask.policy.history) as view:
-            find = partial(view.find_duplicate, conditional=self.ask.conditional) if self.can_be_new else None
-            return verdict_on(reply, self.ask.space, self.guidance, find)
+    def judge(self, reply: Reply, view: View) -> Verdict:
+        """Parse a reply, conform it to the space, and refuse what the study has already."""
+        space = self.ask.space
+        parsed = parse(reply.text, reply.finish_reason)
+        if parsed.values is None:
+            return Verdict(violations=(parsed.violation or "the reply held no JSON object",))
+        conformed = conform(parsed.values, space)
+        verdict = Verdict(
+            conformed=conformed, rationale=parsed.rationale, violations=conformed.violations, model=reply.model
+        )
+        if conformed.params is None or not self.can_be_new:
+            return verdict
+        find = partial(view.find_duplicate, conditional=self.ask.conditional)
+        duplicate = find(conformed.params)
+        if duplicate is None:
+            return verdict
+        return replace(verdict, duplicate=duplicate, violations=(f"{duplicate}; {self._advice(find)}",))
+
+    def _advice(self, find_duplicate: Callable[[Params], Duplicate | None]) -> str:
+        """What to do about a repetition: with a menu, take values of it that are new together."""
+        space, menu = self.ask.space, self.guidance.menu
+        complete = menu.keys() >= space.distributions.keys() - space.fixed.keys()
+        combinations = itertools.product(*menu.values()) if complete else ()
+        for values in itertools.islice(combinations, SEARCHED_COMBINATIONS):
+            params = {**space.fixed, **dict(zip(menu, values, strict=True))}
+            if find_duplicate(params) is None:
+                shown = {space.keys[name]: answers([params[name]], space.distributions[name])[0] for name in menu}
+                new = json.dumps(shown, ensure_ascii=False)
+                return f"take values of the candidates that are new together, as {new}"
+        return "give a different one: change a choice that counts, or a number by more than a thousandth of its range"
 
     def proposal(self, verdict: Verdict) -> Proposal:
         """The configuration of a verdict, with its record."""
@@ -196,18 +252,19 @@ class _Exchange:
             distributions=self.ask.space.distributions,
             repairs=conformed.repairs,
             seen=self.n_finished,
-            provenance=self._provenance(verdict),
+            provenance=self._record(verdict),
             new=self.can_be_new and verdict.duplicate is None,
         )
 
-    def _failure(self, verdict: Verdict) -> ProposalError:
+    def failure(self, verdict: Verdict) -> ProposalError:
+        """The error of an ask whose replies were all wrong, the last one as this verdict says."""
         return ProposalError(
-            f"{self.ask.model} gave no valid configuration in {self.spent.calls} attempts; the last reply was refused "
+            f"{self.ask.model} gave no valid configuration in {len(self.replies)} attempts; the last reply was refused "
             f"because: {'; '.join(verdict.violations)}",
-            provenance=self._provenance(verdict),
+            provenance=self._record(verdict),
         )
 
-    def _provenance(self, verdict: Verdict) -> dict[str, Any]:
+    def _record(self, verdict: Verdict) -> dict[str, Any]:
         duplicate, conformed, guidance = verdict.duplicate, verdict.conformed, self.guidance
         params = conformed.params if conformed else None
         return provenance(
@@ -215,9 +272,26 @@ class _Exchange:
             role=guidance.role,
             guidance=guidance_part(guidance.strategy, guidance.form, guidance.region, self.axes, params),
             rationale=verdict.rationale,
-            counts=asdict(self.context.counts),
+            counts=self.counts,
             repairs=conformed.repairs if conformed else (),
-            spent=self.spent,
+            replies=self.replies,
             duplicate_of=None if duplicate is None else "in flight" if duplicate.number is None else duplicate.number,
             earlier=self.ask.earlier,
         )
+
+
+def _exchange(ask: Ask, view: View, guidance: Guidance, *, can_be_new: bool) -> _Exchange:
+    counts, own = view.finished.counts, ask.number
+    return _Exchange(
+        ask=ask,
+        guidance=guidance,
+        axes=view.evidence.axes,
+        n_finished=len(view.snapshot.finished),
+        counts={
+            "complete": counts[TrialState.COMPLETE],
+            "pruned": counts[TrialState.PRUNED],
+            "failed": counts[TrialState.FAIL],
+            "running": sum(own is None or other.number != own for other in view.in_flight),
+        },
+        can_be_new=can_be_new,
+    )

@@ -2,10 +2,10 @@
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 import anyio
 from optuna import Study
@@ -13,19 +13,18 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from ..engine.errors import OptunaLLMError, ProposalError, UsageError
-from ..engine.records import Charge, Params, Proposal, SearchSpace
-from ..engine.study.attributes import charge_of, llm_of
+from ..engine.records import Params, Proposal, SearchSpace
+from ..engine.study.attributes import llm_of
 from ..engine.study.door import StudyDoor
 from ..engine.study.journal_repair import guard_journal
 from ..engine.study.optuna_internals import may_stop, storage_of, stored_trial, study_key
 from ..engine.study.state import StudyState
 from ..engine.threads import settled, wait_future
-from .ask import Ask
+from .ask import Ask, OpenAsks
 from .client import llm_loop
 from .discovery import POLL, Discovery
 from .limits.budget import Account
 from .limits.stack import ClientStack
-from .open_asks import OpenAsks
 from .pipeline import propose
 from .space.reply_model import conform
 from .space.space import Space, make_space
@@ -46,7 +45,7 @@ class StudyProposer:
         self.storage = storage_of(study)  # kept, so that no other storage can get its id
         self.discovery = Discovery()
         self._stack = stack
-        self.direction = study.direction
+        self.direction = direction = study.direction
         self._token = uuid.uuid4().hex[:12]  # not the account's: what two samplers owe is written side by side
         account.runs.add(self._token)
         self._state = state = StudyState(account.runs)
@@ -59,7 +58,12 @@ class StudyProposer:
             # Not `self`: an account lives as long as its client, and a proposer holds the client.
             account.watch(key, lambda: others.at(state.snapshot()))
         self._last_columns: tuple[SearchSpace, Space] | None = None
-        self._asks: dict[Space, OpenAsks] = {}
+
+        @lru_cache(maxsize=KEPT_VIEWS)
+        def asks_of(columns: Space) -> OpenAsks:
+            return OpenAsks(StudyView(columns, direction), state.snapshot)
+
+        self._asks = asks_of
 
     def door(self, study: Study) -> StudyDoor:
         """A door to the study; all doors share what is in flight."""
@@ -105,27 +109,9 @@ class StudyProposer:
             raise
         return proposal
 
-    async def _propose(self, door: StudyDoor, ask: Ask) -> Proposal:
-        """Runs on the LLM loop. What the calls took is on the proposal's record, or is owed."""
-        calls = self._stack.calls()
-        recorded = Charge()
-        try:
-            proposal = await propose(ask, calls, self._asks_of(ask.columns), door.refresh)
-            door.in_flight.reserve(proposal)
-            recorded = charge_of(proposal.provenance) - charge_of(ask.earlier or {})
-            return proposal
-        finally:
-            door.spending.add(calls.spent - recorded)
-
-    def _asks_of(self, columns: Space) -> OpenAsks:
-        """The open asks with one set of columns, and their view; those used last are kept."""
-        asks = self._asks.pop(columns, None)
-        if asks is None:
-            asks = OpenAsks(StudyView(columns, self.direction), self._state.snapshot)
-        self._asks[columns] = asks  # the newest last
-        if len(self._asks) > KEPT_VIEWS:
-            del self._asks[next(iter(self._asks))]
-        return asks
+    def _propose(self, door: StudyDoor, ask: Ask) -> Awaitable[Proposal]:
+        """To be awaited on the LLM loop, where this is called."""
+        return propose(ask, self._stack.calls(), self._asks(ask.columns), door)
 
     # -- discovering the space
 

@@ -7,10 +7,11 @@ calls, reasks, repairs, duplicate_of, usage {...}, latency    what it took
 staleness, run                                                added by the engine when the trial is created
 """
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from optuna.trial import FrozenTrial
 
@@ -21,6 +22,14 @@ from .space.axes import Axes, Choices, Interval, Region
 from .space.notation import clean, format_value
 
 SCHEMA_VERSION = 1
+
+# The roles that stand on trials: what a proposal was asked to do for the study.
+PROPOSE: Final = "propose"
+FIRST_GUESS: Final = "first guess"
+EXPLORE: Final = "explore"
+REFINE: Final = "refine"
+COMBINE: Final = "combine"
+DISCOVERY: Final = "discovery"
 
 # Under the 4 kB that the attribute promises, since the engine adds `staleness` and `run`.
 MAX_RECORD_BYTES = 3900
@@ -35,33 +44,6 @@ MAX_STRATEGY_LENGTH = 40
 SHORTEST_RATIONALE = 40
 
 
-@dataclass(slots=True)
-class Spent:
-    """What the calls of one proposal took so far. Tokens and cost are None as soon as one call's are unknown."""
-
-    calls: int = 0
-    latency: float = 0.0
-    usage: Usage | None = field(default_factory=lambda: Usage(prompt_tokens=0, completion_tokens=0, cost=0.0))
-
-    def add(self, reply: Reply, seconds: float = 0.0) -> None:
-        """Count one reply; `seconds` stand in for a latency that the client did not measure."""
-        self.calls += 1
-        self.latency += seconds if reply.latency is None else reply.latency
-        self.usage = add_usage(self.usage, reply.usage)
-
-
-def add_usage(one: Usage | None, other: Usage | None) -> Usage | None:
-    """The sum; what is unknown stays unknown."""
-    if one is None or other is None:
-        return None
-    return Usage(
-        prompt_tokens=one.prompt_tokens + other.prompt_tokens,
-        completion_tokens=one.completion_tokens + other.completion_tokens,
-        cached_tokens=one.cached_tokens + other.cached_tokens,
-        cost=None if one.cost is None or other.cost is None else one.cost + other.cost,
-    )
-
-
 # -- writing
 
 
@@ -72,12 +54,17 @@ def provenance(
     rationale: str | None,
     counts: Mapping[str, int],
     repairs: Sequence[str],
-    spent: Spent,
+    replies: Sequence[Reply] = (),
     duplicate_of: int | str | None = None,
     earlier: Mapping[str, Any] | None = None,
     guidance: Mapping[str, Any] = EMPTY,
 ) -> dict[str, Any]:
-    """The attribute of one proposal; `earlier` is the same trial's attribute from calls before this one."""
+    """The attribute of one proposal; `earlier` is the same trial's attribute from calls before this one.
+
+    Tokens and cost are None as soon as those of one reply are unknown.
+    """
+    nothing = Usage(prompt_tokens=0, completion_tokens=0, cost=0.0)
+    usage = functools.reduce(_sum, (reply.usage for reply in replies), nothing if replies else None)
     record: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "model": clean(model, MAX_MODEL_LENGTH),
@@ -85,12 +72,12 @@ def provenance(
         "role": role,
         **guidance,
         "context": dict(counts),
-        "calls": spent.calls,
-        "reasks": max(0, spent.calls - 1),
+        "calls": len(replies),
+        "reasks": max(0, len(replies) - 1),
         "repairs": [clean(repair, MAX_REPAIR_LENGTH) for repair in repairs[:MAX_REPAIRS]],
         "duplicate_of": duplicate_of,
-        "usage": None if spent.usage is None or not spent.calls else asdict(spent.usage),
-        "latency": round(spent.latency, 4),
+        "usage": asdict(usage) if usage else None,
+        "latency": round(sum((reply.latency or 0.0 for reply in replies), 0.0), 4),
     }
     return _shortened(_joined(earlier, record) if earlier else record)
 
@@ -132,7 +119,7 @@ def _shortened(record: dict[str, Any]) -> dict[str, Any]:
 
 def _joined(earlier: Mapping[str, Any], later: dict[str, Any]) -> dict[str, Any]:
     """Add the calls of before; users and other tools may have written `earlier`."""
-    total = add_usage(_usage(earlier.get("usage")), _usage(later["usage"]))
+    total = _sum(_usage(earlier.get("usage")), _usage(later["usage"]))
     rationale = earlier.get("rationale")
     return {
         **earlier,
@@ -143,6 +130,17 @@ def _joined(earlier: Mapping[str, Any], later: dict[str, Any]) -> dict[str, Any]
         "usage": None if total is None else asdict(total),
         "latency": round((as_amount(earlier.get("latency")) or 0.0) + later["latency"], 4),
     }
+
+
+def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
+    if one is None or other is None:
+        return None
+    return Usage(
+        prompt_tokens=one.prompt_tokens + other.prompt_tokens,
+        completion_tokens=one.completion_tokens + other.completion_tokens,
+        cached_tokens=one.cached_tokens + other.cached_tokens,
+        cost=None if one.cost is None or other.cost is None else one.cost + other.cost,
+    )
 
 
 def _usage(recorded: Any) -> Usage | None:

@@ -1,13 +1,24 @@
-"""The acquisition function: which candidates are worth a trial."""
+"""The acquisition function: which candidates are worth a trial, by a Gaussian process over configurations.
 
+The regression is that of Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1, with
+the Matern 5/2 kernel and a length scale for each parameter. Length scales are drawn from a prior that grows with the
+number of parameters (Hvarfner et al., 2024), and the likeliest draw is taken: as good here as an average of several,
+and in need of no optimizer. A candidate is worth its expected improvement (Jones et al., 1998). Configurations in
+flight are believed to give what the process expects of them (Ginsbourger et al., 2010), so that open asks look
+elsewhere.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 
-from ..space.axes import Array, squared_distances
+from ..space.axes import Array, ranks, squared_distances
 from ..view.evidence import Evidence, TrialWindow
 from .strategy import Situation
-from .surrogate import Scales, Surrogate, likely_scales
 
 # Complete trials from which anything is expected: a single value has nothing to be better than.
 MIN_COMPLETE: Final = 2
@@ -20,6 +31,46 @@ MAX_LEARNED: Final = 20
 # workers do not make each proposal dearer.
 MAX_PENDING: Final = 32
 
+# The prior of the length scales: its median with one parameter, half a range, which grows with the square root of
+# their number as distances do; and the standard deviation of a scale's logarithm, so that two thirds of the draws are
+# within a factor of e.
+MEDIAN_SCALE: Final = 0.5
+LOG_SCALE_DEVIATION: Final = 1.0
+
+# Variances of the noise, as shares of the signal's, that draws take in turn: from a function to a noisy measurement.
+NOISE_VARIANCES: Final = (0.001, 0.01, 0.1)
+
+# How many scales are drawn: 160 were no better than 32 (docs/design/01). Fewer with many trials, so that all kernel
+# matrices of a fit have about so many entries, and its time stays in milliseconds; with fewer than 4 it is chance.
+MAX_DRAWS: Final = 32
+MIN_DRAWS: Final = 4
+MATRIX_ENTRIES: Final = 20_000
+
+# Multiplications of a matrix product that the usual BLAS does not give to several threads: their wake-ups cost more
+# than the work, and on busy cores tens of milliseconds.
+SERIAL_MULTIPLICATIONS: Final = 200_000
+
+# Bounds of the signal's variance. Responses have about 1; a few trials must not claim much more or less.
+MIN_VARIANCE: Final = 0.3
+MAX_VARIANCE: Final = 3.0
+
+# Share of the process' variance that is always left: rounding may leave less than nothing at a trial.
+MIN_UNCERTAINTY: Final = 1e-9
+
+# Deviation, relative to the largest value, below which all values are equal: less than that is rounding.
+EQUAL_WITHIN: Final = 1e-12
+
+# Quantile of the losses at which worse ones are cut off: how bad a bad trial is says little about good ones.
+CLIP_QUANTILE: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scales:
+    """A kernel: the `weights` of squared distances along the coordinates, and the variance of the noise."""
+
+    weights: Array
+    noise: float
+
 
 def acquisition_values(situation: Situation, candidates: Array) -> Array:
     """A number for each candidate (rows of places), higher for better ones; comparable within one call only.
@@ -29,18 +80,15 @@ def acquisition_values(situation: Situation, candidates: Array) -> Array:
     """
     evidence = situation.evidence
     embedding = evidence.embedding
-    points = embedding.points(candidates)
-    learned = learnable(evidence.newest)
-    if evidence.complete < MIN_COMPLETE or not len(learned.losses):
-        taken = embedding.points(situation.taken)
-        return squared_distances(points, taken).min(axis=1) if len(taken) else np.zeros(len(points))
-    surrogate = Surrogate(
-        embedding.points(learned.places),
-        learned.losses,
-        evidence.cached_per_step(_scales),
-        pending=embedding.points(situation.pending[-MAX_PENDING:]),
-    )
-    return surrogate.improvements(points)
+    learned = learnable(situation.newest)
+    informed = evidence.complete >= MIN_COMPLETE and len(learned.losses)
+    others = [learned.places, situation.pending[-MAX_PENDING:]] if informed else [situation.taken]
+    points = embedding.points(np.concatenate([candidates, *others]))
+    wanted, taken = np.split(points, [len(candidates)])
+    if not informed:
+        return squared_distances(wanted, taken).min(axis=1) if len(taken) else np.zeros(len(wanted))
+    tried, pending = np.split(taken, [len(learned.losses)])
+    return Surrogate(tried, learned.losses, evidence.cached_per_step(_scales), pending).improvements(wanted)
 
 
 def learnable(newest: TrialWindow) -> TrialWindow:
@@ -57,3 +105,123 @@ def _scales(evidence: Evidence, newest: TrialWindow) -> Scales:
     learned, embedding = learnable(newest), evidence.embedding
     rng = np.random.default_rng(len(learned.losses))
     return likely_scales(embedding.points(learned.places), learned.losses, embedding.owners, rng)
+
+
+def responses(losses: Array) -> Array:
+    """Losses as the process sees them: the mean of their normal scores by rank and of the standardized values.
+
+    Trials without a loss (failed or pruned) count as bad as the worst.
+    """
+    known = losses[np.isfinite(losses)]
+    if not len(known):
+        return np.zeros(len(losses))
+    filled = np.clip(np.where(np.isnan(losses), np.inf, losses), known.min(), known.max())
+    clipped = np.minimum(filled, np.sort(filled)[round(CLIP_QUANTILE * (len(filled) - 1))])
+    return (_standardized(clipped) + _normal_scores(filled)) / 2
+
+
+def likely_scales(points: Array, losses: Array, owners: Array, rng: "np.random.Generator") -> Scales:
+    """Draw scales from the prior, and take those under which these trials are likeliest.
+
+    `owners` says of which parameter each coordinate of `points` is.
+    """
+    parameters = int(owners.max()) + 1
+    count = max(MIN_DRAWS, min(MAX_DRAWS, MATRIX_ENTRIES // max(1, len(points) ** 2)))
+    median = MEDIAN_SCALE * math.sqrt(parameters)
+    drawn = median * np.exp(LOG_SCALE_DEVIATION * rng.standard_normal((count, parameters)))
+    drawn[0] = median
+    weights = drawn[:, owners] ** -2
+    noises = np.resize(NOISE_VARIANCES, count)
+    best = 0
+    if len(points):
+        matrices = covariances(points * np.sqrt(weights)[:, None, :], noises[:, None])
+        best = int(log_likelihoods(matrices, responses(losses)).argmax())
+    return Scales(weights=weights[best], noise=float(noises[best]))
+
+
+class Surrogate:
+    """What is expected of configurations, given the `losses` at some `points`, and the `pending` configurations.
+
+    A pending configuration is believed to give its expected mean: it changes the uncertainty, and the value to beat. So
+    means follow from the trials alone, and deviations from all points together.
+    """
+
+    def __init__(self, points: Array, losses: Array, scales: Scales, pending: Array) -> None:
+        values = responses(losses)
+        self._roots = np.sqrt(scales.weights)
+        self._points = np.concatenate([points, pending]) * self._roots
+        matrix, count = covariances(self._points, scales.noise), len(points)
+        self._precision = np.linalg.inv(matrix)
+        self._solved = np.linalg.solve(matrix[:count, :count], values)
+        self.variance = min(MAX_VARIANCE, max(MIN_VARIANCE, float(self._solved @ values) / count))
+        beliefs = matrix[count:, :count] @ self._solved
+        self._incumbent = min(values.min(), beliefs.min(initial=np.inf))
+
+    def improvements(self, candidates: Array) -> Array:
+        """The expected improvement of each candidate on the incumbent, in standard deviations of the responses."""
+        means, deviations = self.predict(candidates)
+        gains = (self._incumbent - means) / deviations
+        densities = np.exp(-0.5 * gains**2) / math.sqrt(2 * math.pi)
+        return np.asarray(deviations * (gains * _normal_cdf(gains) + densities))
+
+    def predict(self, candidates: Array) -> tuple[Array, Array]:
+        """Means and standard deviations of the responses."""
+        count = max(1, SERIAL_MULTIPLICATIONS // (len(self._points) * max(self._points.shape)))
+        parts = [self._predict(candidates[i : i + count]) for i in range(0, len(candidates), count)]
+        means, deviations = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        return means, deviations
+
+    def _predict(self, candidates: Array) -> tuple[Array, Array]:
+        shared = matern(squared_distances(self._points, candidates * self._roots))
+        left = 1.0 - (shared * (self._precision @ shared)).sum(axis=0)
+        means = self._solved @ shared[: len(self._solved)]
+        return means, np.sqrt(self.variance * np.maximum(MIN_UNCERTAINTY, left))
+
+
+def covariances(points: Array, noises: Array | float) -> Array:
+    """Covariances of points in the kernel's scale, with the noise on the diagonal; a matrix for each leading index."""
+    matrices = matern(squared_distances(points, points))
+    diagonal = np.arange(points.shape[-2])
+    matrices[..., diagonal, diagonal] = 1.0 + noises
+    return matrices
+
+
+def log_likelihoods(matrices: Array, values: Array) -> Array:
+    """The values' log likelihood under each kernel with its likeliest variance, up to a constant."""
+    factors = np.linalg.cholesky(matrices)
+    columns = np.broadcast_to(values, (len(factors), len(values)))[..., None]
+    squares = (np.linalg.solve(factors, columns)[..., 0] ** 2).sum(axis=1)
+    variances = np.clip(squares / len(values), MIN_VARIANCE, MAX_VARIANCE)
+    determinants = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+    return np.asarray(-0.5 * squares / variances - 0.5 * len(values) * np.log(variances) - determinants)
+
+
+def matern(squared: Array) -> Array:
+    """The Matern 5/2 kernel of squared distances."""
+    scaled = np.sqrt(5 * squared)
+    return np.asarray((1 + scaled + scaled**2 / 3) * np.exp(-scaled))
+
+
+def _standardized(values: Array) -> Array:
+    """The values with mean 0 and deviation 1; all 0 where they hardly differ."""
+    largest = float(np.abs(values).max())
+    scaled = values / largest if largest else values  # squares of very large ones overflow
+    deviation = float(scaled.std())
+    return (scaled - scaled.mean()) / deviation if deviation > EQUAL_WITHIN else np.zeros(len(values))
+
+
+def _normal_scores(values: Array) -> Array:
+    """The quantiles of the normal distribution at the values' ranks; ties share theirs."""
+    shares = (ranks(values) + 0.5) / len(values)
+    return np.array([_normal_quantile(share) for share in shares.tolist()])
+
+
+# Once the surrogate learns from as many trials as it may, every ask has the same shares.
+@lru_cache(maxsize=1024)
+def _normal_quantile(share: float) -> float:
+    return NormalDist().inv_cdf(share)
+
+
+def _normal_cdf(values: Array) -> Array:
+    scaled = (values / math.sqrt(2)).ravel().tolist()
+    return np.array([math.erf(value) for value in scaled]).reshape(values.shape) / 2 + 0.5

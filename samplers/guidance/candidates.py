@@ -29,7 +29,7 @@ def uniform(axes: Axes, rng: Rng, count: int) -> Array:
     """Draw uniformly on every axis."""
     drawn = rng.random((count, len(axes)))
     for column, axis in enumerate(axes.all):
-        if axis.categorical:
+        if axis.choices:
             drawn[:, column] = rng.integers(len(axis.choices), size=count)
     return drawn
 
@@ -55,7 +55,7 @@ def around(axes: Axes, base: Array, columns: Sequence[int], length: float, rng: 
     for column in columns:
         axis = axes.all[column]
         changed = rng.random(count) >= KEEP_CHANCE
-        if axis.categorical:
+        if axis.choices:
             places = rng.integers(len(axis.choices), size=count).astype(float)
         else:
             reach = np.maximum(length * rng.choice(STEP_SHARES, size=count), axis.step)

@@ -102,7 +102,7 @@ def occupied_bins(axis: Axis) -> npt.NDArray[np.bool_]:
 
 
 def _bins(axis: Axis, places: Array) -> Array:
-    return places if axis.categorical else np.minimum(axis.bins - 1, places * axis.bins)
+    return places if axis.choices else np.minimum(axis.bins - 1, places * axis.bins)
 
 
 def _worst(axes: Axes, newest: TrialWindow) -> Risk | None:
@@ -133,7 +133,7 @@ def _effect(axis: Axis, places: Array, losses: Array) -> Effect | None:
     if count < MIN_TRIALS_OF_EFFECT:
         return None
     known, loss_ranks = places[both], ranks(losses[both])
-    if axis.categorical:
+    if axis.choices:
         return _effect_of_choices(axis, known.astype(int), loss_ranks)
     rho = _correlation(ranks(known), loss_ranks)
     if abs(rho) * np.sqrt(count - 1) < CORRELATION_ERRORS:

@@ -1,21 +1,20 @@
 """From a role to an offer: a few new candidates, best first, and the region that they lie in."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from ...engine.records import Share
-from ..roles import COMBINE, REFINE
+from ..provenance import COMBINE, REFINE
 from ..space.axes import Array, Region
 from ..view.duplicates import TOLERANCE
 from ..view.evidence import Best
 from .acquisition import MIN_COMPLETE, acquisition_values
 from .candidates import Rng, around, at_risk, crossed, least_tried, on_grid, uniform, without_inactive
 from .findings import Risk
-from .roles import DESIGN_SIZE
 from .strategy import Situation
 
 # Candidates that the model is shown, and about how many values in all of them: what a small model can weigh, and a
@@ -28,6 +27,10 @@ MAX_OFFERED_VALUES: Final = 60
 MIN_DRAWN: Final = 96
 MAX_DRAWN: Final = 256
 COMPARISONS: Final = 4_600
+
+# Configurations, finished or in flight, before the first refining ask. With tens of trials in all, a larger design
+# would cost too many of them; a space of few parameters is covered by one more than it has.
+DESIGN_SIZE: Final = 4
 
 # Candidates drawn while nothing is known. The farthest from all others comes first, and the farthest of many would
 # always be a corner.
@@ -52,21 +55,18 @@ MIN_DIFFERENCE: Final = 0.02
 class Offer:
     """Candidates for one ask, best first, and the trial that they start from.
 
-    `menu` holds the values of each parameter in the candidates, in their order. `places` has a row for each candidate.
-    The parameters in `inactive` do not count in any of them.
+    `menu` holds the values of each parameter in the candidates, in their order, and `constants` those of the parameters
+    that have one value in all of them. `places` has a row for each candidate. The parameters in `inactive` do not count
+    in any of them.
     """
 
     candidates: tuple[Mapping[str, Any], ...]
     menu: Mapping[str, Sequence[Any]]
+    constants: Mapping[str, Any]
     region: Region
     places: Array
     base: Best | None = None
     inactive: tuple[str, ...] = ()
-
-    @property
-    def constants(self) -> dict[str, Any]:
-        """The parameters that have one value in all candidates."""
-        return {name: values[0] for name, values in self.menu.items() if len(values) == 1}
 
 
 def offer_for(role: str, situation: Situation, risks: Sequence[Risk]) -> Offer | None:
@@ -78,7 +78,7 @@ def offer_for(role: str, situation: Situation, risks: Sequence[Risk]) -> Offer |
     for column, axis in enumerate(axes.all):
         if axis.name in situation.fixed:
             drawn[:, column] = axis.place(situation.fixed[axis.name])
-    drawn = without_inactive(axes, on_grid(axes, drawn), evidence.newest.places)
+    drawn = without_inactive(axes, on_grid(axes, drawn), situation.newest.places)
     ordered = drawn[np.lexsort((-acquisition_values(situation, drawn), at_risk(axes, drawn, risks)))]
     for part in (_of_process(ordered, situation.share), ordered):
         places = _best_new(situation, part)
@@ -158,23 +158,20 @@ def _offer(situation: Situation, places: Array, base: Best | None) -> Offer:
     for axis, column in zip(situation.evidence.axes.all, places.T.tolist(), strict=True):
         if axis.name not in situation.space.distributions:
             continue
-        values = {place: axis.value(place) for place in dict.fromkeys(column) if not math.isnan(place)}
+        values = axis.values(dict.fromkeys(column))
         if values:
             first = next(iter(values.values()))
             columns[axis.name] = [values.get(place, first) for place in column]
         else:
             inactive.append(axis.name)
-    menu = {name: _unique(column) for name, column in columns.items()}
+    # Each value once, told apart by type as well: two places may be written alike.
+    menu = {name: list({(type(v), repr(v)): v for v in column}.values()) for name, column in columns.items()}
     return Offer(
         candidates=tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)),
         menu=menu,
+        constants={name: values[0] for name, values in menu.items() if len(values) == 1},
         region=situation.evidence.axes.spanned(menu),
         places=places,
         base=base,
         inactive=tuple(inactive),
     )
-
-
-def _unique(values: Iterable[Any]) -> list[Any]:
-    """Each value once, told apart by type as well: two places may be written alike."""
-    return list({(type(value), repr(value)): value for value in values}.values())

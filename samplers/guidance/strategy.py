@@ -9,10 +9,10 @@ import numpy as np
 from optuna.study import StudyDirection
 
 from ...engine.records import ALONE, Params, Share
-from ..roles import PROPOSE
+from ..provenance import PROPOSE
 from ..space.axes import Array, Region
 from ..space.space import Space
-from ..view.evidence import Evidence
+from ..view.evidence import Evidence, TrialWindow
 
 Form = Literal["plain", "words", "menu"]
 
@@ -63,6 +63,11 @@ class Situation:
     share: Share = ALONE
 
     @cached_property
+    def newest(self) -> TrialWindow:
+        """The newest finished trials, a row each."""
+        return self.evidence.newest
+
+    @cached_property
     def pending(self) -> Array:
         """Places of the configurations in flight and of the open asks with a region, a row each."""
         return self._rows([one.places for one in self.in_flight] + [ask.places for ask in self.open if ask.region])
@@ -70,7 +75,7 @@ class Situation:
     @cached_property
     def taken(self) -> Array:
         """Places of the newest finished trials and of what is pending, a row each."""
-        return np.concatenate([self.evidence.newest.places, self.pending])
+        return np.concatenate([self.newest.places, self.pending])
 
     @cached_property
     def offered(self) -> Array:

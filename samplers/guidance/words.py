@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from ..roles import COMBINE, EXPLORE, FIRST_GUESS, REFINE
+from ..provenance import COMBINE, EXPLORE, FIRST_GUESS, REFINE
 from ..space.axes import Axis, Choices, Interval, Region
 from ..space.notation import cells, format_number, format_value, labels, quote
 from ..space.space import Space
@@ -45,7 +45,7 @@ def guidance_in(form: Literal["words", "menu"], situation: Situation, role: str,
     if offer is None and role in (REFINE, COMBINE):
         return guidance_in(form, situation, EXPLORE, strategy)
     menus = form == "menu" and offer is not None  # a menu leaves out what was tried
-    summary = _summary(situation, risky, with_gaps=not menus)
+    summary = tuple(_summary(situation, risky, with_gaps=not menus))
     guidance = Guidance(strategy=strategy, role=role, summary=summary)
     if offer is None:
         return replace(guidance, words=ROLE_TEXTS[role] if role == FIRST_GUESS else "")
@@ -103,18 +103,24 @@ def _region_text(region: Region, offer: Offer, space: Space) -> str:
     return f"Stay inside this region: {listed}." if listed else ""
 
 
-def _summary(situation: Situation, risky: Sequence[Risk], *, with_gaps: bool) -> tuple[str, ...]:
+def _summary(situation: Situation, risky: Sequence[Risk], *, with_gaps: bool) -> Iterator[str]:
     """What the trials show, a line each; nothing that the rows themselves say better."""
-    gap_lines = _gaps(situation) if with_gaps else ()
-    return (*_effects(situation), *_stagnation(situation), *gap_lines, *_risks(situation, risky))
-
-
-def _effects(situation: Situation) -> Iterator[str]:
-    evidence, space = situation.evidence, situation.space
-    shown = [effect for effect in effects(evidence) if effect.name in space.keys][:MAX_FINDINGS]
+    evidence, space, axes = situation.evidence, situation.space, situation.evidence.axes.by_name
+    strongest = [effect for effect in effects(evidence) if effect.name in space.keys][:MAX_FINDINGS]
+    if strongest:
+        listed = "; ".join(_effect_text(effect, axes[effect.name], space) for effect in strongest)
+        yield f"Strongest effects on the value (rank correlation, {strongest[0].trials} trials): {listed}."
+    best, since = evidence.best(1), evidence.since_improvement
+    if best and since >= REPORT_STAGNATION_AFTER:
+        value = format_number(best[0].value)
+        yield f"The best value, {value} of trial {best[0].number}, has stood for {since} trials."
+    untried = gaps(evidence.axes, situation.taken) if with_gaps else {}
+    shown = [name for name in untried if name in space.keys][:MAX_LISTED]
     if shown:
-        listed = "; ".join(_effect_text(effect, evidence.axes.by_name[effect.name], space) for effect in shown)
-        yield f"Strongest effects on the value (rank correlation, {shown[0].trials} trials): {listed}."
+        yield f"Not tried yet: {'; '.join(_bins_text(axes[name], space, untried[name]) for name in shown)}."
+    for risk in [risk for risk in risky if risk.name in space.keys][:MAX_FINDINGS]:
+        where = _bins_text(axes[risk.name], space, [risk.bin])
+        yield f"Failures: {risk.failed} of {risk.trials} trials with {where}."
 
 
 def _effect_text(effect: Effect, axis: Axis, space: Space) -> str:
@@ -124,31 +130,8 @@ def _effect_text(effect: Effect, axis: Axis, space: Space) -> str:
     return f"{strength}, better when {effect.best}"
 
 
-def _stagnation(situation: Situation) -> Iterator[str]:
-    best, since = situation.evidence.best(1), situation.evidence.since_improvement
-    if best and since >= REPORT_STAGNATION_AFTER:
-        value = format_number(best[0].value)
-        yield f"The best value, {value} of trial {best[0].number}, has stood for {since} trials."
-
-
-def _gaps(situation: Situation) -> Iterator[str]:
-    axes, space = situation.evidence.axes, situation.space
-    untried = gaps(axes, situation.taken)
-    shown = [name for name in untried if name in space.keys][:MAX_LISTED]
-    if shown:
-        listed = "; ".join(_bins_text(axes.by_name[name], space, untried[name]) for name in shown)
-        yield f"Not tried yet: {listed}."
-
-
-def _risks(situation: Situation, risky: Sequence[Risk]) -> Iterator[str]:
-    axes, space = situation.evidence.axes, situation.space
-    for risk in [risk for risk in risky if risk.name in space.keys][:MAX_FINDINGS]:
-        where = _bins_text(axes.by_name[risk.name], space, (risk.bin,))
-        yield f"Failures: {risk.failed} of {risk.trials} trials with {where}."
-
-
 def _bins_text(axis: Axis, space: Space, bins: Sequence[int]) -> str:
-    if axis.categorical:
+    if axis.choices:
         rest = f" and {len(bins) - MAX_LISTED} more" if len(bins) > MAX_LISTED else ""
         return _choice_text(space, axis.name, [axis.choices[index] for index in bins[:MAX_LISTED]]) + rest
     # neighbouring bins are one interval: along a run of them, index less position stays the same

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from ...engine.records import EMPTY
 from ...engine.study.attributes import FAILURE_ATTRIBUTE
@@ -31,16 +30,6 @@ MAX_NUMBERS = 5  # trials that failed for one reason, named by number
 MAX_FAILURE_TYPE = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """How many trials of each kind a context was built from."""
-
-    complete: int
-    pruned: int
-    failed: int
-    running: int
-
-
 class FailureLine(NamedTuple):
     """Trials that failed for one reason, by number, and the reason."""
 
@@ -52,12 +41,12 @@ class FailureLine(NamedTuple):
 class Context:
     """Everything of a study that a prompt is made of.
 
-    Rows of `history` are in order of completion, those of `best` best last, `failures` newest reason last.
+    Rows of `history` are in order of completion, those of `best` best last, `failures` newest reason last. `in_flight`
+    are rows of the `running` configurations.
     """
 
     names: tuple[str, ...]
-    direction: StudyDirection
-    counts: Counts
+    running: int
     history: tuple[Row, ...]
     omitted: int
     best: tuple[Row, ...]
@@ -85,13 +74,7 @@ def build_context(
     left = budget.tail - sum(len(row.line) for row in best) - sum(map(_length, failures))
     return Context(
         names=finished.names,
-        direction=finished.direction,
-        counts=Counts(
-            complete=finished.counts[TrialState.COMPLETE],
-            pruned=finished.counts[TrialState.PRUNED],
-            failed=finished.counts[TrialState.FAIL],
-            running=len(in_flight),
-        ),
+        running=len(in_flight),
         history=tuple(finished.rows(first)),
         omitted=min(finished.known, first),
         best=tuple(reversed(best)),

@@ -11,7 +11,7 @@ another as half a range is.
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeAlias, cast
@@ -151,6 +151,10 @@ class Axis:
             low = math.ceil(low / self.step - 1e-9) * self.step
             high = 1.0 if last + 1 == self.bins else (math.ceil(high / self.step - 1e-9) - 1) * self.step
         return self.interval(low, high)
+
+    def values(self, places: Iterable[float]) -> dict[float, Any]:
+        """Find the value at each of the places that are not `ABSENT`."""
+        return {place: self.value(place) for place in places if not math.isnan(place)}
 
     def holds(self, part: Interval | Choices, value: Any) -> bool:
         """Whether a value is in a part of this axis, to the rounding of the prompt."""

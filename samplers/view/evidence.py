@@ -19,8 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...engine.records import Params
 from ...engine.study.attributes import is_inconclusive, retry_history
-from ..provenance import GuidanceRecord, read_guidance
-from ..roles import COMBINE, REFINE
+from ..provenance import COMBINE, REFINE, GuidanceRecord, read_guidance
 from ..space.axes import ABSENT, Array, Axes, Embedding
 from .following import UNDO_DEPTH, Following
 

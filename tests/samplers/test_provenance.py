@@ -6,21 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optuna_llm import Reply, Usage
-from optuna_llm.samplers.provenance import Spent, provenance
+from optuna_llm.samplers.provenance import provenance
 
 COUNTS = {"complete": 1, "pruned": 2, "failed": 3, "running": 4}
 
 
 def record(**changes: object) -> dict[str, object]:
-    given = {"model": "m", "role": "r", "rationale": "why", "counts": COUNTS, "repairs": (), "spent": Spent()}
+    given = {"model": "m", "role": "r", "rationale": "why", "counts": COUNTS, "repairs": (), "replies": ()}
     return provenance(**{**given, **changes})  # type: ignore[arg-type]
 
 
-def spent(*usages: Usage | None) -> Spent:
-    total = Spent()
-    for usage in usages:
-        total.add(Reply(text="", usage=usage, latency=0.5))
-    return total
+def replies(*usages: Usage | None) -> list[Reply]:
+    return [Reply(text="", usage=usage, latency=0.5) for usage in usages]
 
 
 @given(st.text(max_size=500), st.lists(st.text(max_size=400), max_size=100), st.text(max_size=300))
@@ -32,25 +29,25 @@ def test_the_record_is_under_four_kilobytes(rationale: str, repairs: list[str], 
 def test_usage_adds_up_and_what_is_unknown_stays_unknown() -> None:
     known = Usage(prompt_tokens=10, completion_tokens=2, cached_tokens=1, cost=0.5)
     free = Usage(prompt_tokens=1, completion_tokens=1)
-    assert record(spent=spent(known, known))["usage"] == {
+    assert record(replies=replies(known, known))["usage"] == {
         "prompt_tokens": 20,
         "completion_tokens": 4,
         "cached_tokens": 2,
         "cost": 1.0,
     }
-    assert record(spent=spent(known, free))["usage"]["cost"] is None  # type: ignore[index]
-    assert record(spent=spent(known, None))["usage"] is None
+    assert record(replies=replies(known, free))["usage"]["cost"] is None  # type: ignore[index]
+    assert record(replies=replies(known, None))["usage"] is None
 
 
 def test_calls_beyond_the_first_are_reasks() -> None:
-    assert record(spent=spent(None, None, None))["reasks"] == 2
+    assert record(replies=replies(None, None, None))["reasks"] == 2
     assert record()["reasks"] == 0
 
 
 def test_a_later_call_for_the_same_trial_is_added() -> None:
     usage = Usage(prompt_tokens=10, completion_tokens=2, cost=0.5)
-    first = record(spent=spent(usage), repairs=["a"])
-    second = record(spent=spent(usage), repairs=["b"], earlier=first, rationale="later")
+    first = record(replies=replies(usage), repairs=["a"])
+    second = record(replies=replies(usage), repairs=["b"], earlier=first, rationale="later")
     assert second["calls"] == 2
     assert second["reasks"] == 0
     assert second["repairs"] == ["a", "b"]

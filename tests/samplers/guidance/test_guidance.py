@@ -25,14 +25,13 @@ from optuna_llm import (
     optimize_async,
 )
 from optuna_llm.engine.study.snapshot import Snapshot
-from optuna_llm.samplers.ask import Ask
+from optuna_llm.samplers.ask import Ask, OpenAsks
 from optuna_llm.samplers.guidance import strategy_named
 from optuna_llm.samplers.guidance.findings import effects, risks
 from optuna_llm.samplers.guidance.offer import offer_for
 from optuna_llm.samplers.guidance.strategy import OpenAsk
 from optuna_llm.samplers.guidance.words import guidance_in
-from optuna_llm.samplers.open_asks import OpenAsks
-from optuna_llm.samplers.prompt.head import Subject
+from optuna_llm.samplers.prompt.messages import Subject
 from optuna_llm.samplers.provenance import read_guidance
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.reply_model import conform
@@ -200,7 +199,7 @@ def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_tha
         assert asks.situation(ask, view).ordinal == 2
         with asks.guided(ask, view) as another:
             assert another.region != open_one.region
-    assert not len(asks)
+    assert asks.situation(ask, view).open == ()
 
 
 def test_where_all_is_known_nothing_is_offered() -> None:

@@ -14,8 +14,7 @@ from support import SPACE, study_view
 from optuna_llm import ContextPolicy, Proposal, UsageError
 from optuna_llm.engine.study.snapshot import History, Snapshot
 from optuna_llm.samplers.prompt.context import BLOCK, Context, block_size, build_context
-from optuna_llm.samplers.prompt.head import Subject, render_head
-from optuna_llm.samplers.prompt.messages import render
+from optuna_llm.samplers.prompt.messages import Subject, render, render_head
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.rows import curve
 
@@ -203,7 +202,7 @@ def test_the_trial_that_asks_is_not_in_flight_beside_itself() -> None:
     running = tuple(trial(number, TrialState.RUNNING) for number in (3, 4))
     context = shown(Snapshot(running=running), own=3)
     assert [row.number for row in context.in_flight] == [4]
-    assert context.counts.running == 1
+    assert context.running == 1
 
 
 def test_reasons_of_failures_and_guidance_keep_to_the_ceiling() -> None:

@@ -22,12 +22,10 @@ from support import SPACE, SchemaModel, prompt, sampler, study_view
 
 from optuna_llm import ContextPolicy, UsageError
 from optuna_llm.engine.study.snapshot import History, Snapshot
-from optuna_llm.samplers.ask import Ask
+from optuna_llm.samplers.ask import Ask, OpenAsks
 from optuna_llm.samplers.guidance import strategy_named
-from optuna_llm.samplers.open_asks import OpenAsks
 from optuna_llm.samplers.prompt.context import build_context
-from optuna_llm.samplers.prompt.head import Subject
-from optuna_llm.samplers.prompt.messages import render
+from optuna_llm.samplers.prompt.messages import Subject, render, render_head
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 
@@ -83,7 +81,7 @@ class Study:
         history.extend(trials)
         view = self._view.at(Snapshot(finished=history.finished, running=history.running, asking=asking))
         with self._asks.guided(ask, view) as guidance:
-            head = ask.head(ask.space)
+            head = render_head(ask.space, ask.subject, ask.direction)
             length = len(guidance.words) + sum(map(len, guidance.summary))
             context = build_context(view, ask.policy, len(head), guidance=length)
             messages = render(context, ask.columns, head, summary=guidance.summary, words=guidance.words)

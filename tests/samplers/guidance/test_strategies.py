@@ -9,8 +9,7 @@ from optuna.trial import FrozenTrial, create_trial
 from support import SPACE
 
 from optuna_llm.samplers.guidance import Situation, strategy_named
-from optuna_llm.samplers.guidance.adaptive import MIN_ROLE_SHARE, Adaptive, explore_share, follows_words
-from optuna_llm.samplers.guidance.roles import role_of
+from optuna_llm.samplers.guidance.strategies import MIN_ROLE_SHARE, Adaptive, explore_share, follows_words, role_of
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.evidence import UNSCORED_TRIALS, Evidence, Score

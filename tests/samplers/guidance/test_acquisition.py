@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optuna_llm.samplers.guidance.surrogate import (
+from optuna_llm.samplers.guidance.acquisition import (
     Scales,
     Surrogate,
     covariances,
