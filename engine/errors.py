@@ -17,8 +17,7 @@ The client errors live with the client; the engine only looks at `transient`. Th
 and `NoRoom` end a run of `optimize_async` well, and `SetUpError` is a `ProposalError` that the storage caused.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -62,26 +61,3 @@ class NoRoom(OptunaLLMError):
 
 class WorkerError(OptunaLLMError):
     """The place where the objective ran failed, not the objective itself."""
-
-
-@contextmanager
-def unwrapped() -> Iterator[None]:
-    """Raise the first error of an exception group instead of the group, as the caller of a single function expects.
-
-    A note counts the others: they failed at the same moment, for a task group cancels the rest at the first failure.
-    """
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        first, *others = _leaves(group)
-        if others:
-            first.add_note(f"and {len(others)} more at the same moment, the last: {others[-1]!r}")
-        raise first from first.__cause__
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error

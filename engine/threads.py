@@ -1,10 +1,11 @@
-"""A thread that runs jobs in order, and the way to await one from any anyio loop."""
+"""A thread that runs jobs in order, and what it takes to await jobs and task groups from any anyio loop."""
 
 import queue
 import threading
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
@@ -104,3 +105,24 @@ class JobThread:
         while (job := self._jobs.get()) is not None:
             job()
             del job  # an idle thread holds on to no study
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise the first error of an exception group instead of the group, as the caller of a single function expects.
+
+    A note counts the others: they failed at the same moment, for a task group cancels the rest at the first failure.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        first, *others = _leaves(group)
+        if others:
+            first.add_note(f"and {len(others)} more at the same moment, the last: {others[-1]!r}")
+        raise first from first.__cause__
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

@@ -5,13 +5,13 @@ from dataclasses import replace
 from optuna.trial import FrozenTrial
 
 from ..errors import NoRoom
+from ..fleet.total_trials import Place
 from ..records import Proposal
 from ..study.attributes import fixed_params, run_of
 from ..study.lanes import SharedJob
 from ..study.snapshot import Snapshot
 from .candidates import Candidate, EnqueuedCandidate, ProposedCandidate, SamplerCandidate
 from .context import RunContext
-from .places import Place
 
 
 class CandidateSource:

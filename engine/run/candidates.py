@@ -9,12 +9,12 @@ from optuna import Trial
 from optuna.trial import FrozenTrial
 
 from ..errors import OptunaLLMError
+from ..fleet.total_trials import Place
 from ..outcome import surplus
 from ..records import Proposal
 from ..study.attributes import run_of
 from ..study.optuna_internals import id_of
 from .context import RunContext
-from .places import Place
 
 
 class Candidate(ABC):

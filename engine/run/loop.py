@@ -9,10 +9,11 @@ from typing import Final
 import anyio
 from anyio import CancelScope
 
-from ..errors import OptunaLLMError, unwrapped
+from ..errors import OptunaLLMError
 from ..protocols import Workers
 from ..records import EMPTY
 from ..study.optuna_internals import stop_requested
+from ..threads import unwrapped
 from .candidate_source import CandidateSource
 from .candidates import Candidate
 from .options import RunOptions

@@ -6,8 +6,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ..records import Charge, as_amount, as_count, as_list, as_mapping
-from ..study.attributes import charge_of, llm_of
+from ..records import Charge
+from ..study.attributes import as_amount, as_count, as_list, as_mapping, charge_of, llm_of
 from ..study.snapshot import Snapshot
 
 

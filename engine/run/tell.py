@@ -11,9 +11,8 @@ from optuna.trial import FrozenTrial
 from ..errors import OptunaLLMError
 from ..outcome import Outcome
 from ..study.attributes import is_reaped
-from ..study.lanes import Lanes
+from ..study.lanes import Lanes, StorageTimeout
 from ..study.optuna_internals import stored_trial
-from ..study.retrying import StorageTimeout
 
 logger = logging.getLogger("optuna_llm.engine")
 

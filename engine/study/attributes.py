@@ -25,7 +25,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ..outcome import INTERRUPTED, RUN_DIED, SURPLUS
-from ..records import EMPTY, Charge, Params, as_amount, as_count, as_mapping
+from ..records import EMPTY, Charge, Params
 from .distributions import same
 
 LEASE_PREFIX: Final = "llm_run:"
@@ -36,6 +36,10 @@ LATE_ATTRIBUTE: Final = "late_result_of"
 LATE_VALUE_ATTRIBUTE: Final = "late_value"
 RUN_ATTRIBUTE: Final = "optuna_llm:run"
 RETRY_ATTRIBUTE: Final = "retry_history"
+
+# No study spends so many tokens or dollars: a larger amount is somebody's mistake, and one sum with it would be wrong
+# for ever.
+MAX_AMOUNT: Final = 1e15
 
 # A model that is always wrong would fill the record, which has to stay under 4 kB; a dozen show what it gets wrong.
 MAX_REPAIRS: Final = 12
@@ -153,3 +157,27 @@ def has_params(trial: FrozenTrial, params: Params) -> bool:
         return False
     choices = (name for name, d in trial.distributions.items() if isinstance(d, CategoricalDistribution))
     return all(same(trial.params[name], params[name]) for name in choices)
+
+
+# -- JSON that others may have written
+
+
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """The JSON object, or an empty one for anything else."""
+    return value if isinstance(value, Mapping) else EMPTY
+
+
+def as_list(value: Any) -> Sequence[Any]:
+    """The JSON array, or an empty one for anything else."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def as_amount(value: Any) -> float | None:
+    """The number if something can have taken that much, else None."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_AMOUNT
+    return float(value) if usable else None
+
+
+def as_count(value: Any) -> int:
+    """The whole number of things, 0 for what is no number."""
+    return int(as_amount(value) or 0)

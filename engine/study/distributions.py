@@ -45,7 +45,10 @@ def same(one: Any, other: Any) -> bool:
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether Optuna takes `value` as it is, by its own check of ranges and grids. Raises for a value of no kind."""
+    """Whether Optuna's own check of ranges and grids lets `value` pass.
+
+    Raises `TypeError` or `ValueError` for what it cannot read.
+    """
     return bool(distribution._contains(distribution.to_internal_repr(value)))
 
 

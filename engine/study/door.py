@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..errors import OptunaLLMError, SetUpError
 from ..outcome import Failure, Outcome
-from ..records import EMPTY, Proposal, SearchSpace, as_list
+from ..records import EMPTY, Proposal, SearchSpace
 from .attributes import (
     FAILURE_ATTRIBUTE,
     LLM_ATTRIBUTE,
@@ -25,6 +25,7 @@ from .attributes import (
     RETRY_ATTRIBUTE,
     RUN_ATTRIBUTE,
     SPENDING_PREFIX,
+    as_list,
     charge_of,
     is_meant_to_repeat,
     llm_of,
