@@ -96,9 +96,11 @@ def late(number: int, outcome: Outcome) -> Outcome:
     )
 
 
-def run_died() -> Outcome:
+def run_died() -> Failure:
     """The process that ran the trial died before telling it."""
-    return _fail(RUN_DIED, "the run that evaluated this trial died, or lost its storage, before it was told")
+    return Failure(
+        type=RUN_DIED, message="the run that evaluated this trial died, or lost its storage, before it was told"
+    )
 
 
 def _fail(kind: str, message: str) -> Outcome:

@@ -59,11 +59,8 @@ class Charge:
         requests, tokens, usd = self.requests + other.requests, self.tokens + other.tokens, self.usd + other.usd
         return Charge(requests=requests, tokens=tokens, usd=usd)
 
-    def __neg__(self) -> "Charge":
-        return Charge(requests=-self.requests, tokens=-self.tokens, usd=-self.usd)
-
     def __sub__(self, other: "Charge") -> "Charge":
-        return self + -other
+        return self + Charge(requests=-other.requests, tokens=-other.tokens, usd=-other.usd)
 
     def __str__(self) -> str:
         return f"${self.usd:.4f}, {self.tokens} tokens, {self.requests} requests"

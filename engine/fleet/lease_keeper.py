@@ -65,7 +65,7 @@ class LeaseKeeper:
         try:
             with self._lock:
                 self.door.sharing.update(ALONE)  # after the lock: whoever was judging has said otherwise before
-                self._put(Lease(run=self.run, process=this_process(), at=0.0, ended=True))
+                self._put(at=0.0, ended=True)
             _ended.discard(self.run)
         except Exception:
             logger.warning("The storage did not take the end of run %s", self.run, exc_info=True)
@@ -87,7 +87,7 @@ class LeaseKeeper:
             if self._over.is_set():
                 return 0
             self._leases, living = self._judge(self.door.read_attributes())
-            found = orphans(self.door.read_running(), self._leases, living)
+            found = orphans(self.door.refresh().running, self._leases, living)
         return sum(reap(self.door, trial, self._retries) for trial in found)
 
     def with_lease(self, running: Iterable[FrozenTrial]) -> list[FrozenTrial]:
@@ -150,9 +150,8 @@ class LeaseKeeper:
         """Write the lease as it is now, unless the run is over."""
         with self._lock:
             if not self._over.is_set():
-                taking = tuple(sorted(self._taking))
-                lease = Lease(run=self.run, process=this_process(), at=time.time(), model=self._model, taking=taking)
-                self._put(lease)
+                self._put(at=time.time(), model=self._model, taking=tuple(sorted(self._taking)))
 
-    def _put(self, lease: Lease) -> None:
+    def _put(self, **fields: Any) -> None:
+        lease = Lease(run=self.run, process=this_process(), **fields)
         self.door.write_attribute(lease.name, lease.document())

@@ -64,28 +64,21 @@ def unspent_record(trial: FrozenTrial, **changes: Any) -> dict[str, Any]:
 def charge_of(provenance: Mapping[str, Any]) -> Charge:
     """What an attribute `llm` says that its proposal took; what is unknown counts as nothing."""
     usage = as_mapping(provenance.get("usage"))
-    return Charge(
-        requests=as_count(provenance.get("calls")),
-        tokens=as_count(usage.get("prompt_tokens")) + as_count(usage.get("completion_tokens")),
-        usd=as_amount(usage.get("cost")) or 0.0,
-    )
+    tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return _charge(provenance.get("calls"), usage.get("cost"), *tokens)
 
 
 def untracked_charges(study_attributes: Mapping[str, Any]) -> dict[str, Charge]:
     """What was spent that no trial has on record, by the token of who spent it."""
+    records = {name: as_mapping(value) for name, value in study_attributes.items() if name.startswith(SPENDING_PREFIX)}
     return {
-        name.removeprefix(SPENDING_PREFIX): _charge(as_mapping(value))
-        for name, value in study_attributes.items()
-        if name.startswith(SPENDING_PREFIX)
+        name.removeprefix(SPENDING_PREFIX): _charge(record.get("requests"), record.get("usd"), record.get("tokens"))
+        for name, record in records.items()
     }
 
 
-def _charge(record: Mapping[str, Any]) -> Charge:
-    return Charge(
-        requests=as_count(record.get("requests")),
-        tokens=as_count(record.get("tokens")),
-        usd=as_amount(record.get("usd")) or 0.0,
-    )
+def _charge(requests: Any, usd: Any, *tokens: Any) -> Charge:
+    return Charge(requests=as_count(requests), tokens=sum(map(as_count, tokens)), usd=as_amount(usd) or 0.0)
 
 
 def run_of(trial: FrozenTrial) -> str | None:
