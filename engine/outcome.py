@@ -8,7 +8,7 @@ from typing import Any, Final
 from optuna.exceptions import TrialPruned
 from optuna.trial import TrialState
 
-from .scrub import scrub
+from .errors import scrub
 
 # A trial keeps its failure for good, and prompts show the message: long enough for a sentence or two of an exception,
 # and for the innermost frames of its traceback.

@@ -83,9 +83,7 @@ def _charge(requests: Any, usd: Any, *tokens: Any) -> Charge:
 
 def run_of(trial: FrozenTrial) -> str | None:
     """The run that a trial belongs to; None for trials of others."""
-    run = trial.system_attrs.get(RUN_ATTRIBUTE)
-    if run is None:
-        run = llm_of(trial).get("run")
+    run = trial.system_attrs.get(RUN_ATTRIBUTE) or llm_of(trial).get("run")
     return run if isinstance(run, str) else None
 
 
@@ -94,11 +92,8 @@ def run_of(trial: FrozenTrial) -> str | None:
 
 def failure_type(trial: FrozenTrial) -> str | None:
     """The recorded type of a failed trial's failure; None for other trials."""
-    failure = trial.user_attrs.get(FAILURE_ATTRIBUTE)
-    if trial.state is not TrialState.FAIL or not isinstance(failure, Mapping):
-        return None
-    kind = failure.get("type")
-    return kind if isinstance(kind, str) else None
+    kind = as_mapping(trial.user_attrs.get(FAILURE_ATTRIBUTE)).get("type")
+    return kind if trial.state is TrialState.FAIL and isinstance(kind, str) else None
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:

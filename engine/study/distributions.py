@@ -24,7 +24,7 @@ def check_search_space(search_space: Mapping[str, BaseDistribution]) -> SearchSp
         raise UsageError(f"a search space is a mapping of names to distributions, not {type(search_space).__name__}")
     if not search_space:
         raise UsageError("the search space is empty: give at least one parameter, or leave it out")
-    return {_checked_name(name): _checked(name, distribution) for name, distribution in search_space.items()}
+    return {name: _checked(name, distribution) for name, distribution in search_space.items()}
 
 
 def plain(value: Any) -> Any:
@@ -62,13 +62,9 @@ def exact_int(value: int, distribution: IntDistribution) -> int:
     return int(stored)
 
 
-def _checked_name(name: Any) -> str:
+def _checked(name: Any, given: Any) -> BaseDistribution:
     if not isinstance(name, str):
         raise UsageError(f"parameter name {name!r} is a {type(name).__name__}: names are strings")
-    return name
-
-
-def _checked(name: str, given: Any) -> BaseDistribution:
     if isinstance(given, CategoricalDistribution):
         return given
     if isinstance(given, FloatDistribution):

@@ -5,6 +5,7 @@ Everything here blocks; the engine calls it on its storage thread.
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -65,6 +66,7 @@ class StudyDoor:
         self.in_flight = self.state.in_flight
         self.spending = self.state.spending
         self.sharing = self.state.sharing
+        self.snapshot = self.state.snapshot  # the last reading with what is in flight now; touches no storage
         self._storage, self._study_id = study._storage, study._study_id
 
     def __repr__(self) -> str:
@@ -81,10 +83,6 @@ class StudyDoor:
         """Whether other processes can work on the study at all; what is in memory dies with its process."""
         return not isinstance(self._storage, InMemoryStorage)
 
-    def snapshot(self) -> Snapshot:
-        """The last reading with what is in flight now; touches no storage."""
-        return self.state.snapshot()
-
     def refresh(self) -> Snapshot:
         """Read the study from storage."""
         with self.state.reading:
@@ -94,7 +92,7 @@ class StudyDoor:
     def recent(self, seconds: float) -> Snapshot:
         """A snapshot that is at most `seconds` old: many who look at once share a reading."""
         with self.state.reading:
-            if self.state.age < seconds:
+            if time.monotonic() - self.state.read_at < seconds:
                 return self.snapshot()
         return self.refresh()
 
@@ -128,10 +126,9 @@ class StudyDoor:
 
     def best_value(self) -> float | None:
         """The best value of the study, None while no trial is complete."""
-        try:
+        with suppress(ValueError):
             return self.study.best_value
-        except ValueError:
-            return None
+        return None
 
     # -- from a proposal to a trial
 
@@ -147,9 +144,7 @@ class StudyDoor:
         if params_in_one_write:
             fields = {"params": dict(proposal.params), "distributions": dict(proposal.distributions)}
         llm = self._record(proposal, run)
-        if llm:
-            fields["user_attrs"] = {LLM_ATTRIBUTE: llm}
-        created = self.add_running(run=None if llm else run, **fields)
+        created = self.add_running(run=None if llm else run, user_attrs=llm, **fields)
         return self.adopt(created, proposal, params_in_one_write=params_in_one_write)
 
     def add_running(self, *, run: str | None, **fields: Any) -> int:
@@ -225,9 +220,8 @@ class StudyDoor:
 
     def record(self, trial: Trial | FrozenTrial, proposal: Proposal, run: str) -> None:
         """Write the provenance of a proposal on a trial that exists already."""
-        llm = self._record(proposal, run)
-        if llm:
-            self._set_user_attr(trial, LLM_ATTRIBUTE, llm)
+        for name, value in self._record(proposal, run).items():
+            self._set_user_attr(trial, name, value)
 
     def give_up(self, proposal: Proposal) -> None:
         """Drop the reservation of a proposal that no trial records, and add what it took to the untracked spending."""
@@ -280,8 +274,7 @@ class StudyDoor:
     def close(self, trial: Trial | FrozenTrial) -> None:
         """Write the repairs that were made while a trial ran, and drop its assignment: it is about to be told."""
         repairs = self.in_flight.close(trial.number)
-        llm = llm_of(stored_trial(self.study, trial)) if repairs else EMPTY
-        if llm:
+        if repairs and (llm := llm_of(stored_trial(self.study, trial))):
             known = [*as_list(llm.get("repairs")), *repairs]
             self._set_user_attr(trial, LLM_ATTRIBUTE, {**llm, "repairs": known[:MAX_REPAIRS]})
 
@@ -346,11 +339,12 @@ class StudyDoor:
     def _set_user_attr(self, trial: Trial | FrozenTrial, name: str, value: Any) -> None:
         self._storage.set_trial_user_attr(id_of(trial), name, value)
 
-    def _record(self, proposal: Proposal, run: str) -> Mapping[str, Any]:
+    def _record(self, proposal: Proposal, run: str) -> dict[str, Any]:
+        """The user attribute that says how a trial was proposed; none if nothing is known of it."""
         if not proposal.provenance:
-            return EMPTY
-        staleness = len(self.snapshot().finished) - proposal.seen
-        return {**proposal.provenance, "staleness": max(0, staleness), "run": run}
+            return {}
+        staleness = max(0, len(self.snapshot().finished) - proposal.seen)
+        return {LLM_ATTRIBUTE: {**proposal.provenance, "staleness": staleness, "run": run}}
 
     @contextmanager
     def _failing(self, trial_id: int) -> Iterator[None]:

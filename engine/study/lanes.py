@@ -42,40 +42,6 @@ class StorageTimeout(OptunaLLMError):
         super().__init__(f"the storage failed for {policy.seconds:g} s while {doing} ({self.why})")
 
 
-def is_foreign(error: Exception) -> bool:
-    """Whether an error is not this library's own, which would come again."""
-    return not isinstance(error, OptunaLLMError)
-
-
-async def retry(
-    doing: str,
-    attempt: Callable[[], Awaitable[T]],
-    *,
-    policy: RetryPolicy,
-    may_repeat: Callable[[Exception], bool] = is_foreign,
-    shield: bool = False,
-) -> T:
-    """Await `attempt()` again while it raises and `may_repeat(error)`; `doing` names it in messages.
-
-    `shield` keeps cancellation out until it ends. Raises what may not be repeated, and `StorageTimeout` once
-    `policy.seconds` are over.
-    """
-    last: Exception | None = None
-    pause = policy.first_pause
-    with anyio.move_on_after(policy.seconds, shield=shield):
-        while True:
-            try:
-                return await attempt()
-            except Exception as error:
-                if not may_repeat(error):
-                    raise
-                last = error
-            logger.warning("The storage failed while %s (%r); trying again in %.1f s", doing, last, pause)
-            await anyio.sleep(pause)
-            pause = min(LONGEST_BACKOFF, 2 * pause)
-    raise StorageTimeout(doing, policy, last) from last
-
-
 @contextmanager
 def stoppable(study: Study) -> Iterator[None]:
     """Allow `study.stop()` on this thread, and give samplers a fresh view of the trials on it.
@@ -133,9 +99,33 @@ class Lanes:
         """Call `job` on the storage thread, again while it raises; `doing` names it in messages."""
         return await self.retry(doing, lambda: self.storage.run(job, *args, **kwargs))
 
-    async def retry(self, doing: str, attempt: Callable[[], Awaitable[T]], **options: Any) -> T:
-        """`retry` with this run's policy."""
-        return await retry(doing, attempt, policy=self.policy, **options)
+    async def retry(
+        self,
+        doing: str,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        may_repeat: Callable[[Exception], bool] = lambda error: not isinstance(error, OptunaLLMError),
+        shield: bool = False,
+    ) -> T:
+        """Await `attempt()` again while it raises and `may_repeat(error)`; `doing` names it in messages.
+
+        This library's own errors would come again. `shield` keeps cancellation out until it ends. Raises what may not
+        be repeated, and `StorageTimeout` once `policy.seconds` are over.
+        """
+        last: Exception | None = None
+        pause = self.policy.first_pause
+        with anyio.move_on_after(self.policy.seconds, shield=shield):
+            while True:
+                try:
+                    return await attempt()
+                except Exception as error:
+                    if not may_repeat(error):
+                        raise
+                    last = error
+                logger.warning("The storage failed while %s (%r); trying again in %.1f s", doing, last, pause)
+                await anyio.sleep(pause)
+                pause = min(LONGEST_BACKOFF, 2 * pause)
+        raise StorageTimeout(doing, self.policy, last) from last
 
 
 class SharedJob:

@@ -47,15 +47,6 @@ class Snapshot:
                     yield trial
 
 
-@dataclass(slots=True)
-class _Name:
-    """Where a parameter name was first met (trial number, position), and its newest distribution."""
-
-    first: tuple[int, int]
-    newest: int
-    distribution: BaseDistribution
-
-
 def completion_order(trial: FrozenTrial) -> tuple[datetime.datetime, int]:
     """Sort key of finished trials: when they finished, then their number."""
     return trial.datetime_complete or datetime.datetime.max, trial.number  # noqa: DTZ901 (Optuna's times are naive)
@@ -72,7 +63,8 @@ class History:
         self.space: Mapping[str, BaseDistribution] = EMPTY
         self._open: dict[int, FrozenTrial] = {}
         self._seen = 0
-        self._names: dict[str, _Name] = {}
+        self._first: dict[str, tuple[int, int]] = {}  # where each name was first met: trial number, position
+        self._newest: dict[str, tuple[int, BaseDistribution]] = {}  # the last trial that has it, and its distribution
         self._n_known: dict[int, int] = {}  # how many parameters of an open trial are in the space
 
     def extend(self, trials: Sequence[FrozenTrial]) -> None:
@@ -104,9 +96,7 @@ class History:
         self.waiting = tuple(trial for trial in pending if trial.state is TrialState.WAITING)
         self.surplus += tuple(trial for trial in done if is_surplus(trial))
         self._append([trial for trial in done if not is_surplus(trial)])
-        if sum(self._extend_space(trial) for trial in changed):  # all of them
-            ordered = sorted(self._names.items(), key=lambda item: item[1].first)
-            self.space = {name: known.distribution for name, known in ordered}
+        self._extend_space(changed)
         for trial in done:
             self._n_known.pop(trial.number, None)
 
@@ -122,22 +112,17 @@ class History:
             bisect.insort(merged, trial, key=completion_order)
         self.finished = tuple(merged)
 
-    def _extend_space(self, trial: FrozenTrial) -> bool:
-        """Take in a trial's distributions; says whether they changed the space."""
-        if self._n_known.get(trial.number) == len(trial.distributions):
-            return False  # a trial's parameters only ever grow
-        self._n_known[trial.number] = len(trial.distributions)
-        changed = False
-        for position, (name, distribution) in enumerate(trial.distributions.items()):
-            here = (trial.number, position)
-            known = self._names.get(name)
-            if known is None:
-                self._names[name] = _Name(here, trial.number, distribution)
-                changed = True
-                continue
-            if here < known.first:
-                known.first, changed = here, True
-            if trial.number >= known.newest and distribution != known.distribution:
-                known.distribution, changed = distribution, True
-            known.newest = max(known.newest, trial.number)
-        return changed
+    def _extend_space(self, changed: list[FrozenTrial]) -> None:
+        """Take in the distributions of trials, whose parameters only ever grow."""
+        grown = [trial for trial in changed if self._n_known.get(trial.number, 0) < len(trial.distributions)]
+        for trial in grown:
+            self._n_known[trial.number] = len(trial.distributions)
+            for position, (name, distribution) in enumerate(trial.distributions.items()):
+                here = (trial.number, position)
+                self._first[name] = min(here, self._first.get(name, here))
+                if self._newest.get(name, here)[0] <= trial.number:
+                    self._newest[name] = trial.number, distribution
+        if grown:
+            space = {name: self._newest[name][1] for name in sorted(self._first, key=self._first.__getitem__)}
+            if list(space.items()) != list(self.space.items()):  # else the same object: caches know it again
+                self.space = space

@@ -1,9 +1,10 @@
 """What this process knows of one study, and what is not in storage yet; shared by all doors to it."""
 
+import math
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from time import monotonic
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -23,8 +24,8 @@ class InFlight:
     """
 
     def __init__(self, lock: threading.Lock) -> None:
-        # Guards every field. `StudyState` shares it with the history, so that a snapshot shows each proposal once: as
-        # a reservation, or as a trial. Never held across a storage call.
+        # Guards every change of a field, and what looks at two. `StudyState` shares it with the history, so that a
+        # snapshot shows each proposal once: as a reservation, or as a trial. Never held across a storage call.
         self._lock = lock
         self._reserved: dict[int, Proposal] = {}
         self._assigned: dict[int, Proposal] = {}
@@ -60,8 +61,7 @@ class InFlight:
 
     def is_reserved(self, proposal: Proposal) -> bool:
         """Whether a proposal is neither a trial nor given up."""
-        with self._lock:
-            return id(proposal) in self._reserved
+        return id(proposal) in self._reserved
 
     def release(self, proposal: Proposal) -> None:
         """Drop a reservation; it may be gone already."""
@@ -76,8 +76,7 @@ class InFlight:
 
     def assigned(self, number: int) -> Proposal | None:
         """The proposal whose values a running trial suggests, if it was given one."""
-        with self._lock:
-            return self._assigned.get(number)
+        return self._assigned.get(number)
 
     def is_open(self, proposal: Proposal) -> bool:
         """Whether a proposal is still reserved, or assigned to a trial that runs."""
@@ -94,8 +93,7 @@ class InFlight:
 
     def is_claimed(self, number: int) -> bool:
         """Whether an enqueued trial is claimed, and not taken yet."""
-        with self._lock:
-            return number in self._claimed
+        return number in self._claimed
 
     def unclaim(self, number: int) -> None:
         """Drop a claim: the trial was taken, or waits for somebody else."""
@@ -181,7 +179,7 @@ class StudyState:
         self._history = History()
         self._attributes: Mapping[str, Any] = EMPTY
         self._charges: Mapping[str, Charge] = EMPTY
-        self._read_at = -float("inf")
+        self.read_at = -math.inf  # when all trials were last read, by the monotonic clock
 
     def update(self, trials: Sequence[FrozenTrial], attributes: Mapping[str, Any] = EMPTY) -> Snapshot:
         """Take in a reading of all trials, and of the study's user attributes."""
@@ -189,18 +187,13 @@ class StudyState:
         with self._lock:
             self._history.extend(trials)
             self._attributes, self._charges = attributes, charges
-            self._read_at = monotonic()
+            self.read_at = time.monotonic()
             return self._snapshot()
 
     def update_one(self, trial: FrozenTrial) -> bool:
         """Take in a reading of one trial; False if the others must be read as well."""
         with self._lock:
             return self._history.extend_one(trial)
-
-    @property
-    def age(self) -> float:
-        """Seconds since all trials were last read."""
-        return monotonic() - self._read_at
 
     def snapshot(self) -> Snapshot:
         """The last reading with what is in flight at this moment; touches no storage."""

@@ -16,8 +16,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from ...engine.errors import UsageError
-from ...engine.scrub import scrub
+from ...engine.errors import UsageError, scrub
 from ..client import errors
 from ..client.errors import ClientError
 from ..client.protocol import Reply, Request, Usage

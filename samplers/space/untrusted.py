@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from ...engine.scrub import scrub
+from ...engine.errors import scrub
 
 SHOWN_LENGTH = 48  # a violation that quotes two values stays under 250 characters
 LONGEST_NUMBER = 600  # characters; Python may refuse to convert integers of more than 640

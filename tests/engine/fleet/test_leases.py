@@ -124,11 +124,11 @@ def test_rates_are_divided_by_processes_that_ask_the_same_model_and_the_study_by
         other = Lease(run=host, process=Process(host=host, pid=2, started=""), at=time.time(), model=model)
         study._storage.set_study_user_attr(study._study_id, other.name, other.document())
     kept.start()
-    assert limiter.sharers == 2
+    assert limiter.processes == 2
     assert door.snapshot().share.processes == 4
     assert door.sharing.was_shared
     kept.stop()
-    assert limiter.sharers == 1
+    assert limiter.processes == 1
     assert door.snapshot().share == Share()
 
 
