@@ -9,7 +9,7 @@ from ..outcome import Outcome, late, run_died
 from ..study.attributes import LATE_ATTRIBUTE, LATE_VALUE_ATTRIBUTE, retry_history, run_of, unspent_record
 from ..study.door import StudyDoor
 from ..study.optuna_internals import id_of
-from .total_trials import has_place
+from .total_trials import Places
 
 logger = logging.getLogger("optuna_llm.engine")
 
@@ -25,10 +25,10 @@ def reap(door: StudyDoor, trial: FrozenTrial, retries: int) -> bool:
     return True
 
 
-def add_late(door: StudyDoor, reaped: FrozenTrial, outcome: Outcome, run: str, total: int | None) -> FrozenTrial:
+def add_late(door: StudyDoor, reaped: FrozenTrial, outcome: Outcome, run: str, places: Places) -> FrozenTrial:
     """Make the result of a reaped trial a trial: its own retry if that still waits, else a new one.
 
-    If the total has no place for it, that trial is failed and carries the value. Called again after a failure, it goes
+    If `places` has none for it, that trial is failed and carries the value. Called again after a failure, it goes
     on with the trial that it had made.
     """
     now = door.refresh()
@@ -46,10 +46,10 @@ def add_late(door: StudyDoor, reaped: FrozenTrial, outcome: Outcome, run: str, t
             run=run, params=reaped.params, distributions=reaped.distributions, user_attrs=attributes
         )
     trial = Trial(door.study, trial_id)
-    place = has_place(trial.number, door.refresh(), total)
+    has_place = places.has_place(trial.number, door.refresh())
     logger.warning("Trial %d holds the result of trial %d, which was given up too early", trial.number, reaped.number)
     trial.set_user_attr(LATE_ATTRIBUTE, reaped.number)
     trial.set_user_attr(LATE_VALUE_ATTRIBUTE, outcome.value)
     for step in reaped.intermediate_values.keys() - (holder.intermediate_values.keys() if holder else ()):
         trial.report(reaped.intermediate_values[step], step)
-    return door.tell(trial, outcome if place else late(reaped.number, outcome))
+    return door.tell(trial, outcome if has_place else late(reaped.number, outcome))

@@ -4,7 +4,7 @@ A lease is a user attribute of the study. On one host the process itself decides
 over once it has not changed for `LEASE_EXPIRY` seconds; clocks that differ make nobody dead.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -90,9 +90,8 @@ class Watch:
         return unchanged < LEASE_EXPIRY and (now - lease.at < LEASE_EXPIRY or unchanged < FIRST_REFRESH_DUE)
 
 
-def leased(running: Iterable[FrozenTrial], leases: Iterable[Lease]) -> list[FrozenTrial]:
+def leased(running: Iterable[FrozenTrial], leases: Sequence[Lease]) -> list[FrozenTrial]:
     """The RUNNING trials of the runs that keep, or kept, these leases."""
-    leases = list(leases)
     runs = {lease.run for lease in leases}
     taken = {number for lease in leases for number in lease.taking}
 
@@ -101,11 +100,6 @@ def leased(running: Iterable[FrozenTrial], leases: Iterable[Lease]) -> list[Froz
         return (unsigned and trial.number in taken) or run_of(trial) in runs
 
     return list(filter(is_leased, running))
-
-
-def orphans(running: Iterable[FrozenTrial], leases: Iterable[Lease], living: Mapping[str, bool]) -> list[FrozenTrial]:
-    """The RUNNING trials whose run is dead; those of runs without a lease are nobody's business here."""
-    return leased(running, [lease for lease in leases if not living[lease.run]])
 
 
 def share_of(process: Process, leases: Iterable[Lease], living: Mapping[str, bool]) -> Share:

@@ -12,14 +12,6 @@ from optuna.trial import FrozenTrial, TrialState
 from ..study.snapshot import Snapshot
 
 
-def has_place(number: int, snapshot: Snapshot, total: int | None) -> bool:
-    """Whether a trial of this number is among the first `total` that count; None for no end."""
-    if total is None:
-        return True
-    trials = (*snapshot.finished, *snapshot.running, *snapshot.waiting)
-    return sum(trial.number < number and trial.state is not TrialState.FAIL for trial in trials) < total
-
-
 class Place:
     """Room for one more trial, set aside for one candidate."""
 
@@ -57,8 +49,11 @@ class Places:
             self._set_aside.discard(place)
 
     def has_place(self, number: int, snapshot: Snapshot) -> bool:
-        """Whether a trial of this number is one of those that the total allows."""
-        return has_place(number, snapshot, self.total)
+        """Whether a trial of this number is among the first that count, as many as the total allows."""
+        if self.total is None:
+            return True
+        trials = (*snapshot.finished, *snapshot.running, *snapshot.waiting)
+        return sum(trial.number < number and trial.state is not TrialState.FAIL for trial in trials) < self.total
 
     def takeable(self, snapshot: Snapshot) -> list[FrozenTrial]:
         """The enqueued trials that the total allows."""

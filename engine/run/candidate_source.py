@@ -8,8 +8,8 @@ from ..errors import NoRoom
 from ..fleet.total_trials import Place
 from ..records import Proposal
 from ..study.attributes import fixed_params, run_of
-from ..study.lanes import SharedJob
 from ..study.snapshot import Snapshot
+from ..threads import SharedJob
 from .candidates import Candidate, EnqueuedCandidate, ProposedCandidate, SamplerCandidate
 from .context import RunContext
 

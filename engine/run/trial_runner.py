@@ -119,7 +119,7 @@ class TrialRunner:
         door = self._context.door
         told = door.tell(trial, outcome)
         if is_reaped(told) and outcome.state is not TrialState.FAIL:
-            told = add_late(door, told, outcome, self._context.run, self._context.places.total)
+            told = add_late(door, told, outcome, self._context.run, self._context.places)
         elif told.state is TrialState.FAIL and self._options.retries and self._fatal(outcome.error) is None:
             door.retry(told, self._options.retries)
         if self._options.show_progress_bar:

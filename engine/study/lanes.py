@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
@@ -11,7 +10,7 @@ import anyio
 from optuna import Study
 
 from ..errors import OptunaLLMError
-from ..threads import JobThread, wait_future
+from ..threads import JobThread, SharedJob
 from .door import StudyDoor
 from .snapshot import Snapshot
 
@@ -126,18 +125,3 @@ class Lanes:
                 await anyio.sleep(pause)
                 pause = min(LONGEST_BACKOFF, 2 * pause)
         raise StorageTimeout(doing, self.policy, last) from last
-
-
-class SharedJob:
-    """A job that many want done at once: callers of the same moment share one run of it, that begins after the call."""
-
-    def __init__(self, thread: JobThread, job: Callable[[], object]) -> None:
-        self._thread = thread
-        self._job = job
-        self._next: Future[object] | None = None
-
-    async def __call__(self) -> None:
-        """Wait for the end of such a run, and raise what it raises."""
-        if self._next is None or self._next.running() or self._next.done():  # begun: it may have read too early
-            self._next = self._thread.submit(self._job)
-        await wait_future(self._next, cancel=False)

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from ..records import ALONE, EMPTY, Charge, Params, Proposal, Share
+from ..records import ALONE, EMPTY, Params, Proposal, Share
 from .attributes import has_params, is_interrupted, is_surplus
 
 
@@ -22,9 +22,8 @@ class Snapshot:
     of the distributions of all trials, the newest of each name, in the order in which the study first met the names.
     `reserved` are accepted proposals that are no trials yet; `assigned` maps a running trial's number to the proposal
     whose values it has not all suggested yet; `asking` counts the proposals being computed. `attributes` are the
-    study's user attributes, and `charges` what these say was spent that no trial has on record, by the token of who
-    spent it; both are empty where nobody asks a model. `share` is this process's place among those that work on the
-    study.
+    study's user attributes, empty where nobody asks a model. `share` is this process's place among those that work on
+    the study.
     """
 
     finished: tuple[FrozenTrial, ...] = ()
@@ -36,7 +35,6 @@ class Snapshot:
     assigned: Mapping[int, Proposal] = field(default_factory=dict)
     asking: int = 0
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    charges: Mapping[str, Charge] = field(default_factory=dict)
     share: Share = ALONE
 
     def with_params(self, params: Params) -> Iterator[FrozenTrial]:

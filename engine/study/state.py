@@ -10,7 +10,6 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from ..records import ALONE, EMPTY, Charge, Proposal, Share
-from .attributes import untracked_charges
 from .snapshot import History, Snapshot
 
 A_NANODOLLAR = 1e-9  # sums of prices differ by rounding: so little is no reason for a write
@@ -178,15 +177,13 @@ class StudyState:
         self.sharing = Sharing()
         self._history = History()
         self._attributes: Mapping[str, Any] = EMPTY
-        self._charges: Mapping[str, Charge] = EMPTY
         self.read_at = -math.inf  # when all trials were last read, by the monotonic clock
 
     def update(self, trials: Sequence[FrozenTrial], attributes: Mapping[str, Any] = EMPTY) -> Snapshot:
         """Take in a reading of all trials, and of the study's user attributes."""
-        charges = untracked_charges(attributes)
         with self._lock:
             self._history.extend(trials)
-            self._attributes, self._charges = attributes, charges
+            self._attributes = attributes
             self.read_at = time.monotonic()
             return self._snapshot()
 
@@ -213,6 +210,5 @@ class StudyState:
             assigned=assigned,
             asking=asking,
             attributes=self._attributes,
-            charges=self._charges,
             share=self.sharing.share,
         )

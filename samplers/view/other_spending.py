@@ -5,7 +5,7 @@ from collections.abc import Set
 from optuna.trial import FrozenTrial
 
 from ...engine.records import Charge
-from ...engine.study.attributes import charge_of, llm_of
+from ...engine.study.attributes import charge_of, llm_of, untracked_charges
 from ...engine.study.snapshot import Snapshot
 from .following import Following
 
@@ -20,7 +20,8 @@ class OtherSpending(Following):
     def at(self, snapshot: Snapshot) -> Charge:
         """The sum as of `snapshot`."""
         self.update(snapshot.finished)
-        charges = (charge for token, charge in snapshot.charges.items() if token not in self._runs)
+        untracked = untracked_charges(snapshot.attributes)
+        charges = (charge for token, charge in untracked.items() if token not in self._runs)
         open_trials = map(self._of, (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
         return sum((*open_trials, *charges), self._finished)
 
