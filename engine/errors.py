@@ -1,4 +1,4 @@
-"""Every error that optuna-llm raises on purpose, as one tree.
+"""Every error that optuna-llm raises on purpose, as one tree; and how secrets are kept out of what errors say.
 
     OptunaLLMError
     ├── UsageError (also a ValueError)     the call is wrong: fix it; raised before anything runs
@@ -17,9 +17,25 @@ The client errors live with the client; the engine only looks at `transient`. Th
 and `NoRoom` end a run of `optimize_async` well, and `SetUpError` is a `ProposalError` that the storage caused.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, ClassVar
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Final
+
+REMOVED: Final = "[removed]"
+SHORTEST_SECRET: Final = 6  # local servers are given keys such as "none": removing those would only garble the text
+
+_KEY_PREFIX: Final = r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|pplx|r8|tgp)"
+_KEY_LIKE: Final = (
+    # Not `skip_connect` or `hf_model_name`: keys have digits (or stars, where masked), or are one long word.
+    re.compile(_KEY_PREFIX + r"-(?:(?=[-_A-Za-z]*[0-9*])[-_A-Za-z0-9*]{8,}|[A-Za-z]{16,})"),
+    re.compile(_KEY_PREFIX + r"_(?:(?=[-_A-Za-z]*[0-9*])[-_A-Za-z0-9*]{16,}|[A-Za-z]{20,})"),
+    re.compile(r"\b(?:AIza|AKIA)[-_A-Za-z0-9*]{8,}"),
+    re.compile(r"(?i)(?<=\bbearer )\S+"),
+    re.compile(r"(?i)(?<=[?&]key=)[^&\s'\"]+"),
+    re.compile(r"(?i)(?<=api[-_]key=)[^&\s'\"]+"),
+    re.compile(r"(?<=://)[^/\s@]+(?=@)"),
+    re.compile(r"\b(?=[A-Za-z_-]*[0-9])[-_A-Za-z0-9]{40,}"),
+)
 
 
 class OptunaLLMError(Exception):
@@ -64,24 +80,11 @@ class WorkerError(OptunaLLMError):
     """The place where the objective ran failed, not the objective itself."""
 
 
-@contextmanager
-def unwrapped() -> Iterator[None]:
-    """Raise the first error of an exception group instead of the group, as the caller of a single function expects.
-
-    A note counts the others: they failed at the same moment, for a task group cancels the rest at the first failure.
-    """
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        first, *others = _leaves(group)
-        if others:
-            first.add_note(f"and {len(others)} more at the same moment, the last: {others[-1]!r}")
-        raise first from first.__cause__
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
+def scrub(text: str, secrets: Iterable[str] = ()) -> str:
+    """`text` without `secrets` and without anything that looks like a key, a bearer token or a URL's password."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, REMOVED)
+    for pattern in _KEY_LIKE:
+        text = pattern.sub(REMOVED, text)
+    return text

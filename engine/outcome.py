@@ -8,7 +8,7 @@ from typing import Any, Final
 from optuna.exceptions import TrialPruned
 from optuna.trial import TrialState
 
-from .scrub import scrub
+from .errors import scrub
 
 # A trial keeps its failure for good, and prompts show the message: long enough for a sentence or two of an exception,
 # and for the innermost frames of its traceback.
@@ -96,9 +96,11 @@ def late(number: int, outcome: Outcome) -> Outcome:
     )
 
 
-def run_died() -> Outcome:
+def run_died() -> Failure:
     """The process that ran the trial died before telling it."""
-    return _fail(RUN_DIED, "the run that evaluated this trial died, or lost its storage, before it was told")
+    return Failure(
+        type=RUN_DIED, message="the run that evaluated this trial died, or lost its storage, before it was told"
+    )
 
 
 def _fail(kind: str, message: str) -> Outcome:

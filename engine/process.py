@@ -4,6 +4,7 @@ import functools
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,14 +53,12 @@ def _started_by_ps(pid: int) -> str | None:
 
 
 def _pid_namespace() -> str:
-    try:
+    with suppress(OSError):
         return os.readlink("/proc/self/ns/pid").removeprefix("pid:[").removesuffix("]")
-    except OSError:
-        return ""
+    return ""
 
 
 def _text(path: str) -> str:
-    try:
+    with suppress(OSError):
         return Path(path).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
+    return ""

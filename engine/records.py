@@ -1,9 +1,9 @@
 """The records that travel between the rooms: a proposal before it is a trial, and what asking for it took."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from optuna import Trial
 from optuna.distributions import BaseDistribution
@@ -16,10 +16,6 @@ Params: TypeAlias = Mapping[str, Any]
 SearchSpace: TypeAlias = Mapping[str, BaseDistribution]
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
-
-# No study spends so many tokens or dollars: a larger amount is somebody's mistake, and one sum with it would be wrong
-# for ever.
-MAX_AMOUNT: Final = 1e15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,11 +59,8 @@ class Charge:
         requests, tokens, usd = self.requests + other.requests, self.tokens + other.tokens, self.usd + other.usd
         return Charge(requests=requests, tokens=tokens, usd=usd)
 
-    def __neg__(self) -> "Charge":
-        return Charge(requests=-self.requests, tokens=-self.tokens, usd=-self.usd)
-
     def __sub__(self, other: "Charge") -> "Charge":
-        return self + -other
+        return self + Charge(requests=-other.requests, tokens=-other.tokens, usd=-other.usd)
 
     def __str__(self) -> str:
         return f"${self.usd:.4f}, {self.tokens} tokens, {self.requests} requests"
@@ -80,27 +73,3 @@ class Call:
     objective: Objective
     trial: Trial
     lane: JobThread
-
-
-# -- reading JSON that others may have written
-
-
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    """The JSON object, or an empty one for anything else."""
-    return value if isinstance(value, Mapping) else EMPTY
-
-
-def as_list(value: Any) -> Sequence[Any]:
-    """The JSON array, or an empty one for anything else."""
-    return value if isinstance(value, list | tuple) else ()
-
-
-def as_amount(value: Any) -> float | None:
-    """The number if something can have taken that much, else None."""
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_AMOUNT
-    return float(value) if usable else None
-
-
-def as_count(value: Any) -> int:
-    """The whole number of things, 0 for what is no number."""
-    return int(as_amount(value) or 0)

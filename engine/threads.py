@@ -1,14 +1,15 @@
-"""A thread that runs jobs in order, and the way to await one from any anyio loop."""
+"""A thread that runs jobs in order, and what it takes to await jobs and task groups from any anyio loop."""
 
 import queue
 import threading
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
-from anyio.lowlevel import checkpoint, current_token
+from anyio.lowlevel import current_token
 
 from .errors import OptunaLLMError
 
@@ -21,15 +22,12 @@ async def wait_future(future: Future[T], *, cancel: bool = True) -> T:
 
     Works on asyncio and trio. Raises what the future raises, and `OptunaLLMError` if its owner gave it up.
     """
-    if future.done():
-        await checkpoint()
-    else:
-        try:
-            await _done_event(future).wait()
-        except BaseException:
-            if cancel:
-                future.cancel()
-            raise
+    try:
+        await _done_event(future).wait()
+    except BaseException:
+        if cancel:
+            future.cancel()
+        raise
     try:
         return future.result()
     except CancelledError:
@@ -104,3 +102,39 @@ class JobThread:
         while (job := self._jobs.get()) is not None:
             job()
             del job  # an idle thread holds on to no study
+
+
+class SharedJob:
+    """A job that many want done at once: callers of the same moment share one run of it, that begins after the call."""
+
+    def __init__(self, thread: JobThread, job: Callable[[], object]) -> None:
+        self._thread = thread
+        self._job = job
+        self._next: Future[object] | None = None
+
+    async def __call__(self) -> None:
+        """Wait for the end of such a run, and raise what it raises."""
+        if self._next is None or self._next.running() or self._next.done():  # begun: it may have read too early
+            self._next = self._thread.submit(self._job)
+        await wait_future(self._next, cancel=False)
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise the first error of an exception group instead of the group, as the caller of a single function expects.
+
+    A note counts the others: they failed at the same moment, for a task group cancels the rest at the first failure.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        first, *others = _leaves(group)
+        if others:
+            first.add_note(f"and {len(others)} more at the same moment, the last: {others[-1]!r}")
+        raise first from first.__cause__
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

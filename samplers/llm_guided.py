@@ -1,6 +1,5 @@
 """`LLMGuidedSampler`: every trial of a study is one complete configuration proposed by a language model."""
 
-import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
@@ -12,12 +11,13 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.arguments import instance, is_coroutine_function, meanings, number, require_single_objective, text
-from ..engine.errors import UsageError, unwrapped
+from ..engine.errors import UsageError
 from ..engine.records import EMPTY, Params, Proposal, SearchSpace
 from ..engine.study.attributes import fixed_params
 from ..engine.study.door import StudyDoor
 from ..engine.study.lanes import Lanes
-from ..engine.study.optuna_internals import fail_trial, study_key, unfiltered
+from ..engine.study.optuna_internals import fail_trial, objective_of_optimize, study_key, unfiltered
+from ..engine.threads import unwrapped
 from .ask import Ask
 from .client.protocol import Client
 from .client.resolve import resolve
@@ -121,7 +121,7 @@ class LLMGuidedSampler(BaseSampler):
 
     def door(self, study: Study) -> StudyDoor:
         """A door to a study; all doors of one sampler to one study share what is in flight."""
-        return self._proposer(study).door(unfiltered(study))
+        return self._proposer(study).door(study)
 
     async def propose(self, study: Study, n: int = 1) -> list[Proposal]:
         """`n` proposals computed concurrently, for the declared or known space; no trial is created.
@@ -221,7 +221,7 @@ class LLMGuidedSampler(BaseSampler):
         """Refuse, before the objective runs, what cannot work: Optuna would leave such a trial RUNNING."""
         try:
             require_single_objective(study)
-            if is_coroutine_function(_objective_of_optimize()):
+            if is_coroutine_function(objective_of_optimize()):
                 raise UsageError(
                     "study.optimize cannot run an async objective: "
                     "use `await optuna_llm.optimize_async(study, objective, ...)`"
@@ -242,11 +242,10 @@ class LLMGuidedSampler(BaseSampler):
 
     def _proposer(self, study: Study) -> StudyProposer:
         """The one proposer for a study, which sees all its trials, whatever a pruner filters."""
-        study = unfiltered(study)
         key = study_key(study)
         with self._lock:
             if key not in self._proposers:
-                self._proposers[key] = StudyProposer(study, self._stack, self._account)
+                self._proposers[key] = StudyProposer(unfiltered(study), self._stack, self._account)
             return self._proposers[key]
 
     def _ask(
@@ -277,15 +276,3 @@ class LLMGuidedSampler(BaseSampler):
             menus=self._stack.capabilities.schema_per_ask,
             **{"strategy": self._strategy, **more},
         )
-
-
-def _objective_of_optimize() -> Any:
-    """The objective of the `study.optimize` that runs on this thread, if one does; Optuna does not tell samplers."""
-    frame = sys._getframe()
-    for _ in range(8):
-        if frame.f_back is None:
-            return None
-        frame = frame.f_back
-        if frame.f_code.co_name == "_run_trial" and frame.f_globals.get("__name__") == "optuna.study._optimize":
-            return frame.f_locals.get("func")
-    return None

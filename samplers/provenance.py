@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from optuna.trial import FrozenTrial
 
-from ..engine.records import EMPTY, Params, as_amount, as_count, as_list
-from ..engine.study.attributes import MAX_REPAIRS, llm_of
+from ..engine.records import EMPTY, Params
+from ..engine.study.attributes import MAX_REPAIRS, as_amount, as_count, as_list, llm_of
 from .client.protocol import Reply, Usage
 from .space.axes import Axes, Choices, Interval, Region
 from .space.notation import clean, format_value

@@ -12,7 +12,7 @@ from ..engine.arguments import number
 from ..engine.errors import UsageError
 from ..engine.outcome import Outcome, completed, of_exception
 from ..engine.records import Call
-from ..engine.study.optuna_internals import stoppable
+from ..engine.study.lanes import stoppable
 from ..engine.threads import JobThread
 
 

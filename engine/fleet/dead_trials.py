@@ -9,16 +9,14 @@ from ..outcome import Outcome, late, run_died
 from ..study.attributes import LATE_ATTRIBUTE, LATE_VALUE_ATTRIBUTE, retry_history, run_of, unspent_record
 from ..study.door import StudyDoor
 from ..study.optuna_internals import id_of
-from .total_trials import has_place
+from .total_trials import Places
 
 logger = logging.getLogger("optuna_llm.engine")
 
 
 def reap(door: StudyDoor, trial: FrozenTrial, retries: int) -> bool:
     """Fail a RUNNING trial of a dead run, and enqueue it anew within its retries; says whether it was we who did."""
-    failure = run_died().failure
-    assert failure is not None
-    if not door.fail(trial, failure):
+    if not door.fail(trial, run_died()):
         return False
     failed = door.reread(trial)
     logger.warning("Failed trial %d: its run %s died and left it RUNNING", trial.number, run_of(trial))
@@ -27,44 +25,31 @@ def reap(door: StudyDoor, trial: FrozenTrial, retries: int) -> bool:
     return True
 
 
-def add_late(door: StudyDoor, reaped: FrozenTrial, outcome: Outcome, run: str, total: int | None) -> FrozenTrial:
+def add_late(door: StudyDoor, reaped: FrozenTrial, outcome: Outcome, run: str, places: Places) -> FrozenTrial:
     """Make the result of a reaped trial a trial: its own retry if that still waits, else a new one.
 
-    If the total has no place for it, that trial is failed and carries the value. Called again after a failure, it goes
+    If `places` has none for it, that trial is failed and carries the value. Called again after a failure, it goes
     on with the trial that it had made.
     """
-    holder = _holder(door, reaped) or _waiting_retry(door, reaped)
+    now = door.refresh()
+    begun = (*now.running, *reversed(now.finished), *now.surplus)
+    made = (trial for trial in begun if trial.user_attrs.get(LATE_ATTRIBUTE) == reaped.number)
+    retried = (trial for trial in now.waiting if tuple(retry_history(trial))[-1:] == (reaped.number,))
+    holder = next(made, None) or next((trial for trial in retried if door.pop(trial)), None)
     if holder is not None and holder.state.is_finished():
         return holder
-    trial = Trial(door.study, _new_holder(door, reaped, run) if holder is None else id_of(holder))
-    place = total is None or has_place(trial.number, door.refresh(), total)
+    if holder is not None:
+        trial_id = id_of(holder)
+    else:
+        attributes = {LATE_ATTRIBUTE: reaped.number, **unspent_record(reaped)}
+        trial_id = door.add_running(
+            run=run, params=reaped.params, distributions=reaped.distributions, user_attrs=attributes
+        )
+    trial = Trial(door.study, trial_id)
+    has_place = places.has_place(trial.number, door.refresh())
     logger.warning("Trial %d holds the result of trial %d, which was given up too early", trial.number, reaped.number)
     trial.set_user_attr(LATE_ATTRIBUTE, reaped.number)
     trial.set_user_attr(LATE_VALUE_ATTRIBUTE, outcome.value)
     for step in reaped.intermediate_values.keys() - (holder.intermediate_values.keys() if holder else ()):
         trial.report(reaped.intermediate_values[step], step)
-    return door.tell(trial, outcome if place else late(reaped.number, outcome))
-
-
-def _holder(door: StudyDoor, reaped: FrozenTrial) -> FrozenTrial | None:
-    """The trial that an earlier, failed attempt already made, if any."""
-    now = door.refresh()
-    trials = (*now.running, *reversed(now.finished), *now.surplus)
-    return next((trial for trial in trials if trial.user_attrs.get(LATE_ATTRIBUTE) == reaped.number), None)
-
-
-def _waiting_retry(door: StudyDoor, reaped: FrozenTrial) -> FrozenTrial | None:
-    """The retry of the trial, if it still waits; made RUNNING."""
-    for trial in door.refresh().waiting:
-        if list(retry_history(trial))[-1:] == [reaped.number] and door.pop(trial):
-            return trial
-    return None
-
-
-def _new_holder(door: StudyDoor, reaped: FrozenTrial, run: str) -> int:
-    return door.add_running(
-        run=run,
-        params=reaped.params,
-        distributions=reaped.distributions,
-        user_attrs={LATE_ATTRIBUTE: reaped.number, **unspent_record(reaped)},
-    )
+    return door.tell(trial, outcome if has_place else late(reaped.number, outcome))

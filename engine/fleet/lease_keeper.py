@@ -13,7 +13,7 @@ from ..records import ALONE
 from ..study.door import StudyDoor
 from ..study.snapshot import Snapshot
 from .dead_trials import reap
-from .leases import LEASE_REFRESH, Lease, Watch, leased, leases_in, orphans, share_of
+from .leases import LEASE_REFRESH, Lease, Watch, leased, leases_in, share_of
 
 # In seconds. Giving way takes the rival one storage call; if it has not by then, it hangs, and both leave the trial.
 CONFLICT_SECONDS: Final = 5.0
@@ -46,13 +46,12 @@ class LeaseKeeper:
         state = "over" if self._over.is_set() else "kept" if self._thread else "new"
         return f"LeaseKeeper(run={self.run!r}, {state}, taking={sorted(self._taking)})"
 
-    def start(self) -> int:
-        """Write the lease, fail what the dead left behind, and go on doing so; returns how many trials that were."""
+    def start(self) -> None:
+        """Write the lease, fail what the dead left behind, and go on doing so."""
         self.write()
-        reaped = self.reap_dead()
+        self.reap_dead()
         self._thread = threading.Thread(target=self._keep, name="optuna-llm lease", daemon=True)
         self._thread.start()
-        return reaped
 
     def retire(self) -> None:
         """Refresh the lease no more, and count it as ended in this process; touches no storage."""
@@ -65,7 +64,7 @@ class LeaseKeeper:
         try:
             with self._lock:
                 self.door.sharing.update(ALONE)  # after the lock: whoever was judging has said otherwise before
-                self._put(Lease(run=self.run, process=this_process(), at=0.0, ended=True))
+                self._put(at=0.0, ended=True)
             _ended.discard(self.run)
         except Exception:
             logger.warning("The storage did not take the end of run %s", self.run, exc_info=True)
@@ -87,7 +86,8 @@ class LeaseKeeper:
             if self._over.is_set():
                 return 0
             self._leases, living = self._judge(self.door.read_attributes())
-            found = orphans(self.door.read_running(), self._leases, living)
+            dead = [lease for lease in self._leases if not living[lease.run]]
+            found = leased(self.door.refresh().running, dead)
         return sum(reap(self.door, trial, self._retries) for trial in found)
 
     def with_lease(self, running: Iterable[FrozenTrial]) -> list[FrozenTrial]:
@@ -150,9 +150,8 @@ class LeaseKeeper:
         """Write the lease as it is now, unless the run is over."""
         with self._lock:
             if not self._over.is_set():
-                taking = tuple(sorted(self._taking))
-                lease = Lease(run=self.run, process=this_process(), at=time.time(), model=self._model, taking=taking)
-                self._put(lease)
+                self._put(at=time.time(), model=self._model, taking=tuple(sorted(self._taking)))
 
-    def _put(self, lease: Lease) -> None:
+    def _put(self, **fields: Any) -> None:
+        lease = Lease(run=self.run, process=this_process(), **fields)
         self.door.write_attribute(lease.name, lease.document())

@@ -4,7 +4,7 @@ A lease is a user attribute of the study. On one host the process itself decides
 over once it has not changed for `LEASE_EXPIRY` seconds; clocks that differ make nobody dead.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -67,17 +67,12 @@ def _lease(run: str, value: Mapping[str, Any]) -> Lease:
     return Lease(run=run, process=process, at=float(value["at"]), model=value["model"], taking=taking)
 
 
-@dataclass(slots=True)
-class _Sighting:
-    lease: Lease
-    since: float
-
-
 class Watch:
     """Judges leases over time, by two clocks of this host: the time of day, and a monotonic one, in seconds."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, _Sighting] = {}
+        self._seen: dict[str, Lease] = {}
+        self._since: dict[str, float] = {}  # when each was first seen as it is
 
     def living(self, leases: Iterable[Lease], *, now: float, ticks: float) -> dict[str, bool]:
         """Which runs live, by run."""
@@ -85,35 +80,26 @@ class Watch:
 
     def _lives(self, lease: Lease, now: float, ticks: float) -> bool:
         if lease.ended:
-            self._seen.pop(lease.run, None)
             return False
-        seen = self._seen.get(lease.run)
-        if seen is None or seen.lease != lease:
-            seen = self._seen[lease.run] = _Sighting(lease, ticks)
+        if self._seen.get(lease.run) != lease:
+            self._seen[lease.run], self._since[lease.run] = lease, ticks
         alive = lease.process.is_alive()
         if alive is not None:
             return alive
-        unchanged = ticks - seen.since
+        unchanged = ticks - self._since[lease.run]
         return unchanged < LEASE_EXPIRY and (now - lease.at < LEASE_EXPIRY or unchanged < FIRST_REFRESH_DUE)
 
 
-def leased(running: Iterable[FrozenTrial], leases: Iterable[Lease]) -> list[FrozenTrial]:
+def leased(running: Iterable[FrozenTrial], leases: Sequence[Lease]) -> list[FrozenTrial]:
     """The RUNNING trials of the runs that keep, or kept, these leases."""
-    leases = list(leases)
     runs = {lease.run for lease in leases}
     taken = {number for lease in leases for number in lease.taking}
-    return [trial for trial in running if _is_leased(trial, runs, taken)]
 
+    def is_leased(trial: FrozenTrial) -> bool:
+        unsigned = RUN_ATTRIBUTE not in trial.system_attrs  # perhaps popped by a run that could not sign it yet
+        return (unsigned and trial.number in taken) or run_of(trial) in runs
 
-def orphans(running: Iterable[FrozenTrial], leases: Iterable[Lease], living: Mapping[str, bool]) -> list[FrozenTrial]:
-    """The RUNNING trials whose run is dead; those of runs without a lease are nobody's business here."""
-    return leased(running, [lease for lease in leases if not living[lease.run]])
-
-
-def _is_leased(trial: FrozenTrial, runs: set[str], taken: set[int]) -> bool:
-    if RUN_ATTRIBUTE not in trial.system_attrs and trial.number in taken:
-        return True  # popped by a run that could not sign it yet
-    return run_of(trial) in runs
+    return list(filter(is_leased, running))
 
 
 def share_of(process: Process, leases: Iterable[Lease], living: Mapping[str, bool]) -> Share:

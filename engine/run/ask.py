@@ -8,8 +8,9 @@ from optuna import Study, Trial
 from optuna.distributions import BaseDistribution
 
 from ..arguments import number, require_single_objective
-from ..errors import UsageError, unwrapped
+from ..errors import UsageError
 from ..outcome import failed
+from ..threads import unwrapped
 from .candidates import Candidate, CandidateSource
 from .context import open_context
 

@@ -11,15 +11,15 @@ from optuna import Trial
 from optuna.trial import FrozenTrial
 
 from ..errors import NoRoom, OptunaLLMError
+from ..fleet.total_trials import Place
 from ..outcome import surplus
 from ..protocols import Proposer
 from ..records import Proposal
 from ..study.attributes import fixed_params, run_of
-from ..study.lanes import SharedJob
 from ..study.optuna_internals import id_of
 from ..study.snapshot import Snapshot
+from ..threads import SharedJob
 from .context import RunContext
-from .places import Place
 
 
 class Candidate(ABC):

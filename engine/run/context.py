@@ -13,15 +13,14 @@ from optuna.trial import FrozenTrial
 from ..arguments import number
 from ..errors import UsageError
 from ..fleet.lease_keeper import LeaseKeeper
+from ..fleet.total_trials import Places
 from ..protocols import Proposer
 from ..records import EMPTY, Objective, Params, SearchSpace
 from ..study.distributions import check_search_space
 from ..study.door import StudyDoor
 from ..study.journal_repair import guard_journal, tidy_journal
-from ..study.lanes import Lanes
+from ..study.lanes import Lanes, RetryPolicy
 from ..study.optuna_internals import behind_fixed, storage_of
-from ..study.retrying import RetryPolicy
-from .places import Places
 from .schedule import RunPlan
 
 

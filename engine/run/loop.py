@@ -9,9 +9,10 @@ from typing import Any, Final
 import anyio
 from anyio import CancelScope
 
-from ..errors import OptunaLLMError, unwrapped
+from ..errors import OptunaLLMError
 from ..protocols import Workers
 from ..records import EMPTY
+from ..threads import unwrapped
 from .candidates import CandidateSource
 from .context import RunOptions
 from .report import RunReport, Tally, describe_study, progress_bar

@@ -12,8 +12,8 @@ from ..arguments import exceptions, function, is_coroutine_function, plain_funct
 from ..errors import UsageError
 from ..protocols import Workers
 from ..records import Objective
-from ..study.optuna_internals import clear_stop, stoppable
-from ..study.retrying import RetryPolicy
+from ..study.lanes import RetryPolicy, stoppable
+from ..study.optuna_internals import clear_stop
 from .candidates import CandidateSource
 from .context import RunContext, RunOptions, open_context
 from .loop import Run

@@ -8,8 +8,8 @@ from typing import Any, Final, TextIO
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
-from ..records import Charge, as_amount, as_count, as_list, as_mapping
-from ..study.attributes import charge_of, llm_of
+from ..records import Charge
+from ..study.attributes import as_amount, as_count, as_list, as_mapping, charge_of, llm_of, untracked_charges
 from ..study.snapshot import Snapshot
 
 _COUNT_OF: Final = {TrialState.COMPLETE: "n_complete", TrialState.PRUNED: "n_pruned", TrialState.FAIL: "n_failed"}
@@ -172,6 +172,6 @@ def describe_study(snapshot: Snapshot, total: int | None) -> str:
     }
     words = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     spent = sum((charge_of(llm_of(trial)) for trial in snapshot.finished), Charge())
-    spent = sum(snapshot.charges.values(), spent)
+    spent = sum(untracked_charges(snapshot.attributes).values(), spent)
     wanted = "" if total is None else f" of {total} wanted"
     return f"{words}{wanted}; asking for them took {spent}" if spent.requests else f"{words}{wanted}"

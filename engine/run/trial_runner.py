@@ -17,8 +17,8 @@ from ..outcome import Outcome, cancelled, failed, interrupted, timed_out
 from ..protocols import Workers
 from ..records import Call
 from ..study.attributes import is_reaped
+from ..study.lanes import StorageTimeout
 from ..study.optuna_internals import stop_requested, stored_trial
-from ..study.retrying import StorageTimeout
 from .candidates import Candidate
 from .context import RunContext, RunOptions
 from .report import Tally
@@ -152,7 +152,7 @@ class TrialRunner:
         door = self._context.door
         told = door.tell(trial, outcome)
         if is_reaped(told) and outcome.state is not TrialState.FAIL:
-            told = add_late(door, told, outcome, self._context.run, self._context.places.total)
+            told = add_late(door, told, outcome, self._context.run, self._context.places)
         elif told.state is TrialState.FAIL and self._options.retries and self._fatal(outcome.error) is None:
             door.retry(told, self._options.retries)
         if self._options.show_progress_bar:

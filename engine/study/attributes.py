@@ -25,7 +25,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ..outcome import INTERRUPTED, RUN_DIED, SURPLUS
-from ..records import EMPTY, Charge, Params, as_amount, as_count, as_mapping
+from ..records import EMPTY, Charge, Params
 from .distributions import same
 
 LEASE_PREFIX: Final = "llm_run:"
@@ -36,6 +36,10 @@ LATE_ATTRIBUTE: Final = "late_result_of"
 LATE_VALUE_ATTRIBUTE: Final = "late_value"
 RUN_ATTRIBUTE: Final = "optuna_llm:run"
 RETRY_ATTRIBUTE: Final = "retry_history"
+
+# No study spends so many tokens or dollars: a larger amount is somebody's mistake, and one sum with it would be wrong
+# for ever.
+MAX_AMOUNT: Final = 1e15
 
 # A model that is always wrong would fill the record, which has to stay under 4 kB; a dozen show what it gets wrong.
 MAX_REPAIRS: Final = 12
@@ -60,35 +64,26 @@ def unspent_record(trial: FrozenTrial, **changes: Any) -> dict[str, Any]:
 def charge_of(provenance: Mapping[str, Any]) -> Charge:
     """What an attribute `llm` says that its proposal took; what is unknown counts as nothing."""
     usage = as_mapping(provenance.get("usage"))
-    return Charge(
-        requests=as_count(provenance.get("calls")),
-        tokens=as_count(usage.get("prompt_tokens")) + as_count(usage.get("completion_tokens")),
-        usd=as_amount(usage.get("cost")) or 0.0,
-    )
+    tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return _charge(provenance.get("calls"), usage.get("cost"), *tokens)
 
 
 def untracked_charges(study_attributes: Mapping[str, Any]) -> dict[str, Charge]:
     """What was spent that no trial has on record, by the token of who spent it."""
+    records = {name: as_mapping(value) for name, value in study_attributes.items() if name.startswith(SPENDING_PREFIX)}
     return {
-        name.removeprefix(SPENDING_PREFIX): _charge(as_mapping(value))
-        for name, value in study_attributes.items()
-        if name.startswith(SPENDING_PREFIX)
+        name.removeprefix(SPENDING_PREFIX): _charge(record.get("requests"), record.get("usd"), record.get("tokens"))
+        for name, record in records.items()
     }
 
 
-def _charge(record: Mapping[str, Any]) -> Charge:
-    return Charge(
-        requests=as_count(record.get("requests")),
-        tokens=as_count(record.get("tokens")),
-        usd=as_amount(record.get("usd")) or 0.0,
-    )
+def _charge(requests: Any, usd: Any, *tokens: Any) -> Charge:
+    return Charge(requests=as_count(requests), tokens=sum(map(as_count, tokens)), usd=as_amount(usd) or 0.0)
 
 
 def run_of(trial: FrozenTrial) -> str | None:
     """The run that a trial belongs to; None for trials of others."""
-    run = trial.system_attrs.get(RUN_ATTRIBUTE)
-    if run is None:
-        run = llm_of(trial).get("run")
+    run = trial.system_attrs.get(RUN_ATTRIBUTE) or llm_of(trial).get("run")
     return run if isinstance(run, str) else None
 
 
@@ -97,11 +92,8 @@ def run_of(trial: FrozenTrial) -> str | None:
 
 def failure_type(trial: FrozenTrial) -> str | None:
     """The recorded type of a failed trial's failure; None for other trials."""
-    failure = trial.user_attrs.get(FAILURE_ATTRIBUTE)
-    if trial.state is not TrialState.FAIL or not isinstance(failure, Mapping):
-        return None
-    kind = failure.get("type")
-    return kind if isinstance(kind, str) else None
+    kind = as_mapping(trial.user_attrs.get(FAILURE_ATTRIBUTE)).get("type")
+    return kind if trial.state is TrialState.FAIL and isinstance(kind, str) else None
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
@@ -153,3 +145,27 @@ def has_params(trial: FrozenTrial, params: Params) -> bool:
         return False
     choices = (name for name, d in trial.distributions.items() if isinstance(d, CategoricalDistribution))
     return all(same(trial.params[name], params[name]) for name in choices)
+
+
+# -- JSON that others may have written
+
+
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """The JSON object, or an empty one for anything else."""
+    return value if isinstance(value, Mapping) else EMPTY
+
+
+def as_list(value: Any) -> Sequence[Any]:
+    """The JSON array, or an empty one for anything else."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def as_amount(value: Any) -> float | None:
+    """The number if something can have taken that much, else None."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_AMOUNT
+    return float(value) if usable else None
+
+
+def as_count(value: Any) -> int:
+    """The whole number of things, 0 for what is no number."""
+    return int(as_amount(value) or 0)

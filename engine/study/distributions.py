@@ -24,7 +24,7 @@ def check_search_space(search_space: Mapping[str, BaseDistribution]) -> SearchSp
         raise UsageError(f"a search space is a mapping of names to distributions, not {type(search_space).__name__}")
     if not search_space:
         raise UsageError("the search space is empty: give at least one parameter, or leave it out")
-    return {_checked_name(name): _checked(name, distribution) for name, distribution in search_space.items()}
+    return {name: _checked(name, distribution) for name, distribution in search_space.items()}
 
 
 def plain(value: Any) -> Any:
@@ -45,7 +45,10 @@ def same(one: Any, other: Any) -> bool:
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether Optuna takes `value` as it is, by its own check of ranges and grids. Raises for a value of no kind."""
+    """Whether Optuna's own check of ranges and grids lets `value` pass.
+
+    Raises `TypeError` or `ValueError` for what it cannot read.
+    """
     return bool(distribution._contains(distribution.to_internal_repr(value)))
 
 
@@ -59,13 +62,9 @@ def exact_int(value: int, distribution: IntDistribution) -> int:
     return int(stored)
 
 
-def _checked_name(name: Any) -> str:
+def _checked(name: Any, given: Any) -> BaseDistribution:
     if not isinstance(name, str):
         raise UsageError(f"parameter name {name!r} is a {type(name).__name__}: names are strings")
-    return name
-
-
-def _checked(name: str, given: Any) -> BaseDistribution:
     if isinstance(given, CategoricalDistribution):
         return given
     if isinstance(given, FloatDistribution):

@@ -5,8 +5,9 @@ Everything here blocks; the engine calls it on its storage thread.
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..errors import OptunaLLMError, SetUpError
 from ..outcome import Failure, Outcome
-from ..records import EMPTY, Proposal, SearchSpace, as_list
+from ..records import EMPTY, Proposal, SearchSpace
 from .attributes import (
     FAILURE_ATTRIBUTE,
     LLM_ATTRIBUTE,
@@ -25,13 +26,22 @@ from .attributes import (
     RETRY_ATTRIBUTE,
     RUN_ATTRIBUTE,
     SPENDING_PREFIX,
+    as_list,
     charge_of,
     is_meant_to_repeat,
     llm_of,
     retry_history,
     unspent_record,
 )
-from .optuna_internals import fail_trial, forget_cached_trials, id_of, preset_values, stored_trial, suggest_all
+from .optuna_internals import (
+    fail_trial,
+    forget_cached_trials,
+    id_of,
+    preset_values,
+    stored_trial,
+    suggest_all,
+    unfiltered,
+)
 from .snapshot import Snapshot
 from .state import StudyState
 
@@ -43,19 +53,20 @@ logger = logging.getLogger("optuna_llm.engine")
 
 
 class StudyDoor:
-    """One study, as this process reads and writes it; safe to use from several threads.
+    """One study, as this process reads and writes it, whatever a pruner filters; safe to use from several threads.
 
     All doors with one `state` share what is in flight. `token` names who spends through this door; without one nothing
     is asked of a model, and the study's own attributes are not read.
     """
 
     def __init__(self, study: Study, state: StudyState | None = None, *, token: str = "") -> None:
-        self.study = study
-        self.state = state if state is not None else StudyState()
+        self.study = study = unfiltered(study)
+        self.state = StudyState() if state is None else state
         self.token = token
         self.in_flight = self.state.in_flight
         self.spending = self.state.spending
         self.sharing = self.state.sharing
+        self.snapshot = self.state.snapshot  # the last reading with what is in flight now; touches no storage
         self._storage, self._study_id = study._storage, study._study_id
 
     def __repr__(self) -> str:
@@ -72,10 +83,6 @@ class StudyDoor:
         """Whether other processes can work on the study at all; what is in memory dies with its process."""
         return not isinstance(self._storage, InMemoryStorage)
 
-    def snapshot(self) -> Snapshot:
-        """The last reading with what is in flight now; touches no storage."""
-        return self.state.snapshot()
-
     def refresh(self) -> Snapshot:
         """Read the study from storage."""
         with self.state.reading:
@@ -85,7 +92,7 @@ class StudyDoor:
     def recent(self, seconds: float) -> Snapshot:
         """A snapshot that is at most `seconds` old: many who look at once share a reading."""
         with self.state.reading:
-            if self.state.age < seconds:
+            if time.monotonic() - self.state.read_at < seconds:
                 return self.snapshot()
         return self.refresh()
 
@@ -96,10 +103,6 @@ class StudyDoor:
     def write_attribute(self, name: str, value: Any) -> None:
         """Store a user attribute of the study."""
         self._storage.set_study_user_attr(self._study_id, name, value)
-
-    def read_running(self) -> list[FrozenTrial]:
-        """The RUNNING trials in storage."""
-        return self._storage.get_all_trials(self._study_id, deepcopy=False, states=(TrialState.RUNNING,))
 
     def reread(self, trial: Trial | FrozenTrial) -> FrozenTrial | None:
         """Take in a trial that was just written, and no other: listing a long study takes time in proportion to it.
@@ -123,10 +126,9 @@ class StudyDoor:
 
     def best_value(self) -> float | None:
         """The best value of the study, None while no trial is complete."""
-        try:
+        with suppress(ValueError):
             return self.study.best_value
-        except ValueError:
-            return None
+        return None
 
     # -- from a proposal to a trial
 
@@ -138,13 +140,11 @@ class StudyDoor:
         trial is failed.
         """
         self.spending.own.add(run)
+        fields: dict[str, Any] = {}
+        if params_in_one_write:
+            fields = {"params": dict(proposal.params), "distributions": dict(proposal.distributions)}
         llm = self._record(proposal, run)
-        created = self.add_running(
-            run=None if llm else run,
-            params=dict(proposal.params) if params_in_one_write else {},
-            distributions=dict(proposal.distributions) if params_in_one_write else {},
-            user_attrs={LLM_ATTRIBUTE: llm} if llm else {},
-        )
+        created = self.add_running(run=None if llm else run, user_attrs=llm, **fields)
         return self.adopt(created, proposal, params_in_one_write=params_in_one_write)
 
     def add_running(self, *, run: str | None, **fields: Any) -> int:
@@ -177,15 +177,13 @@ class StudyDoor:
         If it cannot be made RUNNING, everything stays as it was, for another attempt.
         """
         self.spending.own.add(run)
-        forget_cached_trials(self.study)
         popped = self.pop(waiting)
         recorded = False
         try:
             if not popped:
                 return None
             with self.setting_up(id_of(waiting)):
-                self._sign(waiting, run)
-                trial = Trial(self.study, id_of(waiting))
+                trial = self._signed(waiting, run)
                 self._preset(trial, proposal)
                 self.record(trial, proposal, run)
                 recorded = True
@@ -204,31 +202,26 @@ class StudyDoor:
 
         `waiting` is taken if it is still to be had. If the sampler raises, the trial is failed.
         """
-        forget_cached_trials(self.study)
         popped = waiting if waiting is not None and self.pop(waiting) else None
         trial_id = self.add_running(run=run) if popped is None else id_of(popped)
         with self._failing(trial_id):
-            if popped is not None:
-                self._sign(popped, run)
-            trial = Trial(self.study, trial_id)
+            trial = Trial(self.study, trial_id) if popped is None else self._signed(popped, run)
             suggest_all(trial, search_space or {})
         return trial
 
     def pop(self, waiting: FrozenTrial) -> bool:
         """Make an enqueued trial RUNNING, unless somebody else did."""
-        with _popping:
-            try:
-                if not self.is_waiting(waiting):
-                    return False
-                return self._storage.set_trial_state_values(id_of(waiting), state=TrialState.RUNNING)
-            except UpdateFinishedTrialError:
-                return False
+        forget_cached_trials(self.study)
+        with _popping, suppress(UpdateFinishedTrialError):
+            return self.is_waiting(waiting) and self._storage.set_trial_state_values(
+                id_of(waiting), state=TrialState.RUNNING
+            )
+        return False
 
     def record(self, trial: Trial | FrozenTrial, proposal: Proposal, run: str) -> None:
         """Write the provenance of a proposal on a trial that exists already."""
-        llm = self._record(proposal, run)
-        if llm:
-            self._set_user_attr(trial, LLM_ATTRIBUTE, llm)
+        for name, value in self._record(proposal, run).items():
+            self._set_user_attr(trial, name, value)
 
     def give_up(self, proposal: Proposal) -> None:
         """Drop the reservation of a proposal that no trial records, and add what it took to the untracked spending."""
@@ -265,14 +258,13 @@ class StudyDoor:
 
     def tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
         """Store an outcome, its failure first; returns the finished trial, as it is if it was finished already."""
-        complete = outcome.state is TrialState.COMPLETE
         try:
             self.close(trial)
             if self.sharing.was_shared:
                 self._mark_cross_process_duplicate(stored_trial(self.study, trial))
             if outcome.failure is not None:
                 self._set_user_attr(trial, FAILURE_ATTRIBUTE, asdict(outcome.failure))
-            value = outcome.value if complete else None
+            value = outcome.value if outcome.state is TrialState.COMPLETE else None
             told = self.study.tell(trial, value, state=outcome.state, skip_if_finished=True)
         except UpdateFinishedTrialError:
             told = stored_trial(self.study, trial)
@@ -282,8 +274,7 @@ class StudyDoor:
     def close(self, trial: Trial | FrozenTrial) -> None:
         """Write the repairs that were made while a trial ran, and drop its assignment: it is about to be told."""
         repairs = self.in_flight.close(trial.number)
-        llm = llm_of(stored_trial(self.study, trial)) if repairs else EMPTY
-        if llm:
+        if repairs and (llm := llm_of(stored_trial(self.study, trial))):
             known = [*as_list(llm.get("repairs")), *repairs]
             self._set_user_attr(trial, LLM_ATTRIBUTE, {**llm, "repairs": known[:MAX_REPAIRS]})
 
@@ -340,18 +331,20 @@ class StudyDoor:
         preset_values(trial, proposal.params, proposal.distributions)
         self.in_flight.assign(proposal, trial.number)
 
-    def _sign(self, popped: FrozenTrial, run: str) -> None:
+    def _signed(self, popped: FrozenTrial, run: str) -> Trial:
         """Put the run's id on a trial that was enqueued, perhaps with another run's record on it."""
         self._storage.set_trial_system_attr(id_of(popped), RUN_ATTRIBUTE, run)
+        return Trial(self.study, id_of(popped))
 
     def _set_user_attr(self, trial: Trial | FrozenTrial, name: str, value: Any) -> None:
         self._storage.set_trial_user_attr(id_of(trial), name, value)
 
-    def _record(self, proposal: Proposal, run: str) -> Mapping[str, Any]:
+    def _record(self, proposal: Proposal, run: str) -> dict[str, Any]:
+        """The user attribute that says how a trial was proposed; none if nothing is known of it."""
         if not proposal.provenance:
-            return EMPTY
-        staleness = len(self.snapshot().finished) - proposal.seen
-        return {**proposal.provenance, "staleness": max(0, staleness), "run": run}
+            return {}
+        staleness = max(0, len(self.snapshot().finished) - proposal.seen)
+        return {LLM_ATTRIBUTE: {**proposal.provenance, "staleness": staleness, "run": run}}
 
     @contextmanager
     def _failing(self, trial_id: int) -> Iterator[None]:

@@ -15,11 +15,11 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
@@ -32,6 +32,12 @@ TORN_INFIX: Final = ".torn-"
 RECORD_START: Final = b'{"op_code":'  # how Optuna's writer begins every line
 MAX_OWNER_BYTES: Final = 1000  # an owner file is a tenth of that; Optuna's own lock links to the journal, which is long
 
+# How Optuna's locks come to be; a lock of any other kind is taken as it is.
+LINKS: Final[Mapping[type, Callable[[str, str], None]]] = {
+    JournalFileSymlinkLock: os.symlink,
+    JournalFileOpenLock: os.link,
+}
+
 # In seconds. Optuna's lock is held for a write, some milliseconds, and Optuna polls at the first of these.
 FIRST_POLL: Final = 0.001
 LONGEST_POLL: Final = 0.02
@@ -42,30 +48,27 @@ logger = logging.getLogger("optuna_llm.engine")
 _guarding = threading.Lock()  # invariant: a backend's lock is wrapped once
 
 
-def guard_journal(storage: BaseStorage) -> None:
-    """Let every later write to a journal file mend what a process that died in mid-write left behind."""
-    backend = _file_backend(storage)
-    if backend is None:
-        return
+def guard_journal(storage: BaseStorage) -> JournalFileBackend | None:
+    """Let every later write to a journal file mend what a process that died in mid-write left behind.
+
+    Returns the file's backend, None for all other storages.
+    """
+    backend = getattr(storage, "_backend", None)
+    if not (isinstance(storage, JournalStorage) and isinstance(backend, JournalFileBackend)):
+        return None
     with _guarding:
         if not isinstance(backend._lock, MendingLock):
             backend._lock = MendingLock(backend._file_path, backend._lock)
+    return backend
 
 
 def tidy_journal(storage: BaseStorage) -> None:
     """Mend all that dead processes left in a journal file, and remove the files they left beside it."""
-    backend = _file_backend(storage)
-    if backend is None:
-        return
-    guard_journal(storage)
-    with get_lock_file(backend._lock):
-        mend_joined(backend._file_path)
-    clear_dead(backend._file_path)
-
-
-def _file_backend(storage: BaseStorage) -> JournalFileBackend | None:
-    backend = getattr(storage, "_backend", None)
-    return backend if isinstance(storage, JournalStorage) and isinstance(backend, JournalFileBackend) else None
+    backend = guard_journal(storage)
+    if backend is not None:
+        with get_lock_file(backend._lock):
+            mend_joined(backend._file_path)
+        clear_dead(backend._file_path)
 
 
 class MendingLock(BaseJournalFileLock):
@@ -75,9 +78,7 @@ class MendingLock(BaseJournalFileLock):
         self._path = path
         self._file = path + LOCK_FILE_SUFFIX
         self._lock = lock
-        links: dict[type, Callable[[str, str], None]]
-        links = {JournalFileSymlinkLock: os.symlink, JournalFileOpenLock: os.link}
-        self._link = links.get(type(lock))
+        self._link = LINKS.get(type(lock))
         self._owner = ""
 
     def __repr__(self) -> str:
@@ -171,16 +172,16 @@ def mend(path: str) -> None:
     stored. A record that lacks only its line end gets one.
     """
     with open(path, "r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        start = _start_of_line(file, size)
-        if start == size:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        if file.read() in (b"", b"\n"):
             return
-        file.seek(start)
-        torn = file.read()
+        file.seek(0)
+        before, line_end, torn = file.read().rpartition(b"\n")
         if _is_record(torn):
             file.write(b"\n")
             logger.warning("The last line of the journal file %s lacked its end: added it", path)
         else:
+            start = len(before + line_end)
             backup = _backup(path, start, torn)
             file.truncate(start)
             logger.warning(
@@ -206,10 +207,8 @@ def mend_joined(path: str) -> None:
             begin = line.rfind(RECORD_START)
             if begin > 0 and line[:begin].strip() and not _is_record(line) and _is_record(line[begin:]):
                 backup = _backup(path, position, line[:begin])
-                with open(path, "r+b", buffering=0) as other:
-                    other.seek(position)
-                    other.write(b" " * begin)
-                    os.fsync(other.fileno())
+                os.pwrite(file.fileno(), b" " * begin, position)
+                os.fsync(file.fileno())
                 logger.warning("Moved %d bytes of a torn line of the journal file %s to %s", begin, path, backup)
             position += len(line)
 
@@ -218,17 +217,6 @@ def _backup(path: str, position: int, torn: bytes) -> str:
     backup = f"{path}{TORN_INFIX}{position}-{uuid.uuid4().hex[:6]}"
     Path(backup).write_bytes(torn)
     return backup
-
-
-def _start_of_line(file: Any, end: int, step: int = 4096) -> int:
-    while end > 0:
-        begin = max(0, end - step)
-        file.seek(begin)
-        found = file.read(end - begin).rfind(b"\n")
-        if found >= 0:
-            return begin + int(found) + 1
-        end = begin
-    return 0
 
 
 def _is_record(line: bytes) -> bool:

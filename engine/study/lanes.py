@@ -1,17 +1,61 @@
-"""The two threads of a run: storage calls on one, other samplers and callbacks on the other."""
+"""The two threads of a run, storage calls on one, other samplers and callbacks on the other; and how long they try."""
 
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeVar
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, ParamSpec, TypeVar
 
-from ..threads import JobThread, wait_future
+import anyio
+from optuna import Study
+
+from ..errors import OptunaLLMError
+from ..threads import JobThread, SharedJob
 from .door import StudyDoor
-from .optuna_internals import stoppable
-from .retrying import RetryPolicy, retry
 from .snapshot import Snapshot
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+LONGEST_BACKOFF: Final = 5.0  # seconds between attempts: a server that restarts is found soon, and not hammered
+
+logger = logging.getLogger("optuna_llm.engine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How long a storage call is tried: `seconds` in all, the first pause being `first_pause` seconds, then doubling.
+
+    A minute is longer than a database takes to fail over, and short enough for somebody who waits for the run.
+    """
+
+    first_pause: float = 0.1
+    seconds: float = 60.0
+
+
+class StorageTimeout(OptunaLLMError):
+    """A storage failed, or did not answer, for as long as it is tried; `why` says which."""
+
+    def __init__(self, doing: str, policy: RetryPolicy, last: Exception | None) -> None:
+        self.why = "it did not answer" if last is None else f"the last error: {last!r}"
+        super().__init__(f"the storage failed for {policy.seconds:g} s while {doing} ({self.why})")
+
+
+@contextmanager
+def stoppable(study: Study) -> Iterator[None]:
+    """Allow `study.stop()` on this thread, and give samplers a fresh view of the trials on it.
+
+    Blocks of several runs may overlap on one thread: the last one to end takes the permission back.
+    """
+    local: Any = study._thread_local
+    depth = getattr(local, "optuna_llm_depth", 0)
+    local.optuna_llm_depth = depth + 1
+    local.in_optimize_loop, local.cached_all_trials = True, None
+    try:
+        yield
+    finally:
+        local.optuna_llm_depth -= 1
+        local.in_optimize_loop = local.optuna_llm_depth > 0
 
 
 class Lanes:
@@ -54,21 +98,30 @@ class Lanes:
         """Call `job` on the storage thread, again while it raises; `doing` names it in messages."""
         return await self.retry(doing, lambda: self.storage.run(job, *args, **kwargs))
 
-    async def retry(self, doing: str, attempt: Callable[[], Awaitable[T]], **options: Any) -> T:
-        """`retrying.retry` with this run's policy."""
-        return await retry(doing, attempt, policy=self.policy, **options)
+    async def retry(
+        self,
+        doing: str,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        may_repeat: Callable[[Exception], bool] = lambda error: not isinstance(error, OptunaLLMError),
+        shield: bool = False,
+    ) -> T:
+        """Await `attempt()` again while it raises and `may_repeat(error)`; `doing` names it in messages.
 
-
-class SharedJob:
-    """A job that many want done at once: callers of the same moment share one run of it, that begins after the call."""
-
-    def __init__(self, thread: JobThread, job: Callable[[], object]) -> None:
-        self._thread = thread
-        self._job = job
-        self._next: Future[object] | None = None
-
-    async def __call__(self) -> None:
-        """Wait for the end of such a run, and raise what it raises."""
-        if self._next is None or self._next.running() or self._next.done():  # begun: it may have read too early
-            self._next = self._thread.submit(self._job)
-        await wait_future(self._next, cancel=False)
+        This library's own errors would come again. `shield` keeps cancellation out until it ends. Raises what may not
+        be repeated, and `StorageTimeout` once `policy.seconds` are over.
+        """
+        last: Exception | None = None
+        pause = self.policy.first_pause
+        with anyio.move_on_after(self.policy.seconds, shield=shield):
+            while True:
+                try:
+                    return await attempt()
+                except Exception as error:
+                    if not may_repeat(error):
+                        raise
+                    last = error
+                logger.warning("The storage failed while %s (%r); trying again in %.1f s", doing, last, pause)
+                await anyio.sleep(pause)
+                pause = min(LONGEST_BACKOFF, 2 * pause)
+        raise StorageTimeout(doing, self.policy, last) from last

@@ -4,12 +4,11 @@ Other folders call these, or `StudyDoor`, and a test forbids them the attributes
 met in this folder alone.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from optuna import Study, Trial
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -25,7 +24,8 @@ def storage_of(study: Study) -> BaseStorage:
 
 
 def study_key(study: Study) -> tuple[int, int]:
-    """What tells a study from others in this process, for as long as its storage object lives."""
+    """What tells a study, or a view of it, from others in this process, for as long as its storage object lives."""
+    study = unfiltered(study)
     return id(study._storage), study._study_id
 
 
@@ -68,21 +68,16 @@ def may_stop(study: Study) -> bool:
     return bool(study._thread_local.in_optimize_loop)
 
 
-@contextmanager
-def stoppable(study: Study) -> Iterator[None]:
-    """Allow `study.stop()` on this thread, and give samplers a fresh view of the trials on it.
-
-    Blocks of several runs may overlap on one thread: the last one to end takes the permission back.
-    """
-    local: Any = study._thread_local
-    depth = getattr(local, "optuna_llm_depth", 0)
-    local.optuna_llm_depth = depth + 1
-    local.in_optimize_loop, local.cached_all_trials = True, None
-    try:
-        yield
-    finally:
-        local.optuna_llm_depth -= 1
-        local.in_optimize_loop = local.optuna_llm_depth > 0
+def objective_of_optimize() -> Any:
+    """The objective of the `study.optimize` that runs on this thread, if one does; Optuna does not tell samplers."""
+    frame = sys._getframe()
+    for _ in range(8):
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+        if frame.f_code.co_name == "_run_trial" and frame.f_globals.get("__name__") == "optuna.study._optimize":
+            return frame.f_locals.get("func")
+    return None
 
 
 # -- trials
@@ -110,7 +105,7 @@ def suggest_all(trial: Trial, search_space: SearchSpace) -> None:
         trial._suggest(name, distribution)
 
 
-# -- samplers and distributions
+# -- samplers
 
 
 def behind_fixed(sampler: BaseSampler) -> tuple[BaseSampler, Mapping[str, Any]]:
@@ -118,8 +113,3 @@ def behind_fixed(sampler: BaseSampler) -> tuple[BaseSampler, Mapping[str, Any]]:
     if isinstance(sampler, PartialFixedSampler):
         return sampler._base_sampler, dict(sampler._fixed_params)
     return sampler, EMPTY
-
-
-def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether Optuna's own check lets `value` pass. Raises `TypeError` or `ValueError` for what it cannot read."""
-    return bool(distribution._contains(distribution.to_internal_repr(value)))

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from ..records import ALONE, EMPTY, Charge, Params, Proposal, Share
+from ..records import ALONE, EMPTY, Params, Proposal, Share
 from .attributes import has_params, is_interrupted, is_surplus
 
 
@@ -22,9 +22,8 @@ class Snapshot:
     of the distributions of all trials, the newest of each name, in the order in which the study first met the names.
     `reserved` are accepted proposals that are no trials yet; `assigned` maps a running trial's number to the proposal
     whose values it has not all suggested yet; `asking` counts the proposals being computed. `attributes` are the
-    study's user attributes, and `charges` what these say was spent that no trial has on record, by the token of who
-    spent it; both are empty where nobody asks a model. `share` is this process's place among those that work on the
-    study.
+    study's user attributes, empty where nobody asks a model. `share` is this process's place among those that work on
+    the study.
     """
 
     finished: tuple[FrozenTrial, ...] = ()
@@ -36,7 +35,6 @@ class Snapshot:
     assigned: Mapping[int, Proposal] = field(default_factory=dict)
     asking: int = 0
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    charges: Mapping[str, Charge] = field(default_factory=dict)
     share: Share = ALONE
 
     def with_params(self, params: Params) -> Iterator[FrozenTrial]:
@@ -45,15 +43,6 @@ class Snapshot:
             for trial in (*self.running, *self.finished):
                 if has_params(trial, params) and not is_interrupted(trial):
                     yield trial
-
-
-@dataclass(slots=True)
-class _Name:
-    """Where a parameter name was first met (trial number, position), and its newest distribution."""
-
-    first: tuple[int, int]
-    newest: int
-    distribution: BaseDistribution
 
 
 def completion_order(trial: FrozenTrial) -> tuple[datetime.datetime, int]:
@@ -72,7 +61,8 @@ class History:
         self.space: Mapping[str, BaseDistribution] = EMPTY
         self._open: dict[int, FrozenTrial] = {}
         self._seen = 0
-        self._names: dict[str, _Name] = {}
+        self._first: dict[str, tuple[int, int]] = {}  # where each name was first met: trial number, position
+        self._newest: dict[str, tuple[int, BaseDistribution]] = {}  # the last trial that has it, and its distribution
         self._n_known: dict[int, int] = {}  # how many parameters of an open trial are in the space
 
     def extend(self, trials: Sequence[FrozenTrial]) -> None:
@@ -104,9 +94,7 @@ class History:
         self.waiting = tuple(trial for trial in pending if trial.state is TrialState.WAITING)
         self.surplus += tuple(trial for trial in done if is_surplus(trial))
         self._append([trial for trial in done if not is_surplus(trial)])
-        if sum(self._extend_space(trial) for trial in changed):  # all of them
-            ordered = sorted(self._names.items(), key=lambda item: item[1].first)
-            self.space = {name: known.distribution for name, known in ordered}
+        self._extend_space(changed)
         for trial in done:
             self._n_known.pop(trial.number, None)
 
@@ -122,22 +110,17 @@ class History:
             bisect.insort(merged, trial, key=completion_order)
         self.finished = tuple(merged)
 
-    def _extend_space(self, trial: FrozenTrial) -> bool:
-        """Take in a trial's distributions; says whether they changed the space."""
-        if self._n_known.get(trial.number) == len(trial.distributions):
-            return False  # a trial's parameters only ever grow
-        self._n_known[trial.number] = len(trial.distributions)
-        changed = False
-        for position, (name, distribution) in enumerate(trial.distributions.items()):
-            here = (trial.number, position)
-            known = self._names.get(name)
-            if known is None:
-                self._names[name] = _Name(here, trial.number, distribution)
-                changed = True
-                continue
-            if here < known.first:
-                known.first, changed = here, True
-            if trial.number >= known.newest and distribution != known.distribution:
-                known.distribution, changed = distribution, True
-            known.newest = max(known.newest, trial.number)
-        return changed
+    def _extend_space(self, changed: list[FrozenTrial]) -> None:
+        """Take in the distributions of trials, whose parameters only ever grow."""
+        grown = [trial for trial in changed if self._n_known.get(trial.number, 0) < len(trial.distributions)]
+        for trial in grown:
+            self._n_known[trial.number] = len(trial.distributions)
+            for position, (name, distribution) in enumerate(trial.distributions.items()):
+                here = (trial.number, position)
+                self._first[name] = min(here, self._first.get(name, here))
+                if self._newest.get(name, here)[0] <= trial.number:
+                    self._newest[name] = trial.number, distribution
+        if grown:
+            space = {name: self._newest[name][1] for name in sorted(self._first, key=self._first.__getitem__)}
+            if list(space.items()) != list(self.space.items()):  # else the same object: caches know it again
+                self.space = space

@@ -1,17 +1,147 @@
-"""What this process knows of one study, shared by all doors to it."""
+"""What this process knows of one study, and what is not in storage yet; shared by all doors to it."""
 
+import math
 import threading
-from collections.abc import Mapping, Sequence
-from time import monotonic
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from ..records import ALONE, EMPTY, Charge, Share
-from .attributes import untracked_charges
-from .in_flight import InFlight
+from ..records import ALONE, EMPTY, Charge, Proposal, Share
 from .snapshot import History, Snapshot
-from .spending import UntrackedSpending
+
+A_NANODOLLAR = 1e-9  # sums of prices differ by rounding: so little is no reason for a write
+
+
+class InFlight:
+    """The proposals and claims of all runs and threads that work on one study through one sampler.
+
+    A proposal is *reserved* from its acceptance until it is a trial or given up, and *assigned* to its trial for as
+    long as the trial may still suggest its values. An enqueued trial is *claimed* by whoever completes it.
+    """
+
+    def __init__(self, lock: threading.Lock) -> None:
+        # Guards every change of a field, and what looks at two. `StudyState` shares it with the history, so that a
+        # snapshot shows each proposal once: as a reservation, or as a trial. Never held across a storage call.
+        self._lock = lock
+        self._reserved: dict[int, Proposal] = {}
+        self._assigned: dict[int, Proposal] = {}
+        self._claimed: set[int] = set()
+        self._repairs: dict[int, list[str]] = {}
+        self._asking = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"InFlight(reserved={len(self._reserved)}, assigned={len(self._assigned)}, claimed={len(self._claimed)}, "
+            f"asking={self._asking})"
+        )
+
+    def locked_view(self) -> tuple[tuple[Proposal, ...], dict[int, Proposal], int]:
+        """Reserved, assigned, asking; the caller holds the lock."""
+        return tuple(self._reserved.values()), dict(self._assigned), self._asking
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Count a proposal that is being computed, so that those being computed at the same moment know of it."""
+        with self._lock:
+            self._asking += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking -= 1
+
+    def reserve(self, proposal: Proposal) -> None:
+        """Show an accepted proposal in every snapshot until it is a trial or released."""
+        with self._lock:
+            self._reserved[id(proposal)] = proposal
+
+    def is_reserved(self, proposal: Proposal) -> bool:
+        """Whether a proposal is neither a trial nor given up."""
+        return id(proposal) in self._reserved
+
+    def release(self, proposal: Proposal) -> None:
+        """Drop a reservation; it may be gone already."""
+        with self._lock:
+            self._reserved.pop(id(proposal), None)
+
+    def assign(self, proposal: Proposal, number: int) -> None:
+        """Tie a proposal to the running trial that suggests its values one by one."""
+        with self._lock:
+            self._reserved.pop(id(proposal), None)
+            self._assigned[number] = proposal
+
+    def assigned(self, number: int) -> Proposal | None:
+        """The proposal whose values a running trial suggests, if it was given one."""
+        return self._assigned.get(number)
+
+    def is_open(self, proposal: Proposal) -> bool:
+        """Whether a proposal is still reserved, or assigned to a trial that runs."""
+        with self._lock:
+            return id(proposal) in self._reserved or any(proposal is other for other in self._assigned.values())
+
+    def claim(self, waiting: Iterable[FrozenTrial]) -> FrozenTrial | None:
+        """Claim the first of these enqueued trials that nobody in this process has claimed."""
+        with self._lock:
+            free = next((trial for trial in waiting if trial.number not in self._claimed), None)
+            if free is not None:
+                self._claimed.add(free.number)
+            return free
+
+    def is_claimed(self, number: int) -> bool:
+        """Whether an enqueued trial is claimed, and not taken yet."""
+        return number in self._claimed
+
+    def unclaim(self, number: int) -> None:
+        """Drop a claim: the trial was taken, or waits for somebody else."""
+        with self._lock:
+            self._claimed.discard(number)
+
+    def add_repair(self, number: int, repair: str) -> None:
+        """Keep a repair that was made while a trial ran, to be written when it is told."""
+        with self._lock:
+            self._repairs.setdefault(number, []).append(repair)
+
+    def close(self, number: int) -> list[str]:
+        """Drop the assignment of a trial that is about to be told; returns the repairs made while it ran."""
+        with self._lock:
+            self._assigned.pop(number, None)
+            return self._repairs.pop(number, [])
+
+
+class UntrackedSpending:
+    """What one sampler spent on a study that no trial has on record: proposals given up, and asks that failed.
+
+    `own` are the runs and tokens whose spending this process counts itself, so that it is not counted again where
+    trials report it. The account of the client owns the set, and hands it to all that need it. It is only used by `add`
+    and `in`, which are atomic: no lock.
+    """
+
+    def __init__(self, own: set[str] | None = None) -> None:
+        self.own = set() if own is None else own
+        self._lock = threading.Lock()  # guards both sums: `_saved` is a value that `_total` once had
+        self._total = self._saved = Charge()
+
+    def __repr__(self) -> str:
+        return f"UntrackedSpending({self._total}, saved {self._saved})"
+
+    def add(self, charge: Charge) -> None:
+        """Add what no trial will have on record."""
+        with self._lock:
+            self._total += charge
+
+    def unsaved(self) -> Charge | None:
+        """The total, or None if the study already holds it."""
+        with self._lock:
+            grown = self._total - self._saved
+            return self._total if grown.requests or grown.tokens or grown.usd > A_NANODOLLAR else None
+
+    def mark_saved(self, total: Charge) -> None:
+        """The study holds this total now."""
+        with self._lock:
+            self._saved = total
 
 
 class Sharing:
@@ -47,27 +177,20 @@ class StudyState:
         self.sharing = Sharing()
         self._history = History()
         self._attributes: Mapping[str, Any] = EMPTY
-        self._charges: Mapping[str, Charge] = EMPTY
-        self._read_at = -float("inf")
+        self.read_at = -math.inf  # when all trials were last read, by the monotonic clock
 
     def update(self, trials: Sequence[FrozenTrial], attributes: Mapping[str, Any] = EMPTY) -> Snapshot:
         """Take in a reading of all trials, and of the study's user attributes."""
-        charges = untracked_charges(attributes)
         with self._lock:
             self._history.extend(trials)
-            self._attributes, self._charges = attributes, charges
-            self._read_at = monotonic()
+            self._attributes = attributes
+            self.read_at = time.monotonic()
             return self._snapshot()
 
     def update_one(self, trial: FrozenTrial) -> bool:
         """Take in a reading of one trial; False if the others must be read as well."""
         with self._lock:
             return self._history.extend_one(trial)
-
-    @property
-    def age(self) -> float:
-        """Seconds since all trials were last read."""
-        return monotonic() - self._read_at
 
     def snapshot(self) -> Snapshot:
         """The last reading with what is in flight at this moment; touches no storage."""
@@ -87,6 +210,5 @@ class StudyState:
             assigned=assigned,
             asking=asking,
             attributes=self._attributes,
-            charges=self._charges,
             share=self.sharing.share,
         )

@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from ...engine.errors import UsageError
-from ...engine.scrub import scrub
+from ...engine.errors import UsageError, scrub
 from .errors import AuthenticationError, ClientError, DeadlineExceededError
 from .litellm_errors import translate
 from .llm_loop import at_close

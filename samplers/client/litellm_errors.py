@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ...engine.scrub import scrub
+from ...engine.errors import scrub
 from .errors import (
     TOO_LONG,
     AuthenticationError,

@@ -9,8 +9,7 @@ from typing import Any, NoReturn, get_args
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from ...engine.errors import UsageError
-from ...engine.study.distributions import plain
-from ...engine.study.optuna_internals import contains
+from ...engine.study.distributions import contains, plain
 from ..space.axes import Axes, Choices, Interval
 from ..space.space import Space
 from .strategy import Form, Guidance, Situation, Strategy

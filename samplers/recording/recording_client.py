@@ -20,8 +20,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ...engine.errors import UsageError
-from ...engine.scrub import scrub
+from ...engine.errors import UsageError, scrub
 from ...engine.threads import JobThread
 from ..client import errors
 from ..client.errors import ClientError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...engine.errors import UsageError
-from ...engine.records import as_mapping
+from ...engine.study.attributes import as_mapping
 from ..client.errors import ClientError
 from ..client.protocol import Capabilities, Prices, Reply, Request, Usage
 from .recording_client import ERROR_DETAILS, ERROR_KINDS, HEADER, cleaned, request_key, request_record

@@ -13,8 +13,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from ...engine.errors import scrub
 from ...engine.records import Params
-from ...engine.scrub import scrub
 from ...engine.study.distributions import plain, same
 
 MISSING = "-"

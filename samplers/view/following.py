@@ -10,7 +10,7 @@ from collections.abc import Sequence, Set
 from optuna.trial import FrozenTrial
 
 from ...engine.records import Charge
-from ...engine.study.attributes import charge_of, llm_of
+from ...engine.study.attributes import charge_of, llm_of, untracked_charges
 from ...engine.study.snapshot import Snapshot
 
 # A late trial overtakes those that finished between two readings, some tens with hundreds of workers. To undo and add
@@ -95,7 +95,8 @@ class OtherSpending(Following):
     def at(self, snapshot: Snapshot) -> Charge:
         """Sum up as of `snapshot`."""
         self.update(snapshot.finished)
-        charges = (charge for token, charge in snapshot.charges.items() if token not in self._runs)
+        untracked = untracked_charges(snapshot.attributes)
+        charges = (charge for token, charge in untracked.items() if token not in self._runs)
         open_trials = map(self._of, (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
         return sum((*open_trials, *charges), self._finished)
 

@@ -15,6 +15,7 @@ from support import SPACE, SchemaModel, sampler
 
 from optuna_llm import AsyncTrial, Budget, optimize_async
 from optuna_llm.engine.fleet.dead_trials import add_late
+from optuna_llm.engine.fleet.total_trials import Places
 from optuna_llm.engine.outcome import completed, failed
 from optuna_llm.engine.records import Charge, Proposal, Share
 from optuna_llm.engine.study.attributes import charge_of, llm_of, run_of
@@ -109,7 +110,7 @@ def test_such_a_trial_is_told_tried_anew_and_added_late(attribute: Any) -> None:
         door.in_flight.add_repair(trial.number, "lr 2.0 clamped to 0.1")
         told = door.tell(trial, failed(ValueError("no")))
         assert door.retry(told, retries=1)
-    assert add_late(door, told, completed(1.0), "r", None).state is TrialState.COMPLETE
+    assert add_late(door, told, completed(1.0), "r", Places()).state is TrialState.COMPLETE
 
 
 @foreign

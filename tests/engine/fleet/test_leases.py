@@ -17,7 +17,7 @@ from support import SPACE, SchemaModel, llm_sampler, sampler
 from optuna_llm import AsyncTrial, RunReport, UsageError, ask_async, optimize_async
 from optuna_llm.engine.fleet import lease_keeper
 from optuna_llm.engine.fleet.lease_keeper import LeaseKeeper
-from optuna_llm.engine.fleet.leases import Lease, Watch, leased, leases_in, orphans, share_of
+from optuna_llm.engine.fleet.leases import Lease, Watch, leased, leases_in, share_of
 from optuna_llm.engine.process import Process, this_process
 from optuna_llm.engine.records import Share
 from optuna_llm.engine.run import loop
@@ -83,7 +83,7 @@ def test_leases_survive_the_study_and_what_is_no_lease_is_passed_over() -> None:
     assert Watch().living([read], now=0.0, ticks=0.0) == {"e": False}
 
 
-def test_only_trials_of_dead_runs_are_orphans() -> None:
+def test_a_trial_is_leased_by_its_run_or_by_the_one_that_takes_it() -> None:
     def running(number: int, **llm: Any) -> Any:
         trial = create_trial(state=TrialState.RUNNING, user_attrs={"llm": llm} if llm else {})
         trial.number = number
@@ -91,8 +91,8 @@ def test_only_trials_of_dead_runs_are_orphans() -> None:
 
     trials = [running(0), running(1, run="dead"), running(2, run="alive"), running(3, run="no lease"), running(4)]
     leases = [Lease(run=run, process=HERE, at=0.0, taking=(4,) * (run == "dead")) for run in ("dead", "alive")]
-    found = orphans(trials, leases, {"dead": False, "alive": True})
-    assert [trial.number for trial in found] == [1, 4]  # 4 was about to be taken, and could not be signed
+    # 4 was about to be taken, and could not be signed
+    assert [trial.number for trial in leased(trials, leases[:1])] == [1, 4]
     assert [trial.number for trial in leased(trials, leases)] == [1, 2, 4]
 
 

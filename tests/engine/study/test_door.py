@@ -16,7 +16,8 @@ from optuna_llm.engine.outcome import completed, failed, pruned
 from optuna_llm.engine.records import ALONE, Proposal, Share
 from optuna_llm.engine.study.attributes import RUN_ATTRIBUTE, fixed_params
 from optuna_llm.engine.study.door import StudyDoor
-from optuna_llm.engine.study.optuna_internals import clear_stop, stop_requested, stoppable
+from optuna_llm.engine.study.lanes import stoppable
+from optuna_llm.engine.study.optuna_internals import clear_stop, stop_requested
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-5, 1e-1, log=True),

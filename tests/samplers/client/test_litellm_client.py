@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from fault_server import FaultServer, Scripted, completion, failure
 
-from optuna_llm.engine.errors import UsageError
-from optuna_llm.engine.scrub import scrub
+from optuna_llm.engine.errors import UsageError, scrub
 from optuna_llm.samplers.client import (
     AuthenticationError,
     Client,

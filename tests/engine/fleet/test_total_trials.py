@@ -3,7 +3,7 @@
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from optuna_llm.engine.run.places import Places
+from optuna_llm.engine.fleet.total_trials import Places
 from optuna_llm.engine.study.door import StudyDoor
 from optuna_llm.engine.study.snapshot import Snapshot
 
