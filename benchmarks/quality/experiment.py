@@ -14,15 +14,22 @@ from optuna_llm import Client
 from optuna_llm.samplers.client.resolve import resolve
 
 from . import cells
+from .by_hand import hand_client
 from .cells import Cell, Setup
 from .measures import Measured
 from .methods import METHODS, drawing_client
-from .tasks import learners, synthetic, tables
+from .tasks import invented, learners, synthetic, tables
 from .tasks.task import Task
 
-BUILDERS: Final[Mapping[str, Callable[[], Task]]] = {**tables.BUILDERS, **learners.BUILDERS, **synthetic.BUILDERS}
+BUILDERS: Final[Mapping[str, Callable[[], Task]]] = {
+    **tables.BUILDERS,
+    **learners.BUILDERS,
+    **synthetic.BUILDERS,
+    **invented.BUILDERS,
+}
 SUITES: Final = tuple(dict.fromkeys(name.split("/")[0] for name in BUILDERS))
 FAKE: Final = "fake"
+HAND: Final = "hand:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +108,20 @@ def baseline(methods: Sequence[str]) -> str | None:
 
 
 def clients_of(name: str) -> Callable[[int], Client]:
-    """The model of the methods that use one, for each seed; "fake" draws from the schema, for trying things out."""
+    """The model of the methods that use one, for each seed; "fake" draws from the schema, for trying things out.
+
+    "hand:FOLDER" is answered through a folder, by whoever runs `by_hand` there.
+    """
     if name == FAKE:
         return drawing_client
-    client = resolve(name)
+    client: Client = hand_client(name.removeprefix(HAND)) if name.startswith(HAND) else resolve(name)
     return lambda seed: client
 
 
 def shown(client: str | None) -> str | None:
     """How a client is named in results: no folder of this machine."""
-    if client is None or not client.startswith("local:"):
-        return client
-    return f"local:{Path(client.partition(':')[2]).name}"
+    kind, colon, path = (client or "").partition(":")
+    return f"{kind}:{Path(path).name}" if colon and kind in ("local", "hand") else client
 
 
 def clash(options: argparse.Namespace) -> str | None:

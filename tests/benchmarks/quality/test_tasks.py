@@ -9,7 +9,7 @@ from benchmark_support import task
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from benchmarks.quality.experiment import BUILDERS
-from benchmarks.quality.tasks import learners, synthetic, tables
+from benchmarks.quality.tasks import invented, learners, synthetic, tables
 from benchmarks.quality.tasks.draws import draws
 from benchmarks.quality.tasks.task import Evaluation, Params, Reference, anonymised, indexed, regret
 
@@ -44,6 +44,23 @@ def test_every_task_has_words_for_its_parameters_and_a_scale_for_regret(name: st
     assert made.text
     assert made.reference.best != made.reference.median
     assert (made.reference.best < made.reference.median) == (made.direction == "minimize")
+
+
+@pytest.mark.parametrize("name", ["kiln", "numbers", "branches"])
+def test_the_best_of_an_invented_function_is_known_and_no_draw_is_better(name: str) -> None:
+    made = BUILDERS[f"invented/{name}"]()
+    better = max if made.direction == "maximize" else min
+    values = [made.evaluate(params).value for params in draws(made.space, seed=1, count=300)]
+    assert better(*values, made.reference.best) == made.reference.best
+
+
+@pytest.mark.parametrize("name", list(invented.BUILDERS))
+def test_an_invented_task_has_one_value_for_a_configuration(name: str) -> None:
+    made = BUILDERS[name]()
+    assert made.reference.best != made.reference.median
+    params = next(draws(made.space, seed=2))
+    assert made.evaluate(params) == made.evaluate(params)
+    assert made.parameters.keys() <= made.space.keys()
 
 
 @pytest.mark.parametrize("name", list(synthetic.BUILDERS))
