@@ -48,16 +48,14 @@ async def test_two_who_answer_are_never_given_the_same_request(tmp_path: Path) -
     assert sorted(replies) == ['{"x": 1}', '{"x": 2}', '{"x": 3}']
 
 
-@pytest.mark.asyncio
-async def test_a_second_client_goes_on_with_the_numbers_of_a_folder(tmp_path: Path) -> None:
-    await answered(tmp_path, '{"x": 1}')
-    await answered(tmp_path, '{"x": 2}')
+def test_a_second_client_goes_on_with_the_numbers_of_a_folder(tmp_path: Path) -> None:
+    asyncio.run(answered(tmp_path, '{"x": 1}'))
+    asyncio.run(answered(tmp_path, '{"x": 2}'))
     assert sorted(path.name for path in tmp_path.glob("request-*")) == ["request-00001.txt", "request-00002.txt"]
 
 
-@pytest.mark.asyncio
-async def test_a_request_is_answered_once(tmp_path: Path) -> None:
-    await answered(tmp_path, '{"x": 1}')
+def test_a_request_is_answered_once(tmp_path: Path) -> None:
+    asyncio.run(answered(tmp_path, '{"x": 1}'))
     assert answer(tmp_path, 1, '{"x": 9}') == "request 1 has its reply already"
     assert answer(tmp_path, 2, "{}") == "there is no request 2"
     assert (tmp_path / "reply-00001.txt").read_text() == '{"x": 1}'
