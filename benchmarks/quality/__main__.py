@@ -30,8 +30,6 @@ DEFAULT_METHODS: Final = "random,tpe,qmc,cma,menu-no-model,plain,guided,menu,ada
 def main(arguments: Sequence[str] | None = None) -> Outcome:
     """Run what is missing; write results, report and pictures."""
     options = _options(arguments)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("optuna_llm").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         outcome = experiment(options)
@@ -105,4 +103,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # of this process: whoever calls main() keeps theirs
+    logging.getLogger("optuna_llm").setLevel(logging.ERROR)
     sys.exit(main().status)

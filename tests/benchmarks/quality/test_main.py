@@ -1,6 +1,7 @@
 """Whole runs of the quality benchmark, small enough for every day."""
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,6 +181,12 @@ def test_a_cell_that_fails_is_reported_and_the_others_go_on(tmp_path: Path, monk
         ("synthetic/branin", "plain"),
     ]
     assert outcome.status == 1
+
+
+def test_whoever_calls_it_keeps_their_levels_of_logging(tmp_path: Path) -> None:
+    levels = [logging.getLogger(name).getEffectiveLevel() for name in ("optuna", "optuna_llm")]
+    run(tmp_path, "--methods", "random")
+    assert [logging.getLogger(name).getEffectiveLevel() for name in ("optuna", "optuna_llm")] == levels
 
 
 def test_an_evaluation_that_fails_is_a_trial_without_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
