@@ -43,7 +43,7 @@ class Context:
 
     Rows of `history` are in order of completion, those of `best` best last, `failures` newest reason last. `in_flight`
     are rows of the `running` configurations. This ask is the one at `position` (from 1) of the `asking` that are open
-    at this moment; `left` proposals are to come, None where no end is known.
+    at this moment; `proposals_left` are to come, None where no end is known.
     """
 
     names: tuple[str, ...]
@@ -55,7 +55,7 @@ class Context:
     in_flight: tuple[Row, ...]
     asking: int
     position: int
-    left: int | None
+    proposals_left: int | None
 
 
 def build_context(
@@ -66,12 +66,12 @@ def build_context(
     guidance: int = 0,
     own: int | None = None,
     position: int = 1,
-    left: int | None = None,
+    proposals_left: int | None = None,
 ) -> Context:
     """What a prompt shows of the study beside a head of `head` characters, and guidance of `guidance`.
 
     Long guidance takes room from the tail alone: the borders of the history are to follow from the study. `own` is the
-    number of the trial that asks, if there is one; `position` and `left` are as in `Context`.
+    number of the trial that asks, if there is one; `position` and `proposals_left` are as in `Context`.
     """
     finished = view.finished
     header = sum(map(len, finished.names)) + len(finished.names)
@@ -92,7 +92,7 @@ def build_context(
         in_flight=tuple(_rows_within(in_flight[: policy.in_flight], left)),
         asking=max(position, view.snapshot.asking),
         position=position,
-        left=left,
+        proposals_left=proposals_left,
     )
 
 

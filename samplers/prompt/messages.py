@@ -121,7 +121,7 @@ def _tail(context: Context, columns: Space, fixed: Mapping[str, Any], summary: S
     values = ", ".join(_assignment(name, value, columns) for name, value in fixed.items())
     wanted = [
         "Propose one configuration.",
-        _left(context.left),
+        _left(context.proposals_left),
         _others(context) if not words else "",
         f"It goes with these fixed values: {values}." if values else "",
         words,
