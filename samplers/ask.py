@@ -25,8 +25,9 @@ class Ask:
 
     `space` is what the model chooses, `fixed` what it is told, `columns` what it is shown of every trial. `model` names
     the model for provenance and errors. `number` is the trial's, if there is one already, and `earlier` what that trial
-    has on record of calls before. `conditional`: a trial suggests only some of the parameters. `stop_when_exhausted`:
-    raise `SpaceExhausted` when a finite space holds nothing new, instead of proposing a duplicate.
+    has on record of calls before. `conditional`: a trial suggests only some of the parameters. `left`: how many
+    proposals are to come, this one included, None where no end is known. `stop_when_exhausted`: raise `SpaceExhausted`
+    when a finite space holds nothing new, instead of proposing a duplicate.
     """
 
     columns: Space
@@ -42,6 +43,7 @@ class Ask:
     number: int | None = None
     earlier: Mapping[str, Any] | None = None
     conditional: bool = False
+    left: int | None = None
     stop_when_exhausted: bool = False
 
 

@@ -159,6 +159,7 @@ class LLMGuidedSampler(BaseSampler):
         *,
         search_space: SearchSpace | None = None,
         fixed: Params = EMPTY,
+        left: int | None = None,
         stop_when_exhausted: bool = False,
     ) -> Proposal:
         """One reserved proposal; empty if this trial is to discover the space."""
@@ -170,7 +171,12 @@ class LLMGuidedSampler(BaseSampler):
                 return leader
             space = door.snapshot().space
         ask = self._ask(
-            proposer, space, fixed, conditional=search_space is None, stop_when_exhausted=stop_when_exhausted
+            proposer,
+            space,
+            fixed,
+            conditional=search_space is None,
+            left=left,
+            stop_when_exhausted=stop_when_exhausted,
         )
         return await proposer.propose(door, ask)
 

@@ -91,7 +91,9 @@ async def _converse(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) 
                     raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
                 opened, guidance = open_ask.enter_context(asks.opened(ask, view))
                 exchange = _exchange(ask, view, guidance, can_be_new=can_be_new)
-                request = _request(ask, view, guidance, opened.position)
+                ends = (ask.left, calls.proposals_left(view.evidence.proposed))
+                left = min((end for end in ends if end is not None), default=None)
+                request = _request(ask, view, guidance, opened.position, left)
             return await _discuss(exchange, request, calls, asks, door)
 
 
@@ -145,7 +147,7 @@ async def _reread_study(door: StudyDoor) -> None:
 # -- requests
 
 
-def _request(ask: Ask, view: View, guidance: Guidance, position: int) -> Request:
+def _request(ask: Ask, view: View, guidance: Guidance, position: int, left: int | None) -> Request:
     """The first request: the prompt as the study is now, and the schema of the answer."""
     rationale = ask.policy.rationale
     head = partial(render_head, subject=ask.subject, direction=ask.direction, rationale=rationale)
@@ -153,7 +155,13 @@ def _request(ask: Ask, view: View, guidance: Guidance, position: int) -> Request
     words = "\n".join(filter(None, [guidance.words, menu]))
     length = len(words) + sum(map(len, guidance.summary))
     context = build_context(
-        view, ask.policy, len(head(ask.columns)), guidance=length, own=ask.number, position=position
+        view,
+        ask.policy,
+        len(head(ask.columns)),
+        guidance=length,
+        own=ask.number,
+        position=position,
+        proposals_left=left,
     )
     schema = partial(menu_schema, count=len(guidance.candidates)) if menu else json_schema
     return Request(

@@ -114,6 +114,16 @@ class Account:
         self._settled.set()  # all look again, in their order: what one leaves may be enough for another
         self._settled = asyncio.Event()
 
+    def proposals_left(self, made: int) -> int | None:
+        """How many more proposals the budget pays for, judging by what `made` ones took; None where nothing tells."""
+        spent = self._spent + self._others()
+        left = [
+            made * (cap - taken) / taken
+            for name, cap in asdict(self.budget).items()
+            if cap is not None and (taken := getattr(spent, name))
+        ]
+        return max(1, int(min(left))) if left and made else None
+
     def _fits(self, worst: Charge) -> bool:
         known = self._spent + self._others()
         cap = first_exceeded_cap(self.budget, known + worst)
