@@ -12,7 +12,7 @@ from ...engine.records import ALONE, Params, Share
 from ..provenance import PROPOSE
 from ..space.axes import Array
 from ..space.space import Space
-from ..view.evidence import Evidence, TrialWindow
+from ..view.evidence import WINDOW, Evidence, TrialWindow
 
 Form = Literal["plain", "menu"]
 
@@ -74,13 +74,13 @@ class Situation:
 
     @cached_property
     def pending(self) -> Array:
-        """Places of the configurations in flight, and of the first candidate of each open ask, a row each."""
+        """Places of the newest configurations in flight, and of the first candidate of each open ask, a row each."""
         firsts = [ask.offered[0] for ask in self.open if ask.offered]
-        return self._rows([one.places for one in self.in_flight] + firsts)
+        return self._rows([one.places for one in self.in_flight[-WINDOW:]] + firsts)
 
     @cached_property
     def taken(self) -> Array:
-        """Places of the newest finished trials and of what is pending, a row each."""
+        """Places of the newest finished trials and of what is pending, a row each; `is_known` knows all."""
         return np.concatenate([self.newest.places, self.pending])
 
     @cached_property

@@ -131,11 +131,13 @@ class InFlightRows:
     def at(self, snapshot: Snapshot) -> tuple[InFlightEntry, ...]:
         """Running trials that have parameters, by number, then reservations in their order."""
         known, self._known = self._known, {}
+        assigned = snapshot.assigned
         for trial in snapshot.running:
-            proposal = snapshot.assigned.get(trial.number, NO_PROPOSAL)
-            if trial.params or proposal.params:
+            number, params = trial.number, trial.params  # hundreds of trials may run
+            proposal = assigned.get(number, NO_PROPOSAL)
+            if params or proposal.params:
                 # The number of parameters and reported values of a running trial only ever grows.
-                key = (trial.number, proposal, len(trial.params) + len(trial.intermediate_values))
+                key = (number, proposal, len(params) + len(trial.intermediate_values))
                 self._known[key] = known.get(key) or self._entry(trial, proposal)
         for proposal in snapshot.reserved:
             if proposal.params:
