@@ -36,9 +36,10 @@ def _standing(situation: Situation) -> Iterator[str]:
     evidence = situation.evidence
     best = evidence.best(MAX_LISTED)
     tied = [trial.number for trial in best if trial.value == best[0].value]
-    if len(tied) < 2 and evidence.since_improvement < REPORT_STAGNATION_AFTER:
+    since = evidence.since_improvement
+    if not best or (len(tied) < 2 and since < REPORT_STAGNATION_AFTER):
         return
-    value, since = format_number(best[0].value), evidence.since_improvement
+    value = format_number(best[0].value)
     stood = f"has stood for {since} trials" if since >= REPORT_STAGNATION_AFTER else ""
     shared = f"is shared by trials {', '.join(map(str, sorted(tied)))}" if len(tied) > 1 else ""
     of = "" if shared else f" of trial {tied[0]}"
