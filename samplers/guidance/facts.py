@@ -59,10 +59,11 @@ def smallest_step(values: Array) -> float | None:
     distinct = np.unique(values)
     if len(distinct) < MIN_DISTINCT or len(distinct) == len(values):
         return None
-    gaps = np.diff(distinct)
-    step = float(gaps.min())
-    multiples = gaps / step
-    return step if bool((np.abs(multiples - np.round(multiples)) < STEP_SLACK).all()) else None
+    with np.errstate(over="ignore", invalid="ignore"):  # values may be as large as floats are
+        gaps = np.diff(distinct)
+        multiples = gaps / gaps.min()
+        even = np.abs(multiples - np.round(multiples)) < STEP_SLACK
+    return float(gaps.min()) if even.all() else None
 
 
 def _choices(situation: Situation) -> Iterator[str]:

@@ -27,6 +27,7 @@ def test_the_stand_in_for_a_model_draws_from_the_schema_on_its_scale() -> None:
 def test_every_method_that_is_said_to_exist_does() -> None:
     optuna = {"random", "tpe", "gp", "cma", "qmc", "tpe-index", "gp-index", "cma-index"}
     controls = {"menu-no-model"}
-    llm = {"plain", "guided", "menu", "adaptive", "adaptive-anonymised", *(f"adaptive-{name}" for name in ABLATIONS)}
+    llm = {"plain", "plain-no-facts", "menu", "adaptive", "adaptive-anonymised"}
+    llm |= {f"adaptive-{name}" for name in ABLATIONS}
     assert METHODS.keys() == optuna | controls | llm
     assert {name for name, method in METHODS.items() if method.model} == llm
