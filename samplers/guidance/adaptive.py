@@ -76,9 +76,8 @@ def menus_better(newest: TrialWindow) -> float | None:
     free, menu = (_ranked(recent.losses[rows]) for rows in (recent.free, recent.menu))
     if min(len(free), len(menu)) < MIN_COMPARED:
         return None
-    free = free[-MIN_COMPARED:]
-    differences = free[:, None] - menu[None, :]
-    return float(np.mean(differences > 0) + np.mean(differences == 0) / 2)
+    last = free[-MIN_COMPARED:, None]
+    return float(np.mean(last > menu) + np.mean(last == menu) / 2)
 
 
 def probe_every(newest: TrialWindow) -> int:
