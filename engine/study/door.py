@@ -39,6 +39,7 @@ from .optuna_internals import (
     id_of,
     preset_values,
     stored_trial,
+    study_key,
     suggest_all,
     unfiltered,
 )
@@ -55,8 +56,8 @@ logger = logging.getLogger("optuna_llm.engine")
 class StudyDoor:
     """One study, as this process reads and writes it, whatever a pruner filters; safe to use from several threads.
 
-    All doors with one `state` share what is in flight. `token` names who spends through this door; without one nothing
-    is asked of a model, and the study's own attributes are not read.
+    All doors with one `state` share what is in flight. `key` tells the study from others in this process. `token` names
+    who spends through this door; without one nothing is asked of a model, and the study's own attributes are not read.
     """
 
     def __init__(self, study: Study, state: StudyState | None = None, *, token: str = "") -> None:
@@ -67,6 +68,7 @@ class StudyDoor:
         self.spending = self.state.spending
         self.sharing = self.state.sharing
         self.snapshot = self.state.snapshot  # the last reading with what is in flight now; touches no storage
+        self.key = study_key(study)
         self._storage, self._study_id = study._storage, study._study_id
 
     def __repr__(self) -> str:
@@ -265,6 +267,7 @@ class StudyDoor:
             if outcome.failure is not None:
                 self._set_user_attr(trial, FAILURE_ATTRIBUTE, asdict(outcome.failure))
             value = outcome.value if outcome.state is TrialState.COMPLETE else None
+            forget_cached_trials(self.study)  # samplers that are told see all that was written
             told = self.study.tell(trial, value, state=outcome.state, skip_if_finished=True)
         except UpdateFinishedTrialError:
             told = stored_trial(self.study, trial)
@@ -343,7 +346,7 @@ class StudyDoor:
         """The user attribute that says how a trial was proposed; none if nothing is known of it."""
         if not proposal.provenance:
             return {}
-        staleness = max(0, len(self.snapshot().finished) - proposal.seen)
+        staleness = max(0, len(self.state.history.finished) - proposal.seen)
         return {LLM_ATTRIBUTE: {**proposal.provenance, "staleness": staleness, "run": run}}
 
     @contextmanager
