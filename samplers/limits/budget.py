@@ -71,7 +71,8 @@ class Account:
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self.runs: set[str] = set()
-        self._spent = self._reserved = NOTHING
+        self._spent = NOTHING
+        self._reserved: list[Charge] = []
         self._elsewhere: dict[Hashable, Callable[[], Charge]] = {}
         self._settled = asyncio.Event()  # a new one after each reservation that ends
         self._waiting = 0
@@ -86,9 +87,9 @@ class Account:
 
     def statistics(self) -> AccountStatistics:
         """Where it stands."""
-        return AccountStatistics(
-            spent=self._spent, reserved=self._reserved, elsewhere=self._others(), waiting=self._waiting
-        )
+        elsewhere = sum((read() for read in self._elsewhere.values()), NOTHING)
+        reserved = sum(self._reserved, NOTHING)
+        return AccountStatistics(spent=self._spent, reserved=reserved, elsewhere=elsewhere, waiting=self._waiting)
 
     def watch(self, study: Hashable, elsewhere: Callable[[], Charge]) -> None:
         """Count what others have spent on a study: `elsewhere` is called for every request, the latest counts."""
@@ -105,27 +106,25 @@ class Account:
                 await self._settled.wait()
             finally:
                 self._waiting -= 1
-        self._reserved += worst
+        self._reserved.append(worst)
 
     def settle(self, worst: Charge, spent: Charge) -> None:
         """End a reservation; `spent` is what the request really took."""
-        self._reserved -= worst
+        self._reserved.remove(worst)
         self._spent += spent
         self._settled.set()  # all look again, in their order: what one leaves may be enough for another
         self._settled = asyncio.Event()
 
     def _fits(self, worst: Charge) -> bool:
-        known = self._spent + self._others()
+        now = self.statistics()
+        known = now.spent + now.elsewhere
         cap = first_exceeded_cap(self.budget, known + worst)
         if cap is not None:
             raise BudgetExhaustedError(
                 f"the budget ({_caps(self.budget)}) is used up: {known} are spent, and the next request may take "
                 f"{worst}; raise Budget({cap}=...) to go on"
             )
-        return first_exceeded_cap(self.budget, known + self._reserved + worst) is None
-
-    def _others(self) -> Charge:
-        return sum((read() for read in self._elsewhere.values()), NOTHING)
+        return first_exceeded_cap(self.budget, known + now.reserved + worst) is None
 
 
 def _caps(budget: Budget) -> str:
@@ -134,33 +133,25 @@ def _caps(budget: Budget) -> str:
     return ", ".join(words[name].format(cap) for name, cap in caps.items() if cap is not None)
 
 
+@dataclass(slots=True, eq=False)
 class BudgetedClient:
-    """Sends through `client` what `account` can pay for, and tells `on_charge` what each request took.
+    """Sends through `client` what `account` can pay for; `spent` is what its own requests took.
 
     A request counts once it is sent; its tokens and dollars count when the reply says what they were, and in full
     where it does not say. `prices` are those of the client unless given. Raises `BudgetExhaustedError`, and
     `UsageError` if dollars are capped and prices unknown.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        account: Account,
-        *,
-        prices: Callable[[], Awaitable[Prices]] | None = None,
-        on_charge: Callable[[Charge], object] | None = None,
-    ) -> None:
-        self.client = client
-        self.account = account
-        self._prices = prices or capabilities_of(client).prices
-        self._on_charge = on_charge
-
-    def __repr__(self) -> str:
-        return f"BudgetedClient({self.client!r}, {self.account!r})"
+    client: Client
+    account: Account
+    prices: Callable[[], Awaitable[Prices]] | None = None
+    spent: Charge = NOTHING
 
     async def complete(self, request: Request) -> Reply:
-        prices = await self._prices() if self.account.capped else Prices()
-        worst = self._worst(request, prices)
+        prices, worst = Prices(), Charge(requests=1)
+        if self.account.capped:
+            prices = await (self.prices or capabilities_of(self.client).prices)()
+            worst = self._worst(request, prices)
         await self.account.reserve(worst)
         spent = Charge(requests=1)
         try:
@@ -169,12 +160,9 @@ class BudgetedClient:
             return reply
         finally:
             self.account.settle(worst, spent)
-            if self._on_charge is not None:
-                self._on_charge(spent)
+            self.spent += spent
 
     def _worst(self, request: Request, prices: Prices) -> Charge:
-        if not self.account.capped:
-            return Charge(requests=1)
         if self.account.budget.usd is not None and not prices.known:
             raise UsageError(
                 f"Budget(usd=...) needs to know what {self.client!r} costs, and nobody does: give prices, as in "

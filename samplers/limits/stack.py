@@ -72,11 +72,12 @@ class AskCalls:
     """
 
     def __init__(self, stack: ClientStack) -> None:
-        self.spent = Charge()
-        budgeted = BudgetedClient(stack.client, stack.account, prices=stack.prices, on_charge=self._add)
-        limited = LimitedClient(budgeted, stack.limiter, stack.estimator)
+        self._budgeted = BudgetedClient(stack.client, stack.account, prices=stack.prices)
+        limited = LimitedClient(self._budgeted, stack.limiter, stack.estimator)
         self.turn = limited.turn
         self.complete = RetryingClient(limited).complete
 
-    def _add(self, charge: Charge) -> None:
-        self.spent += charge
+    @property
+    def spent(self) -> Charge:
+        """What the calls took so far."""
+        return self._budgeted.spent

@@ -7,6 +7,8 @@ import clock
 import pytest
 
 from optuna_llm import Limits, UsageError
+from optuna_llm.engine.records import Share
+from optuna_llm.engine.study.state import Sharing
 from optuna_llm.samplers.limits.limiter import Limiter, Slot
 
 
@@ -230,8 +232,10 @@ def test_limits_may_change_while_others_wait() -> None:
 def test_a_share_divides_the_rates() -> None:
     async def main() -> float:
         limiter = Limiter(Limits(requests_per_minute=600, max_in_flight=7))
-        limiter.set_processes("a study", lambda: 2)
-        limiter.set_processes("another", lambda: 1)
+        for study, processes in (("a study", 2), ("another", 1)):
+            sharing = Sharing()
+            sharing.update(Share(processes=processes))
+            limiter.share(study, sharing)
         (await limiter.acquire()).release()
         assert limiter.statistics().limit == 3
         times = await asyncio.gather(*(send(limiter) for _ in range(50)))
