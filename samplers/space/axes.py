@@ -181,6 +181,11 @@ def to_unit(value: float, distribution: FloatDistribution | IntDistribution) -> 
     return (value - low) / (high - low)
 
 
+def to_units(values: Iterable[tuple[float, FloatDistribution]]) -> tuple[float, ...]:
+    """Say of several values where each lies in its range."""
+    return tuple([to_unit(value, distribution) for value, distribution in values])
+
+
 def count_values(distribution: BaseDistribution) -> float:
     """Count the values that a parameter can have; infinite if it is continuous."""
     if isinstance(distribution, CategoricalDistribution):
