@@ -81,7 +81,7 @@ class LLMGuidedSampler(BaseSampler):
         self._name = self._model if isinstance(self._model, str) else repr(self._model)
         shared = limits_of(client)
         if self._limits is not None:
-            shared.limiter.set_limits(self._limits)
+            shared.limiter.limits = self._limits
         self._account = Account(self._budget) if isinstance(self._model, str) else shared.account
         if self._budget is not None:
             self._account.budget = self._budget

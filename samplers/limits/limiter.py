@@ -139,7 +139,8 @@ class Limiter:
     """All that share one client wait here, first in, first out.
 
     The first in the queue waits for a free place, the end of a pause, the token bucket and the pace of requests, in
-    this order; `look_again` has it begin anew when one of them has changed.
+    this order; `look_again` has it begin anew when one of them has changed. Any thread may set `limits`: they hold from
+    the next request on.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -179,10 +180,6 @@ class Limiter:
     def now(self) -> float:
         """The time of the loop that it lives on, in seconds."""
         return 0.0 if self._loop is None else self._loop.time()
-
-    def set_limits(self, limits: Limits) -> None:
-        """Change the limits, from the next request on; any thread may."""
-        self.limits = limits
 
     def share(self, study: Hashable, sharing: Sharing) -> None:
         """Divide the limits by the processes that ask for a study, looked up at each request; any thread may.
@@ -283,10 +280,10 @@ class Limiter:
         return delay if delay > SHORTEST_DELAY else 0.0
 
     async def _apply_limits(self) -> None:
-        wanted = (self.limits, self.processes)
-        if self._applied == wanted:
+        limits, processes = self.limits, self.processes
+        if self._applied == (limits, processes):
             return
-        self._applied = limits, processes = wanted
+        self._applied = limits, processes
         most, requests, tokens = limits.max_in_flight, limits.requests_per_minute, limits.tokens_per_minute
         self.concurrency.set_most(None if most is None else max(1, most // processes))
         self.tokens.set_rate(None if tokens is None else tokens / processes)

@@ -22,7 +22,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from ...engine.records import Params
 from .fit import nearest
-from .notation import choice_index, format_value
+from .notation import as_shown, choice_index
 from .space import Space
 
 Array: TypeAlias = npt.NDArray[np.float64]  # trials or candidates in rows, axes in columns
@@ -89,27 +89,36 @@ class Axis:
 
     def value(self, place: float) -> Any:
         """Find the value that stands at a place: on the parameter's grid, as the prompt writes it."""
+        return self.values((place,))[place]
+
+    def values(self, places: Iterable[float]) -> dict[float, Any]:
+        """Find the value at each of the places that are not `ABSENT`."""
+        wanted = [place for place in places if not math.isnan(place)]
         if self.choices:
-            return self.choices[round(place)]
-        if place in self._grid_values:
-            return self._grid_values[place]
-        place = min(1.0, max(0.0, place))
-        return self.levels[round(place / self.step)] if self.levels else self._number(place)
+            return {place: self.choices[round(place)] for place in wanted}
+        grid = self._grid_values
+        between = [place for place in wanted if place not in grid]
+        found = dict(zip(between, self._between(between), strict=True))
+        return {place: grid[place] if place in grid else found[place] for place in wanted}
 
     @cached_property
     def _grid_values(self) -> dict[float, Any]:
         """The values by their places, since most candidates stand on these."""
-        return dict(zip(self.grid, self.levels or map(self._number, self.grid), strict=True))
+        return dict(zip(self.grid, self.levels or self._between(self.grid), strict=True))
 
-    def _number(self, place: float) -> int | float:
+    def _between(self, places: Sequence[float]) -> Sequence[Any]:
+        places = [min(1.0, max(0.0, place)) for place in places]
+        if self.levels:
+            return [self.levels[round(place / self.step)] for place in places]
         low, high = self._numeric.low, self._numeric.high
         if self._numeric.log:
-            number = math.exp(math.log(low) + place * (math.log(high) - math.log(low)))
+            first, last = math.log(low), math.log(high)
+            numbers = [math.exp(first + place * (last - first)) for place in places]
         else:
-            number = low + place * (high - low)
+            numbers = [low + place * (high - low) for place in places]
         if math.isfinite(self.count):
-            return nearest(number, self._numeric)
-        return float(format_value(min(high, max(low, number)), self._numeric))
+            return [nearest(number, self._numeric) for number in numbers]
+        return as_shown([min(high, max(low, number)) for number in numbers], self._numeric)
 
     @cached_property
     def grid(self) -> tuple[float, ...]:
@@ -151,10 +160,6 @@ class Axis:
             low = math.ceil(low / self.step - 1e-9) * self.step
             high = 1.0 if last + 1 == self.bins else (math.ceil(high / self.step - 1e-9) - 1) * self.step
         return self.interval(low, high)
-
-    def values(self, places: Iterable[float]) -> dict[float, Any]:
-        """Find the value at each of the places that are not `ABSENT`."""
-        return {place: self.value(place) for place in places if not math.isnan(place)}
 
     def holds(self, part: Interval | Choices, value: Any) -> bool:
         """Whether a value is in a part of this axis, to the rounding of the prompt."""

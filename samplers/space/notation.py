@@ -100,6 +100,11 @@ def format_value(value: Any, distribution: BaseDistribution) -> str:
     return format_value(number, distribution) if isinstance(distribution, FloatDistribution) else format_exactly(number)
 
 
+def as_shown(numbers: Iterable[float], distribution: FloatDistribution) -> list[float]:
+    """Round numbers to what the prompt shows of them."""
+    return [float(format_value(number, distribution)) for number in numbers]
+
+
 def answers(values: Iterable[Any], distribution: BaseDistribution) -> list[str | int | float]:
     """List what a model would answer for `values`, each once: labels of choices, or numbers as the prompt has them."""
     return list(dict.fromkeys(_answer(value, distribution) for value in values))

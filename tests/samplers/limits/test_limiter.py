@@ -221,7 +221,7 @@ def test_limits_may_change_while_others_wait() -> None:
     async def main() -> float:
         limiter = Limiter(Limits(requests_per_minute=1))
         await send(limiter)
-        limiter.set_limits(Limits(requests_per_minute=600))
+        limiter.limits = Limits(requests_per_minute=600)
         began = clock.now()
         await asyncio.gather(*(send(limiter) for _ in range(10)))
         return clock.now() - began
