@@ -42,7 +42,7 @@ class _Call(Future[T], Generic[T]):
     def start(self, group: asyncio.TaskGroup, fn: Callable[[], Awaitable[T]]) -> None:
         """Runs on the loop."""
         self._task = group.create_task(self._run(fn))
-        self._task.add_done_callback(self._task_ended)
+        self._task.add_done_callback(lambda _: self.mark_cancelled())
 
     def mark_cancelled(self) -> None:
         if not self.done():
@@ -62,9 +62,6 @@ class _Call(Future[T], Generic[T]):
             self.set_exception(error)
         else:
             self.set_result(result)
-
-    def _task_ended(self, _: asyncio.Task[None]) -> None:
-        self.mark_cancelled()
 
 
 class LLMLoop:
