@@ -18,7 +18,7 @@ from ..engine.records import Params, Proposal, SearchSpace
 from ..engine.study.attributes import llm_of
 from ..engine.study.door import StudyDoor
 from ..engine.study.journal_repair import guard_journal
-from ..engine.study.optuna_internals import may_stop, storage_of, stored_trial
+from ..engine.study.optuna_internals import may_stop, storage_of
 from ..engine.study.state import StudyState
 from ..engine.threads import settled, wait_future
 from .ask import Ask, OpenAsks
@@ -101,7 +101,7 @@ class StudyProposer:
 
         A fatal error stops the `study.optimize` that runs on this thread as well.
         """
-        ask = replace(ask, number=trial.number, earlier=llm_of(stored_trial(door.study, trial)))
+        ask = replace(ask, number=trial.number, earlier=llm_of(door.stored(trial)))
         try:
             with door.in_flight.asking():
                 proposal = llm_loop.run_sync(partial(self._propose, door, ask))

@@ -18,7 +18,7 @@ from ..protocols import Workers
 from ..records import Call
 from ..study.attributes import is_reaped
 from ..study.lanes import StorageTimeout
-from ..study.optuna_internals import stop_requested, stored_trial
+from ..study.optuna_internals import stop_requested
 from .candidates import Candidate
 from .context import RunContext, RunOptions
 from .report import Tally
@@ -137,16 +137,21 @@ class TrialRunner:
         self._tally.told(told, anyio.current_time() - began)
         return told
 
+    def _fatal(self, error: BaseException | None) -> BaseException | None:
+        """The error if it ends the run; `catch` never covers this library's own errors."""
+        caught = isinstance(error, self._options.catch) and not isinstance(error, OptunaLLMError)
+        return None if caught else error
+
     # -- what follows runs on the lane
 
     def _tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
-        """Write all that follows from the end of a trial, unless it raises and the result is stored all the same."""
+        """Write all that follows from the end of a trial; an error counts for nothing if the result is stored."""
         try:
             return self._write_end(trial, outcome)
         except Exception as error:
             if not _is_of_sampler(error):
                 with suppress(Exception):  # a storage that cannot be read has not taken it, as far as we know
-                    stored = stored_trial(self._context.door.study, trial)
+                    stored = self._context.door.stored(trial)
                     if stored.state.is_finished() and not is_reaped(stored):
                         return stored
             raise
@@ -162,11 +167,6 @@ class TrialRunner:
         if self._options.show_progress_bar:
             self._tally.best = door.best_value()
         return told
-
-    def _fatal(self, error: BaseException | None) -> BaseException | None:
-        """The error if it ends the run; `catch` never covers this library's own errors."""
-        caught = isinstance(error, self._options.catch) and not isinstance(error, OptunaLLMError)
-        return None if caught else error
 
 
 def log_trial(trial: FrozenTrial, outcome: Outcome) -> None:

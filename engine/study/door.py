@@ -38,7 +38,6 @@ from .optuna_internals import (
     forget_cached_trials,
     id_of,
     preset_values,
-    stored_trial,
     study_key,
     suggest_all,
     unfiltered,
@@ -106,6 +105,10 @@ class StudyDoor:
         """Store a user attribute of the study."""
         self._storage.set_study_user_attr(self._study_id, name, value)
 
+    def stored(self, trial: Trial | FrozenTrial) -> FrozenTrial:
+        """A trial as it is in storage now."""
+        return self._storage.get_trial(trial._trial_id)
+
     def reread(self, trial: Trial | FrozenTrial) -> FrozenTrial | None:
         """Take in a trial that was just written, and no other: listing a long study takes time in proportion to it.
 
@@ -113,7 +116,7 @@ class StudyDoor:
         """
         try:
             with self.state.reading:
-                stored = stored_trial(self.study, trial)
+                stored = self.stored(trial)
                 known = self.state.update_one(stored)
             if not known:
                 self.refresh()
@@ -124,7 +127,7 @@ class StudyDoor:
 
     def is_waiting(self, trial: FrozenTrial) -> bool:
         """Whether an enqueued trial is still to be had."""
-        return stored_trial(self.study, trial).state is TrialState.WAITING
+        return self.stored(trial).state is TrialState.WAITING
 
     def best_value(self) -> float | None:
         """The best value of the study, None while no trial is complete."""
@@ -263,21 +266,21 @@ class StudyDoor:
         try:
             self.close(trial)
             if self.sharing.was_shared:
-                self._mark_cross_process_duplicate(stored_trial(self.study, trial))
+                self._mark_cross_process_duplicate(self.stored(trial))
             if outcome.failure is not None:
                 self._set_user_attr(trial, FAILURE_ATTRIBUTE, asdict(outcome.failure))
             value = outcome.value if outcome.state is TrialState.COMPLETE else None
             forget_cached_trials(self.study)  # samplers that are told see all that was written
             told = self.study.tell(trial, value, state=outcome.state, skip_if_finished=True)
         except UpdateFinishedTrialError:
-            told = stored_trial(self.study, trial)
+            told = self.stored(trial)
         self.reread(trial)
         return told
 
     def close(self, trial: Trial | FrozenTrial) -> None:
         """Write the repairs that were made while a trial ran, and drop its assignment: it is about to be told."""
         repairs = self.in_flight.close(trial.number)
-        if repairs and (llm := llm_of(stored_trial(self.study, trial))):
+        if repairs and (llm := llm_of(self.stored(trial))):
             known = [*as_list(llm.get("repairs")), *repairs]
             self._set_user_attr(trial, LLM_ATTRIBUTE, {**llm, "repairs": known[:MAX_REPAIRS]})
 

@@ -97,7 +97,7 @@ class LimitedClient:
         try:
             slot.use(tokens)
             reply = await self.client.complete(request)
-            self.limiter.succeeded()  # before the release: a limit grows only while it is used up
+            slot.answered = True
         except ThrottledError as error:
             self.limiter.throttled(error.retry_after)
             raise

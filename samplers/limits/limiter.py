@@ -101,6 +101,7 @@ class Slot:
         self._tokens = tokens
         self._acquired = acquired
         self._used = False
+        self.answered = False  # set by who holds it, once the reply is there
         self.held = True
 
     def use(self, tokens: float) -> None:
@@ -131,6 +132,8 @@ class Slot:
             self.correct(0)
             limiter.granted -= 1
             limiter.pace.give_back(self._acquired)
+        if self.answered:
+            limiter.concurrency.succeeded()  # before it is free again: a limit grows only while it is used up
         limiter.concurrency.active = max(0, limiter.concurrency.active - 1)  # it may be of a loop before this one
         limiter.look_again()
 
@@ -227,11 +230,6 @@ class Limiter:
         if retry_after and retry_after >= LOGGED_PAUSE_SECONDS:
             logger.warning("The provider refused a request: nothing more is sent for %.0f s", retry_after)
         self.pause(retry_after or 0.0)
-
-    def succeeded(self) -> None:
-        """A reply came."""
-        self.concurrency.succeeded()
-        self.look_again()
 
     def pause(self, seconds: float) -> None:
         """Let nothing through for so many seconds; a shorter pause does not end a longer one."""
