@@ -17,6 +17,7 @@ from ...engine.records import Params, SearchSpace
 from ...engine.study.attributes import is_interrupted
 from ...engine.study.distributions import plain
 from ..space.axes import count_values, to_units
+from ..space.notation import PLAIN_TYPES
 from .following import Following
 
 # Prompts show numbers with four digits: values that are closer than this could be the same to the model.
@@ -46,7 +47,7 @@ def point(params: Params, space: SearchSpace) -> Point:
             continue
         value = params[name]
         if isinstance(distribution, CategoricalDistribution):
-            value = plain(value)
+            value = value if type(value) in PLAIN_TYPES else plain(value)
             discrete.append((name, (type(value).__name__, repr(value))))
         elif isinstance(value, int | float):  # else it was a choice before it became a number
             if isinstance(distribution, FloatDistribution):
