@@ -218,9 +218,9 @@ class History:
         pending = self._open.values()  # by number: trials are met in that order, and keep their place
         self.running = tuple(trial for trial in pending if trial.state is TrialState.RUNNING)
         self.waiting = tuple(trial for trial in pending if trial.state is TrialState.WAITING)
-        surplus = [trial for trial in done if is_surplus(trial)]
-        self.surplus += tuple(surplus)
-        self._append([trial for trial in done if trial not in surplus] if surplus else done)
+        surplus = {trial.number: trial for trial in done if is_surplus(trial)}
+        self.surplus += tuple(surplus.values())
+        self._append([trial for trial in done if trial.number not in surplus])
         self._extend_space(changed)
         for trial in done:
             self._n_known.pop(trial.number, None)

@@ -71,8 +71,7 @@ class Account:
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self.runs: set[str] = set()
-        self._spent = NOTHING
-        self._reserved: list[Charge] = []
+        self._spent = self._reserved = NOTHING
         self._elsewhere: dict[Hashable, Callable[[], Charge]] = {}
         self._settled = asyncio.Event()  # a new one after each reservation that ends
         self._waiting = 0
@@ -88,8 +87,7 @@ class Account:
     def statistics(self) -> AccountStatistics:
         """Where it stands."""
         elsewhere = sum((read() for read in self._elsewhere.values()), NOTHING)
-        reserved = sum(self._reserved, NOTHING)
-        return AccountStatistics(spent=self._spent, reserved=reserved, elsewhere=elsewhere, waiting=self._waiting)
+        return AccountStatistics(spent=self._spent, reserved=self._reserved, elsewhere=elsewhere, waiting=self._waiting)
 
     def watch(self, study: Hashable, elsewhere: Callable[[], Charge]) -> None:
         """Count what others have spent on a study: `elsewhere` is called for every request, the latest counts."""
@@ -106,11 +104,11 @@ class Account:
                 await self._settled.wait()
             finally:
                 self._waiting -= 1
-        self._reserved.append(worst)
+        self._reserved += worst
 
     def settle(self, worst: Charge, spent: Charge) -> None:
         """End a reservation; `spent` is what the request really took."""
-        self._reserved.remove(worst)
+        self._reserved -= worst
         self._spent += spent
         self._settled.set()  # all look again, in their order: what one leaves may be enough for another
         self._settled = asyncio.Event()
