@@ -41,9 +41,9 @@ class LLMGuidedSampler(BaseSampler):
     `search_space` declares the union of all parameters, conditional ones included; without it the space follows from
     the study's trials, and the first trial asks for each name as it meets it. `limits` are rates that hold over
     everything in this process that uses the same client or model string; `budget` caps what is spent. `context` bounds
-    what the prompt shows; `strategy` ("plain", "guided", "menu", "adaptive", or a `Strategy` of your own) decides what
-    each ask is for and where it looks; `max_reasks` bounds the re-asks after an invalid reply; `seed` is passed to
-    models that take one, and varies the candidates that strategies draw.
+    what the prompt shows; `strategy` ("adaptive", "plain", "menu", or a `Strategy` of yours) decides whether the model
+    is left free or chooses among computed candidates; `max_reasks` bounds the re-asks after an invalid reply; `seed` is
+    passed to models that take one, and varies the candidates that strategies draw.
 
     There is no fallback: what the model cannot propose is a `ProposalError`. Samplers given the same `Client` object
     share its limits and its budget; those given last hold for all of them. A pickled or copied sampler starts with no
@@ -160,6 +160,7 @@ class LLMGuidedSampler(BaseSampler):
         *,
         search_space: SearchSpace | None = None,
         fixed: Params = EMPTY,
+        left: int | None = None,
         stop_when_exhausted: bool = False,
     ) -> Proposal:
         """One reserved proposal; empty if this trial is to discover the space."""
@@ -171,7 +172,12 @@ class LLMGuidedSampler(BaseSampler):
                 return leader
             space = door.snapshot().space
         ask = self._ask(
-            proposer, space, fixed, conditional=search_space is None, stop_when_exhausted=stop_when_exhausted
+            proposer,
+            space,
+            fixed,
+            conditional=search_space is None,
+            left=left,
+            stop_when_exhausted=stop_when_exhausted,
         )
         return await proposer.propose(door, ask)
 
@@ -271,6 +277,5 @@ class LLMGuidedSampler(BaseSampler):
             fixed=fixed,
             seed=self._seed,
             max_reasks=self._max_reasks,
-            menus=self._stack.capabilities.schema_per_ask,
             **{"strategy": self._strategy, **more},
         )

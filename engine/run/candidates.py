@@ -192,9 +192,10 @@ class CandidateSource:
         keeper = context.keeper
         self._reap_dead = SharedJob(context.lanes.storage, keeper.reap_dead if keeper is not None else lambda: 0)
 
-    async def candidate(self) -> Candidate:
+    async def candidate(self, left: int | None = None) -> Candidate:
         """An enqueued trial if one is free, else a proposal; no trial exists yet, so this may fail or be cancelled.
 
+        `left` proposals are to come in this run, this one included, None where no end is known.
         Raises `NoRoom` if the study's total leaves no place for one more, and what the proposer raises.
         """
         if self._proposer is None and self._places.total is None:
@@ -206,25 +207,27 @@ class CandidateSource:
                     if self._proposer is None:  # a sampler finds its own when its turn comes
                         return SamplerCandidate(self.context)
                     if (waiting := self._in_flight.claim(takeable)) is not None:
-                        return await self._for_waiting(self._proposer, waiting, snapshot)
+                        return await self._for_waiting(self._proposer, waiting, snapshot, left)
                 if (place := self._places.take(snapshot)) is not None:
-                    return await self._for_place(place)
+                    return await self._for_place(place, left)
                 snapshot = await self._free_a_place(snapshot)
 
-    async def _for_waiting(self, proposer: Proposer, waiting: FrozenTrial, snapshot: Snapshot) -> Candidate:
+    async def _for_waiting(
+        self, proposer: Proposer, waiting: FrozenTrial, snapshot: Snapshot, left: int | None
+    ) -> Candidate:
         """Propose what a trial leaves open while it still waits, so that a failure leaves it waiting."""
         space = self.context.search_space
         fixed = {**self.context.fixed, **fixed_params(waiting)}
         proposal = Proposal(params={}, distributions={})
         try:
             if not all(name in fixed for name in space or proposer.search_space or snapshot.space):
-                proposal = await proposer.propose_one(self.context.door, search_space=space, fixed=fixed)
+                proposal = await proposer.propose_one(self.context.door, search_space=space, fixed=fixed, left=left)
         except BaseException:
             self._in_flight.unclaim(waiting.number)
             raise
         return EnqueuedCandidate(self.context, proposal, waiting)
 
-    async def _for_place(self, place: Place) -> Candidate:
+    async def _for_place(self, place: Place, left: int | None) -> Candidate:
         if self._proposer is None:
             return SamplerCandidate(self.context, place)
         context = self.context
@@ -233,6 +236,7 @@ class CandidateSource:
                 context.door,
                 search_space=context.search_space,
                 fixed=context.fixed,
+                left=min((end for end in (left, place.left) if end is not None), default=None),
                 stop_when_exhausted=self._stop_when_exhausted,
             )
         except BaseException:

@@ -86,8 +86,9 @@ class Account:
 
     def statistics(self) -> AccountStatistics:
         """Where it stands."""
-        elsewhere = sum((read() for read in self._elsewhere.values()), NOTHING)
-        return AccountStatistics(spent=self._spent, reserved=self._reserved, elsewhere=elsewhere, waiting=self._waiting)
+        return AccountStatistics(
+            spent=self._spent, reserved=self._reserved, elsewhere=self._others(), waiting=self._waiting
+        )
 
     def watch(self, study: Hashable, elsewhere: Callable[[], Charge]) -> None:
         """Count what others have spent on a study: `elsewhere` is called for every request, the latest counts."""
@@ -113,16 +114,28 @@ class Account:
         self._settled.set()  # all look again, in their order: what one leaves may be enough for another
         self._settled = asyncio.Event()
 
+    def proposals_left(self, made: int) -> int | None:
+        """How many more proposals the budget pays for, judging by what `made` ones took; None where nothing tells."""
+        spent = self._spent + self._others()
+        left = [
+            made * (cap - taken) / taken
+            for name, cap in asdict(self.budget).items()
+            if cap is not None and (taken := getattr(spent, name))
+        ]
+        return max(1, int(min(left))) if left and made else None
+
     def _fits(self, worst: Charge) -> bool:
-        now = self.statistics()
-        known = now.spent + now.elsewhere
+        known = self._spent + self._others()
         cap = first_exceeded_cap(self.budget, known + worst)
         if cap is not None:
             raise BudgetExhaustedError(
                 f"the budget ({_caps(self.budget)}) is used up: {known} are spent, and the next request may take "
                 f"{worst}; raise Budget({cap}=...) to go on"
             )
-        return first_exceeded_cap(self.budget, known + now.reserved + worst) is None
+        return first_exceeded_cap(self.budget, known + self._reserved + worst) is None
+
+    def _others(self) -> Charge:
+        return sum((read() for read in self._elsewhere.values()), NOTHING)
 
 
 def _caps(budget: Budget) -> str:

@@ -70,7 +70,8 @@ class AskCalls:
     """The calls of one ask, one after the other, and what they took.
 
     `turn()` waits until the first request may be sent, before it is written: what goes on meanwhile will be in it.
-    `complete(request)` is one question and its answer, over as many attempts as it takes.
+    `complete(request)` is one question and its answer, over as many attempts as it takes. `proposals_left(made)` is
+    what the budget pays for.
     """
 
     def __init__(self, stack: ClientStack) -> None:
@@ -78,6 +79,7 @@ class AskCalls:
         limited = LimitedClient(self._budgeted, stack.limiter, stack.estimator)
         self.turn = limited.turn
         self.complete = RetryingClient(limited).complete
+        self.proposals_left = stack.account.proposals_left
 
     @property
     def spent(self) -> Charge:

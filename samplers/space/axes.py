@@ -11,8 +11,7 @@ another as half a range is.
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Final, TypeAlias, cast
 
@@ -22,38 +21,18 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from ...engine.records import Params
 from .fit import nearest
-from .notation import as_shown, choice_index
+from .notation import choice_index, format_value
 from .space import Space
 
 Array: TypeAlias = npt.NDArray[np.float64]  # trials or candidates in rows, axes in columns
 
 BINS = 5  # parts of a range that are told apart: 20 trials fill each a few times
 LARGEST_GRID = 64  # values of an axis that are listed one by one, and compared with all candidates
-SLACK = 1e-3  # of an axis: the rounding of the prompt, and what counts as the same
 ABSENT = math.nan  # the place of a parameter that a trial does not have: NaN is near nothing
 SMALLEST = 5e-324  # the smallest float: a value of an older, linear range may have no logarithm
 CHOICE: Final = 1 / math.sqrt(2)  # two points that differ in a choice differ in two coordinates: they are 1 apart
 MIDDLE: Final = 0.5  # where on its axis a parameter stands that a configuration does not have
 OFF_AXIS: Final = 0.5  # and how far off it: one branch is as far from another as half a range
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A part of a number's range, with both ends, in the parameter's own unit."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """Some of a parameter's choices."""
-
-    values: tuple[Any, ...]
-
-
-# A part of the search space; parameters that it does not name are free.
-Region: TypeAlias = Mapping[str, Interval | Choices]
 
 
 class Axis:
@@ -89,36 +68,27 @@ class Axis:
 
     def value(self, place: float) -> Any:
         """Find the value that stands at a place: on the parameter's grid, as the prompt writes it."""
-        return self.values((place,))[place]
-
-    def values(self, places: Iterable[float]) -> dict[float, Any]:
-        """Find the value at each of the places that are not `ABSENT`."""
-        wanted = [place for place in places if not math.isnan(place)]
         if self.choices:
-            return {place: self.choices[round(place)] for place in wanted}
-        grid = self._grid_values
-        between = [place for place in wanted if place not in grid]
-        found = dict(zip(between, self._between(between), strict=True))
-        return {place: grid[place] if place in grid else found[place] for place in wanted}
+            return self.choices[round(place)]
+        if place in self._grid_values:
+            return self._grid_values[place]
+        place = min(1.0, max(0.0, place))
+        return self.levels[round(place / self.step)] if self.levels else self._number(place)
 
     @cached_property
     def _grid_values(self) -> dict[float, Any]:
         """The values by their places, since most candidates stand on these."""
-        return dict(zip(self.grid, self.levels or self._between(self.grid), strict=True))
+        return dict(zip(self.grid, self.levels or map(self._number, self.grid), strict=True))
 
-    def _between(self, places: Sequence[float]) -> Sequence[Any]:
-        places = [min(1.0, max(0.0, place)) for place in places]
-        if self.levels:
-            return [self.levels[round(place / self.step)] for place in places]
+    def _number(self, place: float) -> int | float:
         low, high = self._numeric.low, self._numeric.high
         if self._numeric.log:
-            first, last = math.log(low), math.log(high)
-            numbers = [math.exp(first + place * (last - first)) for place in places]
+            number = math.exp(math.log(low) + place * (math.log(high) - math.log(low)))
         else:
-            numbers = [low + place * (high - low) for place in places]
+            number = low + place * (high - low)
         if math.isfinite(self.count):
-            return [nearest(number, self._numeric) for number in numbers]
-        return as_shown([min(high, max(low, number)) for number in numbers], self._numeric)
+            return nearest(number, self._numeric)
+        return float(format_value(min(high, max(low, number)), self._numeric))
 
     @cached_property
     def grid(self) -> tuple[float, ...]:
@@ -135,39 +105,6 @@ class Axis:
         low, high = math.log(self._numeric.low), math.log(self._numeric.high)
         values = np.clip(np.rint(np.exp(low + places * (high - low))), self._numeric.low, self._numeric.high)
         return np.asarray((np.log(values) - low) / (high - low))
-
-    def part(self, values: Sequence[Any]) -> "Interval | Choices":
-        """Make the part that some of its values span."""
-        return Choices(values=tuple(values)) if self.choices else Interval(low=min(values), high=max(values))
-
-    @cached_property
-    def full_part(self) -> "Interval | Choices":
-        """All of it."""
-        return self.part(self.choices) if self.choices else self.interval(0.0, 1.0)
-
-    def interval(self, low: float, high: float) -> Interval:
-        """Make the part of the range between two places."""
-        return Interval(low=self.value(low), high=self.value(high))
-
-    def bin(self, place: float) -> int:
-        """Find which of the `bins` equal parts of the axis a place is in."""
-        return round(place) if self.choices else min(self.bins - 1, int(place * self.bins))
-
-    def span(self, first: int, last: int) -> Interval:
-        """Make the part that bins in a row cover: of a grid, from their first point to their last."""
-        low, high = first / self.bins, (last + 1) / self.bins
-        if self.step:
-            low = math.ceil(low / self.step - 1e-9) * self.step
-            high = 1.0 if last + 1 == self.bins else (math.ceil(high / self.step - 1e-9) - 1) * self.step
-        return self.interval(low, high)
-
-    def holds(self, part: Interval | Choices, value: Any) -> bool:
-        """Whether a value is in a part of this axis, to the rounding of the prompt."""
-        if isinstance(part, Choices):
-            return choice_index(value, part.values) is not None
-        if self.choices:
-            return False
-        return self.place(part.low) - SLACK <= self.place(value) <= self.place(part.high) + SLACK
 
 
 def _ascend(choices: Sequence[Any]) -> bool:
@@ -221,28 +158,6 @@ class Axes:
     def places(self, params: Params) -> list[float]:
         """Find the place on each axis; `ABSENT` for a parameter that is not among `params`."""
         return [axis.place(params[axis.name]) if axis.name in params else ABSENT for axis in self.all]
-
-    def spanned(self, menu: Mapping[str, Sequence[Any]]) -> Region:
-        """Make the region that the values of a menu span."""
-        return {name: self.by_name[name].part(values) for name, values in menu.items() if name in self.by_name}
-
-    def center(self, region: Region) -> list[float]:
-        """Find the middle of a region: its first choice where it names some, `ABSENT` where it is free."""
-        return [_middle(axis, region.get(axis.name)) for axis in self.all]
-
-    def inside(self, region: Region, params: Params) -> float:
-        """Compute the share of the region's parameters whose values are in it; 1 for a region that names none."""
-        checked = [name for name in region if name in self.by_name and name in params]
-        held = sum(self.by_name[name].holds(region[name], params[name]) for name in checked)
-        return held / len(checked) if checked else 1.0
-
-
-def _middle(axis: Axis, part: Interval | Choices | None) -> float:
-    if part is None:
-        return ABSENT
-    if isinstance(part, Choices):
-        return axis.place(part.values[0])
-    return (axis.place(part.low) + axis.place(part.high)) / 2
 
 
 class Embedding:

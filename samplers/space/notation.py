@@ -100,28 +100,16 @@ def format_value(value: Any, distribution: BaseDistribution) -> str:
     return format_value(number, distribution) if isinstance(distribution, FloatDistribution) else format_exactly(number)
 
 
-def as_shown(numbers: Iterable[float], distribution: FloatDistribution) -> list[float]:
-    """Round numbers to what the prompt shows of them."""
-    return [float(format_value(number, distribution)) for number in numbers]
+def format_number(value: float, digits: int = DIGITS) -> str:
+    """Write an objective value with so many significant digits."""
+    return _format_rounded(float(value), digits)
 
 
-def answers(values: Iterable[Any], distribution: BaseDistribution) -> list[str | int | float]:
-    """List what a model would answer for `values`, each once: labels of choices, or numbers as the prompt has them."""
-    return list(dict.fromkeys(_answer(value, distribution) for value in values))
-
-
-def _answer(value: Any, distribution: BaseDistribution) -> str | int | float:
-    if type(value) is int and isinstance(distribution, IntDistribution):
-        return value
-    text = format_value(value, distribution)
-    if isinstance(distribution, CategoricalDistribution):
-        return text
-    return int(text) if text.removeprefix("-").isdecimal() else float(text)  # as JSON is read, and much faster
-
-
-def format_number(value: float) -> str:
-    """Write an objective value with 4 significant digits."""
-    return _format_rounded(float(value), DIGITS)
+def digits_apart(values: Sequence[float]) -> int:
+    """Count the significant digits that tell different values apart."""
+    distinct = len(set(values))
+    enough = (n for n in range(DIGITS, FLOAT_DIGITS) if len({format_number(value, n) for value in values}) == distinct)
+    return next(enough, FLOAT_DIGITS)
 
 
 def format_exactly(value: float) -> str:

@@ -19,7 +19,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from ...engine.threads import JobThread
 from .fit import Reading, read
-from .notation import answers, describe, quote, show
+from .notation import describe, quote, show
 from .space import RATIONALE, Space, make_space
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def reply_model(space: Space) -> type["BaseModel"]:
     """Build the model of `space`: a field for each parameter, after one for the model's reasons."""
     from pydantic import AliasChoices, ConfigDict, Field, WithJsonSchema, create_model
 
-    reasons = {"type": "string", "description": "why this configuration, in at most 40 words"}
-    fields: dict[str, Any] = {RATIONALE: (Annotated[Any, WithJsonSchema(reasons)], None)}  # `reply.parse` reads it
+    reasons = Annotated[Any, WithJsonSchema(rationale_schema())]  # `reply.parse` reads it
+    fields: dict[str, Any] = {RATIONALE: (reasons, None)}
     taken = {RATIONALE, *space.keys.values()}
     for name, key in space.keys.items():
         plain_text = name.encode(errors="ignore").decode() == name  # Pydantic takes no lone surrogates
@@ -96,27 +96,17 @@ def _loading() -> Future[type["BaseModel"]]:
 os.register_at_fork(after_in_child=_loading.cache_clear)  # the thread is not there
 
 
-def json_schema(
-    space: Space, *, rationale: bool = True, menu: Mapping[str, Sequence[Any]] | None = None
-) -> dict[str, Any]:
-    """Give a flat object with one required key per parameter that has more than one value, `rationale` first.
-
-    `menu` narrows parameters to a few values. Without one the schema is shared between calls: do not change it.
-    """
-    schema = _schema(space, rationale)
-    if not menu:
-        return schema
-    properties = schema["properties"]
-    narrowed = {
-        key: _enum(properties[key]["type"], answers(values, space.distributions[name]), name, space)
-        for name, values in menu.items()
-        if values and (key := space.keys.get(name, "")) in properties
-    }
-    return schema | {"properties": properties | narrowed}
+def rationale_schema() -> dict[str, Any]:
+    """What the schema says of the model's reasons."""
+    return {"type": "string", "description": "why this configuration, in at most 40 words"}
 
 
 @lru_cache(maxsize=MODELS)
-def _schema(space: Space, rationale: bool) -> dict[str, Any]:
+def json_schema(space: Space, *, rationale: bool = True) -> dict[str, Any]:
+    """Give a flat object with one required key per parameter that has more than one value, `rationale` first.
+
+    It is shared between calls: do not change it.
+    """
     documents = reply_model(space).model_json_schema()["properties"]
     asked = [RATIONALE] * rationale + [key for name, key in space.keys.items() if name not in space.fixed]
     properties = {key: {word: documents[key][word] for word in KEYWORDS if word in documents[key]} for key in asked}

@@ -27,9 +27,13 @@ def column(*values: float) -> np.ndarray:
     return np.array(values, dtype=float)[:, None]
 
 
+def improvements(surrogate: Surrogate) -> np.ndarray:
+    return surrogate.improvements(*surrogate.predict(LINE))
+
+
 def test_it_expects_at_a_trial_about_what_the_trial_gave_and_little_of_far_places() -> None:
     points, losses = column(0.0, 0.5, 1.0), np.array([3.0, 1.0, 2.0])
-    surrogate = Surrogate(points, losses, ONE, NOTHING)
+    surrogate = Surrogate(points, responses(losses), ONE, NOTHING)
     means, deviations = surrogate.predict(np.concatenate([points, column(40.0)]))
     assert means[:3] == pytest.approx(responses(losses), abs=0.02)
     assert means[3] == pytest.approx(0.0, abs=1e-6)
@@ -38,16 +42,16 @@ def test_it_expects_at_a_trial_about_what_the_trial_gave_and_little_of_far_place
 
 def test_it_looks_near_the_better_trials() -> None:
     points = column(0.0, 0.2, 0.5, 0.8, 1.0)
-    surrogate = Surrogate(points, (points[:, 0] - 0.35) ** 2, ONE, NOTHING)
-    best = float(LINE[surrogate.improvements(LINE).argmax(), 0])
+    surrogate = Surrogate(points, responses((points[:, 0] - 0.35) ** 2), ONE, NOTHING)
+    best = float(LINE[improvements(surrogate).argmax(), 0])
     assert best == pytest.approx(0.35, abs=0.08)
 
 
 def test_what_is_in_flight_is_not_promising_any_more() -> None:
-    points, losses = column(0.0, 0.2, 0.8, 1.0), np.array([4.0, 2.0, 2.2, 4.0])
-    alone = Surrogate(points, losses, ONE, NOTHING).improvements(LINE)
+    points, values = column(0.0, 0.2, 0.8, 1.0), responses(np.array([4.0, 2.0, 2.2, 4.0]))
+    alone = improvements(Surrogate(points, values, ONE, NOTHING))
     favourite = LINE[alone.argmax()]
-    together = Surrogate(points, losses, ONE, favourite[None, :]).improvements(LINE)
+    together = improvements(Surrogate(points, values, ONE, favourite[None, :]))
     assert together[alone.argmax()] < 0.3 * alone.max()
     assert abs(float(LINE[together.argmax(), 0] - favourite[0])) > 0.05
 
@@ -55,8 +59,8 @@ def test_what_is_in_flight_is_not_promising_any_more() -> None:
 def test_pending_configurations_leave_means_as_they_are_and_take_uncertainty_as_trials_would() -> None:
     rng = np.random.default_rng(1)
     points, pending, places = rng.random((6, 1)), rng.random((3, 1)), rng.random((20, 1))
-    losses = rng.random(6)
-    alone, believing = (Surrogate(points, losses, ONE, flying) for flying in (NOTHING, pending))
+    values = responses(rng.random(6))
+    alone, believing = (Surrogate(points, values, ONE, flying) for flying in (NOTHING, pending))
     assert believing.predict(places)[0] == pytest.approx(alone.predict(places)[0])
     scaled = [2.0 * rows for rows in (np.concatenate([points, pending]), places)]
     known = covariances(scaled[0], ONE.noise)
@@ -105,6 +109,6 @@ def test_how_bad_the_worst_is_does_not_matter() -> None:
 def test_improvements_are_numbers_that_are_not_negative(trials: list[tuple[float, float]], flying: list[float]) -> None:
     points, losses = column(*(place for place, _ in trials)), np.array([loss for _, loss in trials])
     scales = likely_scales(points, losses, np.array([0]), np.random.default_rng(0))
-    found = Surrogate(points, losses, scales, column(*flying)).improvements(LINE)
+    found = improvements(Surrogate(points, responses(losses), scales, column(*flying)))
     assert np.isfinite(found).all()
     assert (found >= -1e-12).all()

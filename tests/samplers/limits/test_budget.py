@@ -204,3 +204,27 @@ def test_caps_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
 def test_no_tokenizer_makes_more_of_a_prompt_than_its_bytes() -> None:
     request = Request(messages=[{"role": "user", "content": "ü" * 100}], schema={"type": "object"})
     assert most_tokens(request) >= 200 + len('{"type": "object"}')
+
+
+@pytest.mark.parametrize(
+    ("budget", "left"),
+    [
+        (Budget(), None),
+        (Budget(requests=12), 3),
+        (Budget(requests=12, tokens=1_000), 2),
+        (Budget(requests=1_000, tokens=1_400), 4),
+        (Budget(tokens=700), 1),
+        (Budget(usd=1.0), None),
+    ],
+)
+def test_a_budget_says_for_how_many_more_proposals_it_is_good(budget: Budget, left: int | None) -> None:
+    account = Account(budget)
+    assert account.proposals_left(0) is None
+    account.settle(Charge(), Charge(requests=6, tokens=600))
+    assert account.proposals_left(3) == left
+
+
+def test_what_others_spent_on_the_study_counts_for_what_is_left() -> None:
+    account = Account(Budget(requests=10))
+    account.watch("study", lambda: Charge(requests=5))
+    assert account.proposals_left(5) == 5
