@@ -78,9 +78,10 @@ class LLMGuidedSampler(BaseSampler):
     def _start(self) -> None:
         """Make what copies do not share: the client, its limits and budget, and views of studies."""
         client = resolve(self._model)
+        self._name = self._model if isinstance(self._model, str) else repr(self._model)
         shared = limits_of(client)
         if self._limits is not None:
-            shared.limiter.set_limits(self._limits)
+            shared.limiter.limits = self._limits
         self._account = Account(self._budget) if isinstance(self._model, str) else shared.account
         if self._budget is not None:
             self._account.budget = self._budget
@@ -163,7 +164,7 @@ class LLMGuidedSampler(BaseSampler):
         stop_when_exhausted: bool = False,
     ) -> Proposal:
         """One reserved proposal; empty if this trial is to discover the space."""
-        proposer = self._proposer(door.study)
+        proposer = self._proposers[door.key]
         space = search_space or self._search_space
         if space is None:
             leader = await proposer.lead_discovery(door)
@@ -184,22 +185,22 @@ class LLMGuidedSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The declared space, else the union of the distributions of all trials."""
-        require_single_objective(study)
         if self._search_space is not None:
             return dict(self._search_space)
-        door = self.door(study)
-        self._proposer(study).lead_discovery_blocking(door, trial.number)
+        proposer = self._proposer(study)
+        door = proposer.door(study)
+        proposer.lead_discovery_blocking(door, trial.number)
         return dict(door.refresh().space)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """One proposal for the whole space, in one call; what the trial already has is given to the model as fixed."""
-        require_single_objective(study)
         fixed = {**fixed_params(trial), **trial.params}
         if search_space.keys() <= fixed.keys():
             return {}
-        door, proposer = self.door(study), self._proposer(study)
+        proposer = self._proposer(study)
+        door = proposer.door(study)
         door.refresh()
         columns = {**(self._search_space or {}), **search_space}
         ask = self._ask(proposer, columns, fixed, wanted=search_space, conditional=True)
@@ -211,8 +212,8 @@ class LLMGuidedSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """A value for a range that changed since the proposal, or for a name that no trial has met."""
-        require_single_objective(study)
-        door, proposer = self.door(study), self._proposer(study)
+        proposer = self._proposer(study)
+        door = proposer.door(study)
         adapted = in_new_range(trial, door, param_name, param_distribution)
         if adapted is not None:
             return adapted[param_name]
@@ -227,7 +228,8 @@ class LLMGuidedSampler(BaseSampler):
         """Refuse, before the objective runs, what cannot work: Optuna would leave such a trial RUNNING."""
         try:
             require_single_objective(study)
-            if is_coroutine_function(objective_of_optimize()):
+            objective = objective_of_optimize()
+            if objective is not None and is_coroutine_function(objective):
                 raise UsageError(
                     "study.optimize cannot run an async objective: "
                     "use `await optuna_llm.optimize_async(study, objective, ...)`"
@@ -238,11 +240,7 @@ class LLMGuidedSampler(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget what was in flight for the trial: its result is in the study now."""
-        proposer = self._proposer(study)
-        door = proposer.door(unfiltered(study))
-        door.close(trial)
-        door.save_spending()
-        proposer.discovery.notify()
+        self._proposer(study).close(trial)
 
     # -- inside
 
@@ -275,7 +273,7 @@ class LLMGuidedSampler(BaseSampler):
             direction=proposer.direction,
             subject=self._subject,
             policy=self._policy,
-            model=self._model if isinstance(self._model, str) else repr(self._model),
+            model=self._name,
             fixed=fixed,
             seed=self._seed,
             max_reasks=self._max_reasks,

@@ -3,7 +3,6 @@
 Each kind knows how it is created and discarded.
 """
 
-import itertools
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
@@ -38,6 +37,7 @@ class Candidate(ABC):
         self._lane = context.lanes.storage
         self.proposal = proposal
         self._place = place
+        self._tried = False  # to store it
 
     @property
     def is_open(self) -> bool:
@@ -55,11 +55,11 @@ class Candidate(ABC):
         A storage that fails is tried again for as long as the candidate is open. Raises `OptunaLLMError` if the
         storage goes on failing, and what a sampler raises.
         """
-        attempts = itertools.count()
         try:
-            return await self._context.lanes.retry(
+            return await self._context.lanes.store(
                 "creating a trial",
-                lambda: self._lane.run(self._context.lanes.stoppable, self._create, again=next(attempts) > 0),
+                self._create,
+                on=self._lane,
                 may_repeat=lambda error: not isinstance(error, OptunaLLMError) and self.is_open,
             )
         except BaseException:
@@ -71,7 +71,8 @@ class Candidate(ABC):
 
     # -- what follows runs on the lane
 
-    def _create(self, *, again: bool) -> Trial | None:
+    def _create(self) -> Trial | None:
+        again, self._tried = self._tried, True
         trial = self._take(again=again)
         if trial is None:
             return None

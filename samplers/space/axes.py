@@ -11,7 +11,7 @@ another as half a range is.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Final, TypeAlias, cast
 
@@ -121,6 +121,11 @@ def to_unit(value: float, distribution: FloatDistribution | IntDistribution) -> 
     if distribution.log:
         return (math.log(max(value, SMALLEST)) - math.log(low)) / (math.log(high) - math.log(low))
     return (value - low) / (high - low)
+
+
+def to_units(values: Iterable[tuple[float, FloatDistribution]]) -> tuple[float, ...]:
+    """Say of several values where each lies in its range."""
+    return tuple([to_unit(value, distribution) for value, distribution in values])
 
 
 def count_values(distribution: BaseDistribution) -> float:

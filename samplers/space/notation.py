@@ -38,7 +38,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in the text of an object: anothe
 def clean(text: str, length: int) -> str:
     """Put `text` on one line of at most `length` characters, without control characters and lone surrogates."""
     head = text[: 8 * length]  # white space collapses below; what is longer than this is not even looked at
-    line = " ".join("".join(c if c.isprintable() else " " for c in head).split())
+    line = " ".join((head if head.isprintable() else "".join(c if c.isprintable() else " " for c in head)).split())
     if len(line) <= length and len(head) == len(text):
         return line
     return line[: length - 3].rstrip() + "..."

@@ -11,19 +11,19 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.threads import JobThread
-from .fit import fit
+from .fit import Reading, read
 from .notation import describe, quote, show
 from .space import RATIONALE, Space, make_space
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError, ValidationInfo
+    from pydantic import BaseModel, ValidationError
 
 NAME_LENGTH = 80  # of a parameter, beside its key: a name is what most models know a parameter by
 LISTED_PROBLEMS = 12  # violations, or unknown keys, that are spelled out: more are not read; the others are counted
@@ -41,14 +41,6 @@ class Conformed:
     violations: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
-    """The context of one validation: the model is shared by equal spaces, whose choices may be different objects."""
-
-    space: Space
-    repairs: list[str] = field(default_factory=list)
-
-
 async def load() -> None:
     """Wait until Pydantic can be used without holding the loop; asks go on in the order in which they came."""
     if not _loading().done():
@@ -63,7 +55,7 @@ def conform(raw: object, space: Space) -> Conformed:
     """
     from pydantic import ValidationError
 
-    reading = _Reading(space=space)
+    reading = Reading(space=space)
     try:
         reply = reply_model(space).model_validate(raw, context=reading)
     except ValidationError as error:
@@ -135,24 +127,16 @@ def _annotation(name: str, space: Space) -> Any:
     """Say what a field holds, how its value is read, and what the schema tells of it."""
     from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-    def read(raw: Any, info: "ValidationInfo") -> Any:
-        reading = info.context
-        assert isinstance(reading, _Reading)
-        repairs: list[str] = []
-        value = fit(raw, name, reading.space, repairs)
-        reading.repairs.extend(f"{reading.space.keys[name]}: {repair}" for repair in repairs)
-        return value
-
-    distribution = space.distributions[name]
+    distribution, reads = space.distributions[name], partial(read, name)
     if name in space.fixed:
-        return Annotated[Any, PlainValidator(read)]
+        return Annotated[Any, PlainValidator(reads)]
     if isinstance(distribution, CategoricalDistribution):
         document = _enum("string", space.labels[name], name, space)
-        return Annotated[Any, PlainValidator(read), WithJsonSchema(document)]
+        return Annotated[Any, PlainValidator(reads), WithJsonSchema(document)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     kind = int if isinstance(distribution, IntDistribution) else float
     words = ": ".join(filter(None, [_title(name, space), describe(distribution)]))
-    return Annotated[kind, Field(ge=distribution.low, le=distribution.high, description=words), BeforeValidator(read)]
+    return Annotated[kind, Field(ge=distribution.low, le=distribution.high, description=words), BeforeValidator(reads)]
 
 
 def _violations(error: "ValidationError", space: Space) -> list[str]:

@@ -43,7 +43,6 @@ class FinishedRows(Following):
 
     def __init__(self, names: Sequence[str], direction: StudyDirection) -> None:
         self.names = tuple(names)
-        self.direction = direction
         self._sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
         super().__init__()
 

@@ -182,14 +182,17 @@ def test_what_others_have_spent_on_the_study_counts() -> None:
     clock.run(main())
 
 
-def test_the_asker_is_told_what_each_request_took() -> None:
-    told: list[Charge] = []
+def test_the_asker_knows_what_its_own_requests_took() -> None:
+    account = Account()
+    client, other = (BudgetedClient(PricedModel(7), account) for _ in range(2))
 
     async def main() -> None:
-        await BudgetedClient(PricedModel(7), Account(), on_charge=told.append).complete(REQUEST)
+        await client.complete(REQUEST)
+        await other.complete(REQUEST)
 
     clock.run(main())
-    assert told == [Charge(requests=1, tokens=14)]
+    assert client.spent == Charge(requests=1, tokens=14)
+    assert account.statistics().spent == Charge(requests=2, tokens=28)
 
 
 @pytest.mark.parametrize("wrong", [{"usd": -1}, {"tokens": "many"}, {"requests": True}, {"usd": float("nan")}])

@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE, study_view
 
 from optuna_llm import ContextPolicy, Proposal, UsageError
-from optuna_llm.engine.study.snapshot import History, Snapshot
+from optuna_llm.engine.study.snapshot import Snapshot
+from optuna_llm.engine.study.state import History
 from optuna_llm.samplers.prompt.context import BLOCK, Context, block_size, build_context
 from optuna_llm.samplers.prompt.messages import Subject, render, render_head
 from optuna_llm.samplers.space.space import make_space
