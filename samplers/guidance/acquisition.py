@@ -119,8 +119,9 @@ def outlook_of(situation: Situation, candidates: Array) -> Outlook:
 def shortfall(evidence: Evidence, newest: TrialWindow) -> float:
     """How much worse the last free proposals were than what the surrogate expected of its own candidate before them.
 
-    In standard deviations of the responses, by the median of `JUDGED` free trials; below 0 where they were better, and
-    0 with too few of them. The surrogate learns from the trials that came before these.
+    In standard deviations of the responses, by the median of `JUDGED` free trials. The surrogate learns from the trials
+    that came before these. Not above 0 with too few of them, nor where these are better than most that came before:
+    a model that still makes progress explores as well.
     """
     free = np.flatnonzero(newest.free)[-JUDGED:]
     if len(free) < JUDGED:
@@ -131,6 +132,9 @@ def shortfall(evidence: Evidence, newest: TrialWindow) -> float:
         return 0.0
     rows = np.concatenate([before, free])
     values = responses(newest.losses[rows])
+    usual, lately = np.median(values[: len(before)]), float(np.median(values[len(before) :]))
+    if lately < usual:
+        return 0.0
     embedding, axes = evidence.embedding, evidence.axes
     rng = np.random.default_rng(len(rows))
     points = embedding.points(newest.places[before])
@@ -141,7 +145,7 @@ def shortfall(evidence: Evidence, newest: TrialWindow) -> float:
     drawn = np.concatenate([uniform(axes, rng, OWN_DRAWN), around(axes, base, columns, OWN_STEP, rng, OWN_DRAWN)])
     means, deviations = surrogate.predict(embedding.points(on_grid(axes, drawn)))
     own = float(means[int(np.argmax(surrogate.improvements(means, deviations)))])
-    return float(np.median(values[len(before) :])) - own
+    return lately - own
 
 
 def learnable(newest: TrialWindow) -> TrialWindow:

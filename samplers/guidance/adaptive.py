@@ -24,9 +24,9 @@ FADING: Final = 0.7
 MIN_STUMBLED: Final = 1.2
 MIN_STUMBLED_SHARE: Final = 0.4
 
-# Deviations of the responses by which free proposals may be worse than what the surrogate expects of its own: with
-# less, models that explore on their way to the optimum are taken for ones that draw at random (benchmarks/README.md).
-MAX_SHORTFALL: Final = 1.25
+# Deviations of the responses by which free proposals may be worse than what the surrogate expects of its own, which is
+# too hopeful by about half of that: with less, models that explore on their way are taken for ones that draw at random.
+MAX_SHORTFALL: Final = 1.0
 
 # Menus are compared with free asks once there are so many of each among the newest trials.
 COMPARED_TRIALS: Final = 24

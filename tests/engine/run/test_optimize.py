@@ -44,7 +44,7 @@ def configurations(model: SchemaModel) -> list[dict[str, Any]]:
 
 async def test_two_hundred_trials_with_sixteen_coroutine_workers_are_what_the_client_sent() -> None:
     model = SchemaModel()
-    study = optuna.create_study(sampler=sampler(model))
+    study = optuna.create_study(sampler=sampler(model, strategy="plain"))
     report = await optimize_async(study, score, n_trials=200, n_workers=16, search_space=SPACE)
     assert states(study) == {TrialState.COMPLETE: 200}
     assert report.n_complete == 200
@@ -84,7 +84,7 @@ async def test_coroutine_workers_run_side_by_side() -> None:
 
 async def test_two_studies_at_once_and_two_runs_in_a_row() -> None:
     models = [SchemaModel(1), SchemaModel(2)]
-    studies = [optuna.create_study(sampler=sampler(model)) for model in models]
+    studies = [optuna.create_study(sampler=sampler(model, strategy="plain")) for model in models]
     for _ in range(2):
         async with anyio.create_task_group() as group:
             for study in studies:
