@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ..space.axes import Array, Axis
 from ..space.notation import format_number, labels, quote
+from .acquisition import EQUAL_WITHIN
 from .candidates import inactive
 from .strategy import Situation
 
@@ -56,11 +57,12 @@ def _value_step(situation: Situation) -> Iterator[str]:
 
 def smallest_step(values: Array) -> float | None:
     """The smallest gap between values if all gaps are multiples of it, and some values are equal; else None."""
-    distinct = np.unique(values)
-    if len(distinct) < MIN_DISTINCT or len(distinct) == len(values):
-        return None
     with np.errstate(over="ignore", invalid="ignore"):  # values may be as large as floats are
-        gaps = np.diff(distinct)
+        gaps = np.diff(np.sort(values))
+        gaps = gaps[gaps > EQUAL_WITHIN * np.abs(values).max(initial=0.0)]  # means of folds differ by rounding alone
+        distinct = len(gaps) + 1
+        if distinct < MIN_DISTINCT or distinct == len(values):
+            return None
         multiples = gaps / gaps.min()
         even = np.abs(multiples - np.round(multiples)) < STEP_SLACK
     return float(gaps.min()) if even.all() else None
