@@ -35,14 +35,15 @@ def facts(situation: Situation) -> tuple[str, ...]:
 def _standing(situation: Situation) -> Iterator[str]:
     """Which trials have the best value, and for how long it has stood."""
     evidence = situation.evidence
-    best = evidence.best(MAX_LISTED)
+    best = evidence.best(MAX_LISTED + 1)
     tied = [trial.number for trial in best if trial.value == best[0].value]
     since = evidence.since_improvement
     if not best or (len(tied) < 2 and since < REPORT_STAGNATION_AFTER):
         return
     value = format_number(best[0].value)
     stood = f"has stood for {since} trials" if since >= REPORT_STAGNATION_AFTER else ""
-    shared = f"is shared by trials {', '.join(map(str, sorted(tied)))}" if len(tied) > 1 else ""
+    more = " and more" * (len(tied) > MAX_LISTED)
+    shared = f"is shared by trials {', '.join(map(str, tied[:MAX_LISTED]))}{more}" if len(tied) > 1 else ""
     of = "" if shared else f" of trial {tied[0]}"
     yield f"The best value, {value}{of}, {' and '.join(filter(None, [shared, stood]))}."
 

@@ -68,6 +68,13 @@ def test_trials_that_share_the_best_value_are_named() -> None:
     assert said([1.0, 2.0, 1.0, 4.0])[0] == "The best value, 1, is shared by trials 0, 2 and has stood for 3 trials."
 
 
+def test_of_many_trials_that_share_the_best_value_the_first_are_named() -> None:
+    shared = said([1.0] * MAX_LISTED)[0]
+    assert shared == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5 and has stood for 5 trials."
+    shared = said([1.0] * (MAX_LISTED + 1))[0]
+    assert shared == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5 and more and has stood for 6 trials."
+
+
 @pytest.mark.parametrize(
     ("values", "step"),
     [
