@@ -58,5 +58,5 @@ def chosen(values: Mapping[str, Any], space: Space, candidates: Sequence[Params]
 
 
 def _whole(value: Any) -> int | None:
-    text = str(value).strip().removeprefix("#")
+    text = str(value).strip().removeprefix("#").removesuffix(".0")
     return int(text) if text.isdecimal() and len(text) < 4 and not isinstance(value, bool) else None

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from optuna_llm.engine.study.distributions import contains
 from optuna_llm.samplers.space.menu_reply import chosen, menu_schema, number_key
-from optuna_llm.samplers.space.space import make_space
+from optuna_llm.samplers.space.space import make_space, narrow
 
 SPACE = make_space(
     {"model": CategoricalDistribution(("forest", "svm")), "trees": IntDistribution(1, 9), "C": FloatDistribution(0, 1)}
@@ -14,7 +15,7 @@ SPACE = make_space(
 CANDIDATES: list[dict[str, Any]] = [{"model": "forest", "trees": 7}, {"model": "svm", "C": 0.25}]
 
 
-@pytest.mark.parametrize("said", [2, "2", " 2 ", "#2"])
+@pytest.mark.parametrize("said", [2, 2.0, "2", " 2 ", "#2"])
 def test_a_number_stands_for_its_candidate_whose_idle_parameters_get_a_middle_value(said: Any) -> None:
     found = chosen({"candidate": said}, SPACE, CANDIDATES)
     assert found is not None
@@ -29,6 +30,38 @@ def test_what_is_no_number_of_a_candidate_is_a_violation_that_says_the_range(sai
     assert found.params is None
     assert "`candidate`" in found.violations[0]
     assert "give a number from 1 to 2" in found.violations[0]
+
+
+def test_of_a_part_of_the_parameters_only_that_part_is_chosen() -> None:
+    space = narrow(SPACE, ["trees"])
+    found = chosen({"candidate": 1}, space, [{"trees": 7}])
+    assert found is not None
+    assert found.params == {"trees": 7}
+
+
+def test_of_a_candidate_that_lacks_a_whole_branch_every_parameter_has_a_value_that_is_valid() -> None:
+    space = make_space(
+        {
+            "rate": FloatDistribution(1e-4, 1.0, log=True),
+            "even": IntDistribution(2, 10, step=2),
+            "tenths": FloatDistribution(0.0, 1.0, step=0.1),
+            "kind": CategoricalDistribution(("a", "b", "c")),
+            "x": FloatDistribution(0, 1),
+        }
+    )
+    found = chosen({"candidate": 1}, space, [{"x": 0.25}])
+    assert found is not None
+    assert found.params is not None
+    assert found.params.keys() == space.distributions.keys()
+    assert found.params["x"] == 0.25
+    for name, distribution in space.distributions.items():
+        assert contains(distribution, found.params[name])
+
+
+def test_a_number_beside_values_is_the_choice() -> None:
+    found = chosen({"candidate": 1, "model": "svm", "trees": 1, "C": 0.5}, SPACE, CANDIDATES)
+    assert found is not None
+    assert found.params == {"model": "forest", "trees": 7, "C": 0.5}
 
 
 def test_values_of_its_own_are_no_choice() -> None:
