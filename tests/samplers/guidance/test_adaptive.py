@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
-from support import SPACE, SchemaModel, sampler
+from support import SPACE, sampler
 
 from benchmarks.quality.strengths import Outcome, study_of
 from optuna_llm import Guidance, ProposalError, Situation, optimize_async
@@ -157,27 +157,3 @@ def test_a_model_that_is_always_wrong_ends_the_run_and_no_trial_is_made() -> Non
     with pytest.raises(ProposalError):
         anyio.run(run)
     assert study.trials == []
-
-
-CONVERGING = {
-    "corner": lambda params: params["lr"] + params["momentum"] + params["layers"] + (params["optimizer"] != "adam"),
-    "edge": lambda params: params["lr"] + (params["momentum"] - 0.5) ** 2 + abs(params["layers"] - 5),
-    "ties": lambda params: round(abs(params["momentum"] - 0.5) + abs(params["layers"] - 5) / 10),
-}
-
-
-@pytest.mark.parametrize("strategy", ["menu", "adaptive"])
-@pytest.mark.parametrize("name", CONVERGING)
-def test_a_study_that_converges_is_offered_nothing_that_it_has(name: str, strategy: str) -> None:
-    model = SchemaModel()
-    study = optuna.create_study(sampler=sampler(model, strategy=strategy))
-
-    async def run() -> Any:
-        objective = CONVERGING[name]
-        return await optimize_async(
-            study, lambda trial: objective(trial.params), n_trials=200, n_workers=8, search_space=SPACE
-        )
-
-    report = anyio.run(run)
-    assert report.duplicates == 0
-    assert report.llm_calls <= 1.03 * 200
