@@ -2,9 +2,13 @@
 
 import json
 
+from benchmark_support import SPACE
+
 from benchmarks.quality.methods import METHODS, Drawing
 from benchmarks.quality.strategies import ABLATIONS
 from optuna_llm import Request
+from optuna_llm.samplers.space.menu_reply import menu_schema
+from optuna_llm.samplers.space.space import make_space
 
 
 def test_the_stand_in_for_a_model_draws_from_the_schema_on_its_scale() -> None:
@@ -22,6 +26,12 @@ def test_the_stand_in_for_a_model_draws_from_the_schema_on_its_scale() -> None:
     assert {answer["n"] for answer in answers} == {1, 2, 3}
     assert {answer["menu"] for answer in answers} == {0.1, 0.2}
     assert 0.4 < sum(answer["rate"] < 1e-2 for answer in answers) / 400 < 0.6
+
+
+def test_the_stand_in_takes_any_candidate_of_a_menu_by_its_number() -> None:
+    model, schema = Drawing(0), menu_schema(make_space(SPACE), 3)
+    drawn = [json.loads(model(Request(messages=[], schema=schema)).text) for _ in range(60)]
+    assert {one["candidate"] for one in drawn} == {1, 2, 3}
 
 
 def test_every_method_that_is_said_to_exist_does() -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -12,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna_llm.samplers.guidance.facts import MAX_LISTED, facts, smallest_step
 from optuna_llm.samplers.guidance.strategy import Situation
 from optuna_llm.samplers.space.axes import Axes
-from optuna_llm.samplers.space.space import make_space
+from optuna_llm.samplers.space.space import make_space, narrow
 from optuna_llm.samplers.view.evidence import Evidence
 
 SPACE: dict[str, BaseDistribution] = {
@@ -97,6 +99,38 @@ def test_the_step_of_values_is_known_where_all_are_multiples_and_some_are_equal(
     assert smallest_step(np.array(values)) == (None if step is None else pytest.approx(step))
 
 
+def test_of_what_is_maximized_the_highest_values_are_shared() -> None:
+    line = said([2.0, 5.0, 1.0, 5.0, 5.0], direction=StudyDirection.MAXIMIZE)[0]
+    assert line == "The best value, 5, is shared by trials 1, 3, 4 and has stood for 3 trials."
+
+
+def test_trials_that_gave_no_value_neither_share_the_best_nor_let_it_stand_longer() -> None:
+    assert said([3.0, 1.0, None, None, None])[0].startswith("kind:")
+    assert said([3.0, 1.0, None, 1.0, None])[0] == "The best value, 1, is shared by trials 1, 3."
+
+
+def test_the_step_is_that_of_the_values_that_were_given_in_either_direction() -> None:
+    values = [0.75, None, 0.80, 0.85, None, 0.85, 0.95]
+    for direction in (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE):
+        assert [line.split(":")[0] for line in said(values, direction=direction) if "multiples" in line] == [
+            "Values differ by multiples of 0.05"
+        ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_continuous_values_have_no_step_although_some_are_equal(seed: int) -> None:
+    drawn = np.random.default_rng(seed).normal(size=10)
+    assert smallest_step(np.concatenate([drawn, drawn[:3]])) is None
+
+
+@given(st.integers(5, 1000), st.lists(st.integers(0, 5), min_size=8, max_size=40))
+def test_shares_of_samples_have_a_step_where_the_smallest_gap_divides_all(samples: int, hits: list[int]) -> None:
+    gaps = np.diff(np.unique(hits))
+    even = len(gaps) >= 3 and not (gaps % gaps.min()).any()
+    found = smallest_step(np.array(hits) / samples)
+    assert found == (pytest.approx(gaps.min() / samples) if even else None)
+
+
 def test_the_step_of_values_is_said() -> None:
     lines = said([0.75, 0.80, 0.85, 0.85, 0.95])
     assert "Values differ by multiples of 0.05: less than that cannot be told apart." in lines
@@ -114,6 +148,47 @@ def test_of_many_choices_the_most_tried_are_listed() -> None:
     line = said([1.0, 2.0, 3.0], space=space, params=params)[-1]
     assert line.startswith('kind: "k19" 2 trials (best 1), "k3" 1 trial (best 3), "k0" not tried')
     assert line.endswith(f"and {20 - MAX_LISTED} more.")
+
+
+def test_of_many_parameters_with_choices_the_first_are_listed() -> None:
+    space = {f"kind{n}": CategoricalDistribution(("a", "b")) for n in range(10)}
+    lines = said([1.0], space=space, params=[dict.fromkeys(space, "a")])
+    assert [line.partition(":")[0] for line in lines] == [f"kind{n}" for n in range(MAX_LISTED)]
+
+
+def test_a_choice_without_a_value_has_its_trials_alone() -> None:
+    line = said([1.0, None], "ab")[-1]
+    assert line == 'kind: "a" 1 trial (best 1), "b" 1 trial (1 failed), "c" not tried.'
+
+
+def test_a_long_choice_is_cut() -> None:
+    space = {"prompt": CategoricalDistribution(("Think step by step. " * 30, "b"))}
+    line = said([1.0], space=space, params=[{"prompt": "b"}])[-1]
+    assert len(line) < 120
+    assert '"Think step by step.' in line
+
+
+def test_of_parameters_that_are_not_asked_for_nothing_is_said() -> None:
+    trials = [trial(n, float(n), {"x": n / 10, "kind": "ab"[n % 2]}, SPACE) for n in range(3)]
+    columns = make_space(SPACE)
+    evidence = Evidence(Axes(columns), StudyDirection.MINIMIZE)
+    evidence.update(trials)
+    situation = Situation(
+        space=narrow(columns, ["x"]), direction=StudyDirection.MINIMIZE, evidence=evidence, fixed={"kind": "a"}
+    )
+    assert facts(situation) == ()
+
+
+def test_parameters_that_count_under_every_choice_are_not_named() -> None:
+    params: list[dict[str, Any]] = [{"model": "forest", "trees": 5.0, "C": 0.1}, {"model": "svm", "trees": 7.0}]
+    lines = [line for line in said([1.0, 2.0], space=BRANCHES, params=params) if "did not count" in line]
+    assert lines == ['With model "svm", C did not count.']
+
+
+def test_names_of_parameters_that_did_not_count_are_their_keys() -> None:
+    space = {"my kind": CategoricalDistribution(("a", "b")), "my size": FloatDistribution(0, 1)}
+    params: list[dict[str, Any]] = [{"my kind": "a", "my size": 0.5}, {"my kind": "b"}]
+    assert said([1.0, 2.0], space=space, params=params)[-1] == 'With my_kind "b", my_size did not count.'
 
 
 def test_parameters_that_did_not_count_under_a_choice_are_named() -> None:
