@@ -92,11 +92,6 @@ class LiteLLMClient:
         key_in_extra = self.extra.pop("api_key", None)
         self._api_key = Secret(api_key or key_in_extra)
 
-    @property
-    def schema_per_ask(self) -> bool:
-        """False for hosted providers: they compile each new schema for seconds, and cache it."""
-        return self.api_base is not None
-
     def __repr__(self) -> str:
         base = f", api_base={scrub(self.api_base)!r}" if self.api_base else ""
         return f"LiteLLMClient({self.model!r}{base})"
