@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
+from optuna.study import StudyDirection
+from optuna.trial import create_trial
 
 from optuna_llm.samplers.guidance.acquisition import (
+    JUDGED,
     Scales,
     Surrogate,
     covariances,
@@ -15,8 +19,13 @@ from optuna_llm.samplers.guidance.acquisition import (
     log_likelihoods,
     matern,
     responses,
+    shortfall,
 )
-from optuna_llm.samplers.space.axes import squared_distances
+from optuna_llm.samplers.space.axes import Axes, squared_distances
+from optuna_llm.samplers.space.space import make_space
+from optuna_llm.samplers.view.evidence import Evidence
+
+UNIT = {"x": FloatDistribution(0, 1)}
 
 ONE = Scales(weights=np.array([4.0]), noise=1e-3)
 NOTHING = np.empty((0, 1))
@@ -94,6 +103,40 @@ def test_responses_rise_with_the_losses_and_a_trial_without_one_is_as_bad_as_the
     assert found[2] < found[0] < found[3] == found[1] == found[4]
     assert responses(np.array([math.nan, math.nan])).tolist() == [0.0, 0.0]
     assert responses(np.array([7.0, 7.0, 7.0])) == pytest.approx(np.zeros(3))
+
+
+def of_asks(*losses: float, free: int) -> Evidence:
+    """Trials on a line that get better towards 1, of which the last `free` are of free asks."""
+    evidence = Evidence(Axes(make_space(UNIT)), StudyDirection.MINIMIZE)
+    trials = [create_trial(value=loss, params={"x": 1 - loss}, distributions=UNIT) for loss in losses]
+    for trial in trials[len(trials) - free :]:
+        trial.user_attrs = {"llm": {"calls": 1, "form": "plain"}}
+    evidence.update(trials)
+    return evidence
+
+
+def falls_short(*losses: float, free: int = JUDGED) -> float:
+    evidence = of_asks(*losses, free=free)
+    return shortfall(evidence, evidence.newest)
+
+
+BEFORE = (0.9, 0.7, 0.5, 0.4, 0.3, 0.2)
+
+
+def test_a_model_falls_short_whose_last_proposals_are_worse_than_what_the_surrogate_would_take() -> None:
+    assert falls_short(*BEFORE, 0.81, 0.92, 0.73, 0.94, 0.85) > 1.0
+
+
+def test_a_model_does_not_fall_short_that_still_makes_progress() -> None:
+    assert falls_short(*BEFORE, 0.15, 0.1, 0.05, 0.04, 0.03) <= 0.0
+    assert falls_short(*BEFORE, 0.41, 0.42, 0.1, 0.43, 0.44) <= 0.0
+
+
+def test_of_too_few_proposals_or_too_few_trials_before_them_nothing_is_said() -> None:
+    bad = (0.81, 0.92, 0.73, 0.94, 0.85)
+    assert falls_short(*BEFORE, *bad[1:], free=JUDGED - 1) == 0.0
+    assert falls_short(*BEFORE[: JUDGED - 1], *bad) == 0.0
+    assert falls_short(*bad) == falls_short() == 0.0
 
 
 def test_how_bad_the_worst_is_does_not_matter() -> None:

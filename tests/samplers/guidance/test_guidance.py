@@ -214,6 +214,18 @@ def test_open_asks_have_the_lowest_positions_that_are_free_and_processes_share_t
     assert [one.position for one in three] == [2, 5, 8]
 
 
+def test_open_asks_of_several_processes_never_have_the_same_position() -> None:
+    asks = [OpenAsks(study_view(), Snapshot) for _ in range(3)]
+    views = [study_view().at(Snapshot(share=Share(place=place, processes=3))) for place in range(3)]
+    with ExitStack() as opened:
+        entered = [
+            opened.enter_context(of.opened(asked("plain"), view))[0].position
+            for of, view in zip(asks, views, strict=True)
+            for _ in range(4)
+        ]
+    assert sorted(entered) == list(range(1, 13))
+
+
 @pytest.mark.parametrize("role", ["explore", "refine", "combine"])
 def test_asks_that_are_open_together_offer_no_candidate_twice(role: str) -> None:
     few = make_space({f"c{n}": CategoricalDistribution(("a", "b", "c")) for n in range(4)})

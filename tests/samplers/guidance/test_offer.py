@@ -291,3 +291,13 @@ def test_what_the_study_would_refuse_is_not_offered(role: str) -> None:
     left = offer_for(role, at(LINE, trials, is_known=lambda params: params in favourites)).candidates
     assert not [candidate for candidate in left if candidate in favourites]
     assert offer_for(role, at(LINE, trials, is_known=lambda params: True)) == Offer()
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("count", [3, 12, 40])
+def test_candidates_stand_best_first(role: str, count: int) -> None:
+    situation = at(LINE, valley(count))
+    axes = situation.evidence.axes
+    places = np.array([axes.places(candidate) for candidate in offer(role, situation).candidates])
+    worth = outlook_of(situation, places).worth
+    assert worth.tolist() == pytest.approx(sorted(worth, reverse=True))

@@ -206,6 +206,35 @@ def test_the_trial_that_asks_is_not_in_flight_beside_itself() -> None:
     assert context.running == 1
 
 
+def wanted(words: str = "", *, asking: int = 1, **more: Any) -> str:
+    """What the prompt asks for, its last paragraph."""
+    context = shown(Snapshot(asking=asking), **more)
+    return render(context, SPACE_, "", words=words)[-1]["content"].rpartition("\n\n")[2]
+
+
+def test_a_lone_ask_whose_end_is_not_known_is_told_neither() -> None:
+    assert wanted() == "Propose one configuration."
+
+
+def test_what_is_left_is_said_where_an_end_is_known() -> None:
+    assert wanted(proposals_left=2) == "Propose one configuration. 2 are left, this one included."
+    assert wanted(proposals_left=1) == "Propose one configuration. It is the last one."
+
+
+def test_each_ask_of_a_wave_is_told_how_many_there_are_and_which_it_is() -> None:
+    said = [wanted(asking=3, position=position) for position in (1, 2, 3)]
+    assert all(" 3 are being computed at this moment" in text for text in said)
+    assert [f"this is number {n}." in text for n, text in enumerate(said, 1)] == [True] * 3
+
+
+def test_a_position_beyond_the_asks_that_are_known_of_makes_them_more() -> None:
+    assert " 5 are being computed at this moment" in wanted(asking=2, position=5)
+
+
+def test_a_menu_stands_in_place_of_the_wave_since_no_two_have_a_candidate_in_common() -> None:
+    assert "being computed" not in wanted("Take one of these candidates:", asking=3, position=2)
+
+
 def test_reasons_of_failures_and_guidance_keep_to_the_ceiling() -> None:
     policy = ContextPolicy(tokens=2000)
     failed = [trial(n, TrialState.FAIL) for n in range(40)]
