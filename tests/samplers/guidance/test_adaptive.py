@@ -129,6 +129,13 @@ def test_a_model_that_learns_hardly_sees_a_menu(workers: int) -> None:
     assert found["best"] < 0.01
 
 
+def test_a_model_that_knows_without_learning_is_mostly_left_free() -> None:
+    found = mean("knows")
+    assert sum(found[f"menus {n}"] for n in range(4)) / 4 <= 0.25
+    assert found["calls"] == 1.0
+    assert found["best"] < 0.05
+
+
 @pytest.mark.parametrize("name", ["sits", "copies"])
 def test_a_model_that_repeats_itself_is_soon_carried(name: str) -> None:
     found, free = mean(name), mean(name, "plain")
