@@ -13,7 +13,18 @@ from optuna_llm.engine import (
     ask_async,
 )
 from optuna_llm.engine import Optimizer as _Optimizer
-from optuna_llm.samplers import ContextPolicy, Guidance, LLMGuidedSampler, Situation, Strategy
+from optuna_llm.samplers import (
+    Best,
+    ContextPolicy,
+    Evidence,
+    Guidance,
+    InFlightConfiguration,
+    LLMGuidedSampler,
+    OpenAsk,
+    Situation,
+    Strategy,
+    TrialWindow,
+)
 from optuna_llm.samplers.client import (
     AuthenticationError,
     Client,
@@ -39,6 +50,7 @@ optimize_async = _Optimizer(_default_workers).optimize_async
 __all__ = [
     "AsyncTrial",
     "AuthenticationError",
+    "Best",
     "Budget",
     "BudgetExhaustedError",
     "Client",
@@ -46,13 +58,16 @@ __all__ = [
     "ContextPolicy",
     "CoroutineWorkers",
     "DeadlineExceededError",
+    "Evidence",
     "FunctionClient",
     "Guidance",
+    "InFlightConfiguration",
     "LLMGuidedSampler",
     "Limits",
     "LiteLLMClient",
     "ModelNotFoundError",
     "Objective",
+    "OpenAsk",
     "OptunaLLMError",
     "Proposal",
     "ProposalError",
@@ -67,6 +82,7 @@ __all__ = [
     "ThreadWorkers",
     "ThrottledError",
     "TransientError",
+    "TrialWindow",
     "Usage",
     "UsageError",
     "WorkerError",

@@ -37,6 +37,7 @@ class Proposer(Protocol):
         *,
         search_space: SearchSpace | None,
         fixed: Params,
+        left: int | None = None,
         stop_when_exhausted: bool = False,
     ) -> Proposal:
         """Compute one configuration, and reserve it with `door.in_flight.reserve` before returning it.
@@ -47,6 +48,7 @@ class Proposer(Protocol):
 
         `search_space` None stands for all that is declared or known. Names in `fixed` have their values already, and
         are not proposed. If no parameter is known yet, the proposal is empty: its trial discovers them.
+        `left`: how many proposals are to come, this one included, as far as `n_trials` or `total_trials` set an end.
         `stop_when_exhausted` asks for `SpaceExhausted` once a finite space holds nothing new; otherwise a duplicate
         is proposed.
 

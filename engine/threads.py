@@ -5,7 +5,7 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
@@ -62,9 +62,10 @@ def on_this_loop() -> Callable[[Callable[[], object]], None]:
 
 
 class JobThread:
-    """One daemon thread; jobs run one at a time, in the order they were submitted."""
+    """One daemon thread; jobs run one at a time, in the order they were submitted, all of them inside `within`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, within: AbstractContextManager[object] | None = None) -> None:
+        self._within = within or nullcontext()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -99,9 +100,10 @@ class JobThread:
         self._jobs.put(None)
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-            del job  # an idle thread holds on to no study
+        with self._within:
+            while (job := self._jobs.get()) is not None:
+                job()
+                del job  # an idle thread holds on to no study
 
 
 class SharedJob:

@@ -4,8 +4,20 @@
 study, guidance, prompt, client, verdict on the reply, and its record, the attribute `llm`.
 """
 
-from .guidance import Guidance, Situation, Strategy
+from .guidance import Guidance, InFlightConfiguration, OpenAsk, Situation, Strategy
 from .llm_guided import LLMGuidedSampler
 from .prompt.policy import ContextPolicy
+from .view.evidence import Best, Evidence, TrialWindow
 
-__all__ = ["ContextPolicy", "Guidance", "LLMGuidedSampler", "Situation", "Strategy"]
+__all__ = [
+    "Best",
+    "ContextPolicy",
+    "Evidence",
+    "Guidance",
+    "InFlightConfiguration",
+    "LLMGuidedSampler",
+    "OpenAsk",
+    "Situation",
+    "Strategy",
+    "TrialWindow",
+]

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -25,9 +25,9 @@ class Ask:
 
     `space` is what the model chooses, `fixed` what it is told, `columns` what it is shown of every trial. `model` names
     the model for provenance and errors. `number` is the trial's, if there is one already, and `earlier` what that trial
-    has on record of calls before. `conditional`: a trial suggests only some of the parameters. `stop_when_exhausted`:
-    raise `SpaceExhausted` when a finite space holds nothing new, instead of proposing a duplicate. `menus`: the client
-    takes a new schema with every ask.
+    has on record of calls before. `conditional`: a trial suggests only some of the parameters. `left`: how many
+    proposals are to come, this one included, None where no end is known. `stop_when_exhausted`: raise `SpaceExhausted`
+    when a finite space holds nothing new, instead of proposing a duplicate.
     """
 
     columns: Space
@@ -43,8 +43,8 @@ class Ask:
     number: int | None = None
     earlier: Mapping[str, Any] | None = None
     conditional: bool = False
+    left: int | None = None
     stop_when_exhausted: bool = False
-    menus: bool = True
 
 
 class OpenAsks:
@@ -71,6 +71,7 @@ class OpenAsks:
             evidence=view.evidence,
             in_flight=view.in_flight,
             open=tuple(self._open.values()),
+            is_known=lambda params: view.find_duplicate(params, conditional=ask.conditional) is not None,
             fixed=ask.fixed,
             ordinal=next(ordinal for ordinal in itertools.count(first) if ordinal not in self._open),
             share=view.snapshot.share,
@@ -79,16 +80,18 @@ class OpenAsks:
         )
 
     @contextmanager
-    def guided(self, ask: Ask, view: View) -> Iterator[Guidance]:
-        """The guidance of one ask; other asks see its region and its candidates while this is entered."""
+    def opened(self, ask: Ask, view: View) -> Iterator[tuple[OpenAsk, Guidance]]:
+        """One ask and its guidance; other asks see its candidates, and that it is open, while this is entered."""
         situation, axes = self.situation(ask, view), view.evidence.axes
         guidance = ask.strategy.guide(situation)
-        if guidance.menu and not guidance.region:
-            guidance = replace(guidance, region=axes.spanned(guidance.menu))
-        self._open[situation.ordinal] = OpenAsk(
-            region=guidance.region, places=axes.center(guidance.region), offered=guidance.offered
+        numbers = itertools.count(1 + situation.share.place, situation.share.processes)
+        taken = {other.position for other in self._open.values()}
+        one = OpenAsk(
+            position=next(number for number in numbers if number not in taken),
+            offered=[axes.places(candidate) for candidate in guidance.candidates],
         )
+        self._open[situation.ordinal] = one
         try:
-            yield guidance
+            yield one, guidance
         finally:
             del self._open[situation.ordinal]

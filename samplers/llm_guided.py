@@ -41,9 +41,9 @@ class LLMGuidedSampler(BaseSampler):
     `search_space` declares the union of all parameters, conditional ones included; without it the space follows from
     the study's trials, and the first trial asks for each name as it meets it. `limits` are rates that hold over
     everything in this process that uses the same client or model string; `budget` caps what is spent. `context` bounds
-    what the prompt shows; `strategy` ("plain", "guided", "menu", "adaptive", or a `Strategy` of your own) decides what
-    each ask is for and where it looks; `max_reasks` bounds the re-asks after an invalid reply; `seed` is passed to
-    models that take one, and varies the candidates that strategies draw.
+    what the prompt shows; `strategy` ("adaptive", "plain", "menu", or a `Strategy` of yours) decides whether the model
+    is left free or chooses among computed candidates; `max_reasks` bounds the re-asks after an invalid reply; `seed` is
+    passed to models that take one, and varies the candidates that strategies draw.
 
     There is no fallback: what the model cannot propose is a `ProposalError`. Samplers given the same `Client` object
     share its limits and its budget; those given last hold for all of them. A pickled or copied sampler starts with no
@@ -78,9 +78,10 @@ class LLMGuidedSampler(BaseSampler):
     def _start(self) -> None:
         """Make what copies do not share: the client, its limits and budget, and views of studies."""
         client = resolve(self._model)
+        self._name = self._model if isinstance(self._model, str) else repr(self._model)
         shared = limits_of(client)
         if self._limits is not None:
-            shared.limiter.set_limits(self._limits)
+            shared.limiter.limits = self._limits
         self._account = Account(self._budget) if isinstance(self._model, str) else shared.account
         if self._budget is not None:
             self._account.budget = self._budget
@@ -159,10 +160,11 @@ class LLMGuidedSampler(BaseSampler):
         *,
         search_space: SearchSpace | None = None,
         fixed: Params = EMPTY,
+        left: int | None = None,
         stop_when_exhausted: bool = False,
     ) -> Proposal:
         """One reserved proposal; empty if this trial is to discover the space."""
-        proposer = self._proposer(door.study)
+        proposer = self._proposers[door.key]
         space = search_space or self._search_space
         if space is None:
             leader = await proposer.lead_discovery(door)
@@ -170,7 +172,12 @@ class LLMGuidedSampler(BaseSampler):
                 return leader
             space = door.snapshot().space
         ask = self._ask(
-            proposer, space, fixed, conditional=search_space is None, stop_when_exhausted=stop_when_exhausted
+            proposer,
+            space,
+            fixed,
+            conditional=search_space is None,
+            left=left,
+            stop_when_exhausted=stop_when_exhausted,
         )
         return await proposer.propose(door, ask)
 
@@ -178,22 +185,22 @@ class LLMGuidedSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The declared space, else the union of the distributions of all trials."""
-        require_single_objective(study)
         if self._search_space is not None:
             return dict(self._search_space)
-        door = self.door(study)
-        self._proposer(study).lead_discovery_blocking(door, trial.number)
+        proposer = self._proposer(study)
+        door = proposer.door(study)
+        proposer.lead_discovery_blocking(door, trial.number)
         return dict(door.refresh().space)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """One proposal for the whole space, in one call; what the trial already has is given to the model as fixed."""
-        require_single_objective(study)
         fixed = {**fixed_params(trial), **trial.params}
         if search_space.keys() <= fixed.keys():
             return {}
-        door, proposer = self.door(study), self._proposer(study)
+        proposer = self._proposer(study)
+        door = proposer.door(study)
         door.refresh()
         columns = {**(self._search_space or {}), **search_space}
         ask = self._ask(proposer, columns, fixed, wanted=search_space, conditional=True)
@@ -205,8 +212,8 @@ class LLMGuidedSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """A value for a range that changed since the proposal, or for a name that no trial has met."""
-        require_single_objective(study)
-        door, proposer = self.door(study), self._proposer(study)
+        proposer = self._proposer(study)
+        door = proposer.door(study)
         adapted = in_new_range(trial, door, param_name, param_distribution)
         if adapted is not None:
             return adapted[param_name]
@@ -221,7 +228,8 @@ class LLMGuidedSampler(BaseSampler):
         """Refuse, before the objective runs, what cannot work: Optuna would leave such a trial RUNNING."""
         try:
             require_single_objective(study)
-            if is_coroutine_function(objective_of_optimize()):
+            objective = objective_of_optimize()
+            if objective is not None and is_coroutine_function(objective):
                 raise UsageError(
                     "study.optimize cannot run an async objective: "
                     "use `await optuna_llm.optimize_async(study, objective, ...)`"
@@ -232,11 +240,7 @@ class LLMGuidedSampler(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget what was in flight for the trial: its result is in the study now."""
-        proposer = self._proposer(study)
-        door = proposer.door(unfiltered(study))
-        door.close(trial)
-        door.save_spending()
-        proposer.discovery.notify()
+        self._proposer(study).close(trial)
 
     # -- inside
 
@@ -269,10 +273,9 @@ class LLMGuidedSampler(BaseSampler):
             direction=proposer.direction,
             subject=self._subject,
             policy=self._policy,
-            model=self._model if isinstance(self._model, str) else repr(self._model),
+            model=self._name,
             fixed=fixed,
             seed=self._seed,
             max_reasks=self._max_reasks,
-            menus=self._stack.capabilities.schema_per_ask,
             **{"strategy": self._strategy, **more},
         )

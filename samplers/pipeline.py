@@ -1,11 +1,9 @@
 """One ask, from a view of the study to a reserved proposal: render, complete, judge, and re-ask what was wrong."""
 
 import asyncio
-import itertools
-import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +12,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from ..engine.errors import ProposalError, SpaceExhausted
-from ..engine.records import Charge, Params, Proposal
+from ..engine.records import Charge, Proposal
 from ..engine.study.attributes import charge_of
 from ..engine.study.door import StudyDoor
 from ..engine.threads import JobThread
@@ -25,10 +23,10 @@ from .guidance.strategies import Plain
 from .guidance.strategy import Guidance
 from .limits.stack import AskCalls
 from .prompt.context import build_context
+from .prompt.menu import menu_text
 from .prompt.messages import render, render_head, render_reask
 from .provenance import guidance_part, provenance
-from .space.axes import Axes
-from .space.notation import answers
+from .space.menu_reply import chosen, menu_schema
 from .space.reply import parse
 from .space.reply_model import Conformed, conform, json_schema, load
 from .view.duplicates import Duplicate
@@ -45,8 +43,7 @@ LENGTH_FACTOR = 4  # times the tokens that were too few: models that think aloud
 # works, shorter than a proposal takes.
 REREAD_SECONDS = 10.0
 
-# Of a menu's values, looked through for one that is new: all of two parameters with eight values each.
-SEARCHED_COMBINATIONS = 64
+DIFFERENT = "give a different one: change a choice that counts, or a number by more than a thousandth of its range"
 
 
 async def propose(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) -> Proposal:
@@ -92,9 +89,11 @@ async def _converse(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) 
                 can_be_new = complete and not view.exhausted
                 if ask.stop_when_exhausted and complete and not can_be_new:
                     raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
-                guidance = open_ask.enter_context(asks.guided(ask, view))
+                opened, guidance = open_ask.enter_context(asks.opened(ask, view))
                 exchange = _exchange(ask, view, guidance, can_be_new=can_be_new)
-                request = _request(ask, view, guidance)
+                ends = (ask.left, calls.proposals_left(view.evidence.proposed))
+                left = min((end for end in ends if end is not None), default=None)
+                request = _request(ask, view, guidance, opened.position, left)
             return await _discuss(exchange, request, calls, asks, door)
 
 
@@ -148,17 +147,26 @@ async def _reread_study(door: StudyDoor) -> None:
 # -- requests
 
 
-def _request(ask: Ask, view: View, guidance: Guidance) -> Request:
+def _request(ask: Ask, view: View, guidance: Guidance, position: int, left: int | None) -> Request:
     """The first request: the prompt as the study is now, and the schema of the answer."""
     rationale = ask.policy.rationale
     head = partial(render_head, subject=ask.subject, direction=ask.direction, rationale=rationale)
-    length = len(guidance.words) + sum(map(len, guidance.summary))
-    context = build_context(view, ask.policy, len(head(ask.columns)), guidance=length, own=ask.number)
+    menu = menu_text(guidance.candidates, guidance.expected, ask.space)
+    words = "\n".join(filter(None, [guidance.words, menu]))
+    length = len(words) + sum(map(len, guidance.summary))
+    context = build_context(
+        view,
+        ask.policy,
+        len(head(ask.columns)),
+        guidance=length,
+        own=ask.number,
+        position=position,
+        proposals_left=left,
+    )
+    schema = partial(menu_schema, count=len(guidance.candidates)) if menu else json_schema
     return Request(
-        messages=render(
-            context, ask.columns, head(ask.space), ask.fixed, summary=guidance.summary, words=guidance.words
-        ),
-        schema=json_schema(ask.space, rationale=rationale, menu=guidance.menu if ask.menus else None),
+        messages=render(context, ask.columns, head(ask.space), ask.fixed, summary=guidance.summary, words=words),
+        schema=schema(ask.space, rationale=rationale),
         max_tokens=TOKENS_BASE + TOKENS_PER_PARAMETER * len(ask.space.distributions),
         seed=ask.seed,
         metadata={"role": guidance.role},
@@ -190,13 +198,12 @@ class Verdict:
 class _Exchange:
     """One ask with all its replies.
 
-    `axes`, `n_finished` trials and the `counts` of all are those of the study when the prompt was written.
+    `n_finished` trials and the `counts` of all are those of the study when the prompt was written.
     `can_be_new`: there are configurations that the study does not have, so that duplicates are refused.
     """
 
     ask: Ask
     guidance: Guidance
-    axes: Axes
     n_finished: int
     counts: Mapping[str, int]
     can_be_new: bool
@@ -217,30 +224,16 @@ class _Exchange:
         parsed = parse(reply.text, reply.finish_reason)
         if parsed.values is None:
             return Verdict(violations=(parsed.violation or "the reply held no JSON object",))
-        conformed = conform(parsed.values, space)
+        conformed = chosen(parsed.values, space, self.guidance.candidates) or conform(parsed.values, space)
         verdict = Verdict(
             conformed=conformed, rationale=parsed.rationale, violations=conformed.violations, model=reply.model
         )
         if conformed.params is None or not self.can_be_new:
             return verdict
-        find = partial(view.find_duplicate, conditional=self.ask.conditional)
-        duplicate = find(conformed.params)
+        duplicate = view.find_duplicate(conformed.params, conditional=self.ask.conditional)
         if duplicate is None:
             return verdict
-        return replace(verdict, duplicate=duplicate, violations=(f"{duplicate}; {self._advice(find)}",))
-
-    def _advice(self, find_duplicate: Callable[[Params], Duplicate | None]) -> str:
-        """What to do about a repetition: with a menu, take values of it that are new together."""
-        space, menu = self.ask.space, self.guidance.menu
-        complete = menu.keys() >= space.distributions.keys() - space.fixed.keys()
-        combinations = itertools.product(*menu.values()) if complete else ()
-        for values in itertools.islice(combinations, SEARCHED_COMBINATIONS):
-            params = {**space.fixed, **dict(zip(menu, values, strict=True))}
-            if find_duplicate(params) is None:
-                shown = {space.keys[name]: answers([params[name]], space.distributions[name])[0] for name in menu}
-                new = json.dumps(shown, ensure_ascii=False)
-                return f"take values of the candidates that are new together, as {new}"
-        return "give a different one: change a choice that counts, or a number by more than a thousandth of its range"
+        return replace(verdict, duplicate=duplicate, violations=(f"{duplicate}; {DIFFERENT}",))
 
     def proposal(self, verdict: Verdict) -> Proposal:
         """The configuration of a verdict, with its record."""
@@ -266,11 +259,10 @@ class _Exchange:
 
     def _record(self, verdict: Verdict) -> dict[str, Any]:
         duplicate, conformed, guidance = verdict.duplicate, verdict.conformed, self.guidance
-        params = conformed.params if conformed else None
         return provenance(
             model=verdict.model or self.ask.model,
             role=guidance.role,
-            guidance=guidance_part(guidance.strategy, guidance.form, guidance.region, self.axes, params),
+            guidance=guidance_part(guidance.strategy, guidance.form),
             rationale=verdict.rationale,
             counts=self.counts,
             repairs=conformed.repairs if conformed else (),
@@ -285,7 +277,6 @@ def _exchange(ask: Ask, view: View, guidance: Guidance, *, can_be_new: bool) -> 
     return _Exchange(
         ask=ask,
         guidance=guidance,
-        axes=view.evidence.axes,
         n_finished=len(view.snapshot.finished),
         counts={
             "complete": counts[TrialState.COMPLETE],

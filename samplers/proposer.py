@@ -12,12 +12,13 @@ from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
+from ..engine.arguments import require_single_objective
 from ..engine.errors import OptunaLLMError, ProposalError, UsageError
 from ..engine.records import Params, Proposal, SearchSpace
 from ..engine.study.attributes import llm_of
 from ..engine.study.door import StudyDoor
 from ..engine.study.journal_repair import guard_journal
-from ..engine.study.optuna_internals import may_stop, storage_of, stored_trial, study_key
+from ..engine.study.optuna_internals import may_stop, storage_of
 from ..engine.study.state import StudyState
 from ..engine.threads import settled, wait_future
 from .ask import Ask, OpenAsks
@@ -42,17 +43,18 @@ class StudyProposer:
     """Proposes configurations for one study. Making one registers its spending with the account: make one a study."""
 
     def __init__(self, study: Study, stack: ClientStack, account: Account) -> None:
-        self.storage = storage_of(study)  # kept, so that no other storage can get its id
+        require_single_objective(study)
         self.discovery = Discovery()
         self._stack = stack
         self.direction = direction = study.direction
         self._token = uuid.uuid4().hex[:12]  # not the account's: what two samplers owe is written side by side
         account.runs.add(self._token)
         self._state = state = StudyState(account.runs)
-        key, sharing = study_key(study), state.sharing
-        guard_journal(self.storage)
+        self._door = self.door(study)  # kept, so that no other storage can get the id that is part of its key
+        key = self._door.key
+        guard_journal(storage_of(study))
         # Not `state`: a limiter may live as long as the process, and a state holds all trials.
-        stack.limiter.set_processes(key, lambda: sharing.asking)
+        stack.limiter.share(key, state.sharing)
         if account.capped:
             others = OtherSpending(account.runs)
             # Not `self`: an account lives as long as its client, and a proposer holds the client.
@@ -68,6 +70,12 @@ class StudyProposer:
     def door(self, study: Study) -> StudyDoor:
         """A door to the study; all doors share what is in flight."""
         return StudyDoor(study, self._state, token=self._token)
+
+    def close(self, trial: FrozenTrial) -> None:
+        """Forget what was in flight for a trial: its result is in the study now."""
+        self._door.close(trial)
+        self._door.save_spending()
+        self.discovery.notify()
 
     def columns(self, distributions: SearchSpace) -> Space:
         """The space of `distributions`, checked once for as long as they are the same object."""
@@ -93,7 +101,7 @@ class StudyProposer:
 
         A fatal error stops the `study.optimize` that runs on this thread as well.
         """
-        ask = replace(ask, number=trial.number, earlier=llm_of(stored_trial(door.study, trial)))
+        ask = replace(ask, number=trial.number, earlier=llm_of(door.stored(trial)))
         try:
             with door.in_flight.asking():
                 proposal = llm_loop.run_sync(partial(self._propose, door, ask))

@@ -1,7 +1,7 @@
 """What stays on record of a proposal: the user attribute `llm`, a JSON object under 4 kB, written and read here.
 
 schema_version, model, rationale, role                        what was proposed, and why
-strategy, form, inside, region                                how the ask was guided, and how far it was obeyed
+strategy, form                                                how the ask was guided: "plain" or "menu"
 context {complete, pruned, failed, running}                   trials that the prompt was built from
 calls, reasks, repairs, duplicate_of, usage {...}, latency    what it took
 staleness, run                                                added by the engine when the trial is created
@@ -15,11 +15,10 @@ from typing import Any, Final
 
 from optuna.trial import FrozenTrial
 
-from ..engine.records import EMPTY, Params
+from ..engine.records import EMPTY
 from ..engine.study.attributes import MAX_REPAIRS, as_amount, as_count, as_list, llm_of
 from .client.protocol import Reply, Usage
-from .space.axes import Axes, Choices, Interval, Region
-from .space.notation import clean, format_value
+from .space.notation import clean
 
 SCHEMA_VERSION = 1
 
@@ -34,8 +33,6 @@ DISCOVERY: Final = "discovery"
 # Under the 4 kB that the attribute promises, since the engine adds `staleness` and `run`.
 MAX_RECORD_BYTES = 3900
 
-# A region of fifty parameters would push out the rationale and the repairs: it is left out where it is longer.
-MAX_REGION_BYTES = 1200
 MAX_REPAIR_LENGTH = 100
 MAX_MODEL_LENGTH = 200
 MAX_STRATEGY_LENGTH = 40
@@ -82,22 +79,9 @@ def provenance(
     return _shortened(_joined(earlier, record) if earlier else record)
 
 
-def guidance_part(strategy: str, form: str, region: Region, axes: Axes, params: Params | None) -> dict[str, Any]:
-    """What the attribute says of the guidance; `inside` is the share of the region's parameters that stayed in it."""
-    record: dict[str, Any] = {"strategy": clean(strategy, MAX_STRATEGY_LENGTH), "form": form}
-    if region and params is not None:
-        record["inside"] = round(axes.inside(region, params), 3)
-    shown = {name: _part(axes, name, part) for name, part in region.items() if name in axes.by_name}
-    if shown and _bytes(shown) <= MAX_REGION_BYTES:
-        record["region"] = shown
-    return record
-
-
-def _part(axes: Axes, name: str, part: Interval | Choices) -> dict[str, Any]:
-    if isinstance(part, Choices):
-        distribution = axes.by_name[name].distribution
-        return {"of": [format_value(value, distribution) for value in part.values]}
-    return {"from": part.low, "to": part.high}
+def guidance_part(strategy: str, form: str) -> dict[str, Any]:
+    """What the attribute says of the guidance."""
+    return {"strategy": clean(strategy, MAX_STRATEGY_LENGTH), "form": form}
 
 
 def _bytes(record: Mapping[str, Any]) -> int:
@@ -159,7 +143,7 @@ def _usage(recorded: Any) -> Usage | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuidanceRecord:
-    """How a trial was guided: by which strategy and form ("menu", "words"), in which role, and how far it obeyed.
+    """How a trial was guided: by which strategy and form ("plain", "menu"), and in which role.
 
     `proposed`: it comes from the model. `stumbled`: that took more than one call, or it is a duplicate all the same.
     """
@@ -169,20 +153,17 @@ class GuidanceRecord:
     strategy: str | None = None
     form: str | None = None
     role: str | None = None
-    inside: float | None = None
 
 
 def read_guidance(trial: FrozenTrial) -> GuidanceRecord:
     """Read how a finished trial was guided; nothing is trusted to be there, or to be of its type."""
     llm = llm_of(trial)
-    inside = as_amount(llm.get("inside"))
     return GuidanceRecord(
         proposed=bool(llm.get("calls")),
         stumbled=bool(llm.get("reasks")) or llm.get("duplicate_of") is not None,
         strategy=_text(llm.get("strategy")),
         form=_text(llm.get("form")),
         role=_text(llm.get("role")),
-        inside=None if inside is None else min(1.0, inside),
     )
 
 

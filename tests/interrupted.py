@@ -37,8 +37,8 @@ def say(what: object) -> None:
 
 def ready(number: int) -> None:
     if number == 4:
-        is_ready.set()
         say("READY")
+        is_ready.set()
 
 
 def leave() -> None:

@@ -24,7 +24,7 @@ from .methods import METHODS
 from .plot import plot
 from .report import report
 
-DEFAULT_METHODS: Final = "random,tpe,qmc,cma,menu-no-model,plain,guided,menu,adaptive"
+DEFAULT_METHODS: Final = "random,tpe,qmc,cma,menu-no-model,plain,menu,adaptive"
 
 
 def main(arguments: Sequence[str] | None = None) -> Outcome:

@@ -1,10 +1,10 @@
 """What is compared: Optuna's samplers, the LLM with each strategy, what is left of it without a part, and controls.
 
-- `plain`, `guided`, `menu`, `adaptive`: `LLMGuidedSampler` with that strategy.
-- `adaptive-no-in-flight`, `-no-summary`, `-no-regions`: the same without one part of what the model is told.
+- `plain`, `menu`, `adaptive`: `LLMGuidedSampler` with that strategy.
+- `adaptive-no-in-flight`, `adaptive-no-facts`, `plain-no-facts`: the same without one part of what the model is told.
 - `adaptive-anonymised`: the model is not told what is tuned, nor the parameters' names and meanings.
-- `menu-no-model`: strategy "menu", and a reply drawn uniformly from the request's schema (a menu or a range; in the
-  logarithm where the range says so): what the guidance does without any model.
+- `menu-no-model`: strategy "menu", and a reply drawn uniformly from the request's schema (a candidate, or a range, in
+  the logarithm where that says so): what the guidance does without any model.
 - `tpe-index`, `gp-index`, `cma-index`: Optuna's sampler on the task whose ordinal choices are integers in their order
   (`tasks.indexed`), since a categorical parameter hides that order from samplers which do not read.
 """
@@ -87,7 +87,7 @@ def drawing_client(seed: int) -> FunctionClient:
 
 
 class Drawing:
-    """Uniform in a menu or range, in the logarithm where the description says so."""
+    """Uniform in a list or range, in the logarithm where the description says so."""
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
@@ -120,11 +120,10 @@ METHODS: Final[Mapping[str, Method]] = {
     "cma-index": Method(sampler=_optuna(CmaEsSampler, warn_independent_sampling=False), view=indexed, needs=("cmaes",)),
     "menu-no-model": Method(sampler=_llm("menu"), client=drawing_client, follows=True),
     "plain": _guided("plain"),
-    "guided": _guided("guided"),
     "menu": _guided("menu"),
     "adaptive": _guided("adaptive"),
     "adaptive-no-in-flight": _guided("adaptive", ablation="no-in-flight", in_flight=0),
-    "adaptive-no-summary": _guided("adaptive", ablation="no-summary"),
-    "adaptive-no-regions": _guided("adaptive", ablation="no-regions"),
+    "adaptive-no-facts": _guided("adaptive", ablation="no-facts"),
+    "plain-no-facts": _guided("plain", ablation="no-facts"),
     "adaptive-anonymised": Method(sampler=_llm("adaptive"), view=anonymised, model=True, follows=True),
 }

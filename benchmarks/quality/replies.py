@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from optuna_llm import Client, ClientError, ReplayClient, Reply, Request, UsageError
-from optuna_llm.samplers.client.protocol import capabilities_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +33,6 @@ class Counted:
         self._client = client
         self.asked = 0
 
-    @property
-    def schema_per_ask(self) -> bool:
-        """What the counted client says."""
-        return capabilities_of(self._client).schema_per_ask
-
     def __repr__(self) -> str:
         return repr(self._client)
 
@@ -61,11 +55,6 @@ class Replayed:
         if not paths:
             raise UsageError("this cell has no recording to be replayed")
         self._clients = [ReplayClient(path) for path in paths]
-
-    @property
-    def schema_per_ask(self) -> bool:
-        """What the recorded client said."""
-        return any(client.capabilities.schema_per_ask for client in self._clients)
 
     def __repr__(self) -> str:
         return f"Replayed({len(self._clients)})"

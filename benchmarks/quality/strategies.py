@@ -42,25 +42,19 @@ class Ablated:
 def without_in_flight(situation: Situation) -> Situation:
     """The situation as if nothing were being evaluated or proposed.
 
-    Its ordinal is kept: without it, asks of the same moment would draw the very same region.
+    Its ordinal is kept: without it, asks of the same moment would draw the very same candidates.
     """
     return dataclasses.replace(situation, in_flight=(), open=())
 
 
-def without_summary(guidance: Guidance) -> Guidance:
+def without_facts(guidance: Guidance) -> Guidance:
     """The guidance without what was computed from the history."""
     return dataclasses.replace(guidance, summary=())
 
 
-def without_regions(guidance: Guidance) -> Guidance:
-    """The guidance without where to search: no words, no menu, no region."""
-    return dataclasses.replace(guidance, words="", menu={}, region={})
-
-
 ABLATIONS: Final[Mapping[str, Callable[[Strategy], Ablated]]] = {
     "no-in-flight": lambda inner: Ablated(inner, f"{inner.name}-no-in-flight", before=without_in_flight),
-    "no-summary": lambda inner: Ablated(inner, f"{inner.name}-no-summary", after=without_summary),
-    "no-regions": lambda inner: Ablated(inner, f"{inner.name}-no-regions", after=without_regions),
+    "no-facts": lambda inner: Ablated(inner, f"{inner.name}-no-facts", after=without_facts),
 }
 
 

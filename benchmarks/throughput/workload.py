@@ -48,8 +48,7 @@ def latencies(kind: Latency, mean: float, n: int, seed: int) -> list[float]:
 def answer(schema: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
     """A document that the schema allows: the first candidate of a menu, else drawn at random."""
     parts = schema["properties"]
-    menu = any("enum" in part and part["type"] != "string" for part in parts.values())
-    return {name: part["enum"][0] if menu and "enum" in part else _draw(part, rng) for name, part in parts.items()}
+    return {name: 1 if name == "candidate" else _draw(part, rng) for name, part in parts.items()}
 
 
 def _draw(part: Mapping[str, Any], rng: random.Random) -> Any:

@@ -6,14 +6,18 @@ than the total can then ever be COMPLETE or PRUNED.
 """
 
 import math
+from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
 from ..study.snapshot import Snapshot
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Place:
-    """Room for one more trial, set aside for one candidate."""
+    """Room for one more trial, set aside for one candidate; `left` are the free places with it, None without end."""
+
+    left: int | None = None
 
 
 class Places:
@@ -37,9 +41,10 @@ class Places:
 
     def take(self, snapshot: Snapshot) -> Place | None:
         """Set a place aside, None if the study has none left."""
-        if self._left(snapshot) <= len(self._set_aside):
+        left = self._left(snapshot) - len(self._set_aside)
+        if left < 1:
             return None
-        place = Place()
+        place = Place(left=None if self.total is None else int(left))
         self._set_aside.add(place)
         return place
 

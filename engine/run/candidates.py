@@ -3,7 +3,6 @@
 Each kind knows how it is created and discarded.
 """
 
-import itertools
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
@@ -38,6 +37,7 @@ class Candidate(ABC):
         self._lane = context.lanes.storage
         self.proposal = proposal
         self._place = place
+        self._tried = False  # to store it
 
     @property
     def is_open(self) -> bool:
@@ -55,11 +55,11 @@ class Candidate(ABC):
         A storage that fails is tried again for as long as the candidate is open. Raises `OptunaLLMError` if the
         storage goes on failing, and what a sampler raises.
         """
-        attempts = itertools.count()
         try:
-            return await self._context.lanes.retry(
+            return await self._context.lanes.store(
                 "creating a trial",
-                lambda: self._lane.run(self._context.lanes.stoppable, self._create, again=next(attempts) > 0),
+                self._create,
+                on=self._lane,
                 may_repeat=lambda error: not isinstance(error, OptunaLLMError) and self.is_open,
             )
         except BaseException:
@@ -71,7 +71,8 @@ class Candidate(ABC):
 
     # -- what follows runs on the lane
 
-    def _create(self, *, again: bool) -> Trial | None:
+    def _create(self) -> Trial | None:
+        again, self._tried = self._tried, True
         trial = self._take(again=again)
         if trial is None:
             return None
@@ -191,9 +192,10 @@ class CandidateSource:
         keeper = context.keeper
         self._reap_dead = SharedJob(context.lanes.storage, keeper.reap_dead if keeper is not None else lambda: 0)
 
-    async def candidate(self) -> Candidate:
+    async def candidate(self, left: int | None = None) -> Candidate:
         """An enqueued trial if one is free, else a proposal; no trial exists yet, so this may fail or be cancelled.
 
+        `left` proposals are to come in this run, this one included, None where no end is known.
         Raises `NoRoom` if the study's total leaves no place for one more, and what the proposer raises.
         """
         if self._proposer is None and self._places.total is None:
@@ -205,25 +207,27 @@ class CandidateSource:
                     if self._proposer is None:  # a sampler finds its own when its turn comes
                         return SamplerCandidate(self.context)
                     if (waiting := self._in_flight.claim(takeable)) is not None:
-                        return await self._for_waiting(self._proposer, waiting, snapshot)
+                        return await self._for_waiting(self._proposer, waiting, snapshot, left)
                 if (place := self._places.take(snapshot)) is not None:
-                    return await self._for_place(place)
+                    return await self._for_place(place, left)
                 snapshot = await self._free_a_place(snapshot)
 
-    async def _for_waiting(self, proposer: Proposer, waiting: FrozenTrial, snapshot: Snapshot) -> Candidate:
+    async def _for_waiting(
+        self, proposer: Proposer, waiting: FrozenTrial, snapshot: Snapshot, left: int | None
+    ) -> Candidate:
         """Propose what a trial leaves open while it still waits, so that a failure leaves it waiting."""
         space = self.context.search_space
         fixed = {**self.context.fixed, **fixed_params(waiting)}
         proposal = Proposal(params={}, distributions={})
         try:
             if not all(name in fixed for name in space or proposer.search_space or snapshot.space):
-                proposal = await proposer.propose_one(self.context.door, search_space=space, fixed=fixed)
+                proposal = await proposer.propose_one(self.context.door, search_space=space, fixed=fixed, left=left)
         except BaseException:
             self._in_flight.unclaim(waiting.number)
             raise
         return EnqueuedCandidate(self.context, proposal, waiting)
 
-    async def _for_place(self, place: Place) -> Candidate:
+    async def _for_place(self, place: Place, left: int | None) -> Candidate:
         if self._proposer is None:
             return SamplerCandidate(self.context, place)
         context = self.context
@@ -232,6 +236,7 @@ class CandidateSource:
                 context.door,
                 search_space=context.search_space,
                 fixed=context.fixed,
+                left=min((end for end in (left, place.left) if end is not None), default=None),
                 stop_when_exhausted=self._stop_when_exhausted,
             )
         except BaseException:

@@ -123,8 +123,8 @@ class Run:
     def _act(self, group: anyio.abc.TaskGroup, actions: Sequence[Action]) -> None:
         for action in actions:
             match action:
-                case Propose():
-                    group.start_soon(self._propose)
+                case Propose(left):
+                    group.start_soon(self._propose, left)
                 case CancelProposals():
                     for scope in self._asks:
                         scope.cancel()
@@ -143,7 +143,7 @@ class Run:
         await anyio.sleep(seconds)
         self._send(event)
 
-    async def _propose(self) -> None:
+    async def _propose(self, left: int | None) -> None:
         """Find one candidate. The schedule always hears of the end: else the run would wait for ever."""
         event: Event = ProposingFailed(OptunaLLMError("the proposal was cancelled"))
         began = anyio.current_time()
@@ -151,7 +151,7 @@ class Run:
         self._asks.add(scope)
         try:
             with scope:
-                candidate = await self._source.candidate()
+                candidate = await self._source.candidate(left)
                 event = Proposed(candidate, candidate.has_content)
         except Exception as error:
             self._tally.spent(getattr(error, "provenance", EMPTY))

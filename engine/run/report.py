@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
 from ..records import Charge
-from ..study.attributes import as_amount, as_count, as_list, as_mapping, charge_of, llm_of, untracked_charges
+from ..study.attributes import charge_of, counts_of, llm_of, untracked_charges
 from ..study.snapshot import Snapshot
 
 _COUNT_OF: Final = {TrialState.COMPLETE: "n_complete", TrialState.PRUNED: "n_pruned", TrialState.FAIL: "n_failed"}
@@ -83,10 +83,11 @@ class Tally:
         """How many trials of this run were told."""
         return sum(self.counts[name] for name in _COUNT_OF.values())
 
-    def add(self, **amounts: float) -> None:
-        """Add to the counts of these names."""
+    def add(self, **amounts: float | None) -> None:
+        """Add to the counts of these names; an unknown amount makes a count unknown for good."""
         for name, amount in amounts.items():
-            self.counts[name] += amount
+            known = self.counts[name]
+            self.counts[name] = None if amount is None or known is None else known + amount
 
     def evaluated(self, began: float, ended: float) -> None:
         """A worker is free again after an objective."""
@@ -102,21 +103,8 @@ class Tally:
 
     def spent(self, provenance: Mapping[str, Any]) -> None:
         """Count what one proposal took."""
-        if not provenance:
-            return
-        usage = as_mapping(provenance.get("usage"))
-        charge = charge_of(provenance)
-        cost, known = as_amount(usage.get("cost")), self.counts["cost"]
-        self.counts["cost"] = None if cost is None or known is None else known + cost
-        self.add(
-            llm_seconds=as_amount(provenance.get("latency")) or 0.0,
-            llm_calls=charge.requests,
-            tokens=charge.tokens,
-            cached_tokens=as_count(usage.get("cached_tokens")),
-            reasks=as_count(provenance.get("reasks")),
-            repairs=len(as_list(provenance.get("repairs"))),
-            duplicates=provenance.get("duplicate_of") is not None,
-        )
+        if provenance:
+            self.add(**counts_of(provenance))
 
     def report(self, *, now: float, stop_reason: str, left_over: int) -> RunReport:
         """The record of the whole run."""

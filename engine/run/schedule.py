@@ -103,7 +103,13 @@ Event: TypeAlias = Proposed[Any] | ProposingFailed | Resumed | Rechecked | Finis
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Start computing one proposal."""
+    """Start computing one proposal.
+
+    `left`: how many trials are still to begin, less those for which a proposal is ready or was begun before; this one
+    included. None without an `n_trials`.
+    """
+
+    left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,14 +312,15 @@ class Schedule:
             yield Launch(self.ready.popleft())
         if self._stop is None:
             for _ in range(self._n_to_propose()):
+                remaining = self._remaining()
+                yield Propose(None if remaining is None else remaining - self._ahead())
                 self.proposing += 1
-                yield Propose()
 
     def _n_to_propose(self) -> int:
         """How many proposals to start now: one for each idle worker and `prefetch` more, never past `n_trials`."""
         if self._no_room:
             return 0
-        ahead = self.proposing + len(self.ready)
+        ahead = self._ahead()
         wanted = self.plan.n_workers - self.running + self.plan.prefetch - ahead
         remaining = self._remaining()
         if remaining is not None:
@@ -322,8 +329,12 @@ class Schedule:
             return wanted
         return 0 if self._outage.paused or self.proposing else min(1, wanted)
 
+    def _ahead(self) -> int:
+        """How many proposals are ready or being computed."""
+        return self.proposing + len(self.ready)
+
     def _remaining(self) -> int | None:
         return None if self.plan.n_trials is None else self.plan.n_trials - self.launched
 
     def _under_way(self) -> int:
-        return self.proposing + len(self.ready) + self.running
+        return self._ahead() + self.running

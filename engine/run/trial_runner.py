@@ -18,7 +18,7 @@ from ..protocols import Workers
 from ..records import Call
 from ..study.attributes import is_reaped
 from ..study.lanes import StorageTimeout
-from ..study.optuna_internals import stop_requested, stored_trial
+from ..study.optuna_internals import stop_requested
 from .candidates import Candidate
 from .context import RunContext, RunOptions
 from .report import Tally
@@ -78,15 +78,15 @@ class TrialRunner:
         return trial
 
     async def _run(self, trial: Trial) -> Finished:
-        outcome = cancelled()  # unless the evaluation returns: whatever ends it, the trial is told
         try:
             outcome = await self._evaluate(trial)
-        finally:
-            told = await self._store(trial, outcome)
+        except BaseException:  # whatever ends the evaluation, the trial is told
+            await self._store(trial, cancelled())
+            raise
+        told = await self._store(trial, outcome)
         log_trial(told, outcome)
-        lanes, study = self._context.lanes, self._context.door.study
         for callback in self._options.callbacks:
-            await lanes.helper.run(lanes.stoppable, callback, study, told)
+            await self._context.lanes.helper.run(callback, self._context.door.study, told)
         return Finished(self._fatal(outcome.error), failed=told.state is TrialState.FAIL)
 
     async def _evaluate(self, trial: Trial) -> Outcome:
@@ -125,21 +125,11 @@ class TrialRunner:
         `after_trial` raises is raised as it is: the result is stored all the same.
         """
         lanes, began = self._context.lanes, anyio.current_time()
-
-        async def attempt() -> FrozenTrial:
-            try:
-                return await lanes.storage.run(lanes.stoppable, self._tell, trial, outcome)
-            except Exception as error:
-                if not _is_of_sampler(error):
-                    with suppress(Exception):  # a storage that cannot be read has not taken it, as far as we know
-                        stored = await lanes.storage.run(stored_trial, lanes.door.study, trial)
-                        if stored.state.is_finished() and not is_reaped(stored):
-                            return stored
-                raise
-
+        doing = f"telling trial {trial.number}"
         try:
-            doing = f"telling trial {trial.number}"
-            told = await lanes.retry(doing, attempt, may_repeat=lambda error: not _is_of_sampler(error), shield=True)
+            told = await lanes.store(
+                doing, self._tell, trial, outcome, may_repeat=lambda error: not _is_of_sampler(error), shield=True
+            )
         except StorageTimeout as timeout:
             lost = _lost(trial, outcome, lanes.policy.seconds, timeout.why)
             logger.error("%s", lost)  # a run raises one error, and several results may be lost
@@ -147,22 +137,36 @@ class TrialRunner:
         self._tally.told(told, anyio.current_time() - began)
         return told
 
-    def _tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
-        """Write all that follows from the end of a trial; one job of the storage lane."""
-        door = self._context.door
-        told = door.tell(trial, outcome)
-        if is_reaped(told) and outcome.state is not TrialState.FAIL:
-            told = add_late(door, told, outcome, self._context.run, self._context.places)
-        elif told.state is TrialState.FAIL and self._options.retries and self._fatal(outcome.error) is None:
-            door.retry(told, self._options.retries)
-        if self._options.show_progress_bar:
-            self._tally.best = door.best_value()
-        return told
-
     def _fatal(self, error: BaseException | None) -> BaseException | None:
         """The error if it ends the run; `catch` never covers this library's own errors."""
         caught = isinstance(error, self._options.catch) and not isinstance(error, OptunaLLMError)
         return None if caught else error
+
+    # -- what follows runs on the lane
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
+        """Write all that follows from the end of a trial; an error counts for nothing if the result is stored."""
+        try:
+            return self._write_end(trial, outcome)
+        except Exception as error:
+            if not _is_of_sampler(error):
+                with suppress(Exception):  # a storage that cannot be read has not taken it, as far as we know
+                    stored = self._context.door.stored(trial)
+                    if stored.state.is_finished() and not is_reaped(stored):
+                        return stored
+            raise
+
+    def _write_end(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
+        door = self._context.door
+        told = door.tell(trial, outcome)
+        if told.state is TrialState.FAIL:
+            if outcome.state is not TrialState.FAIL and is_reaped(told):
+                told = add_late(door, told, outcome, self._context.run, self._context.places)
+            elif self._options.retries and self._fatal(outcome.error) is None:
+                door.retry(told, self._options.retries)
+        if self._options.show_progress_bar:
+            self._tally.best = door.best_value()
+        return told
 
 
 def log_trial(trial: FrozenTrial, outcome: Outcome) -> None:

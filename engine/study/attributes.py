@@ -68,6 +68,21 @@ def charge_of(provenance: Mapping[str, Any]) -> Charge:
     return _charge(provenance.get("calls"), usage.get("cost"), *tokens)
 
 
+def counts_of(provenance: Mapping[str, Any]) -> dict[str, float | None]:
+    """What an attribute `llm` adds to the counts of a `RunReport`, by their names; a cost of None is unknown."""
+    usage, charge = as_mapping(provenance.get("usage")), charge_of(provenance)
+    return {
+        "cost": as_amount(usage.get("cost")),
+        "llm_seconds": as_amount(provenance.get("latency")) or 0.0,
+        "llm_calls": charge.requests,
+        "tokens": charge.tokens,
+        "cached_tokens": as_count(usage.get("cached_tokens")),
+        "reasks": as_count(provenance.get("reasks")),
+        "repairs": len(as_list(provenance.get("repairs"))),
+        "duplicates": provenance.get("duplicate_of") is not None,
+    }
+
+
 def untracked_charges(study_attributes: Mapping[str, Any]) -> dict[str, Charge]:
     """What was spent that no trial has on record, by the token of who spent it."""
     records = {name: as_mapping(value) for name, value in study_attributes.items() if name.startswith(SPENDING_PREFIX)}
@@ -92,8 +107,10 @@ def run_of(trial: FrozenTrial) -> str | None:
 
 def failure_type(trial: FrozenTrial) -> str | None:
     """The recorded type of a failed trial's failure; None for other trials."""
+    if trial.state is not TrialState.FAIL:
+        return None
     kind = as_mapping(trial.user_attrs.get(FAILURE_ATTRIBUTE)).get("type")
-    return kind if trial.state is TrialState.FAIL and isinstance(kind, str) else None
+    return kind if isinstance(kind, str) else None
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:

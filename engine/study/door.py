@@ -38,7 +38,7 @@ from .optuna_internals import (
     forget_cached_trials,
     id_of,
     preset_values,
-    stored_trial,
+    study_key,
     suggest_all,
     unfiltered,
 )
@@ -55,8 +55,8 @@ logger = logging.getLogger("optuna_llm.engine")
 class StudyDoor:
     """One study, as this process reads and writes it, whatever a pruner filters; safe to use from several threads.
 
-    All doors with one `state` share what is in flight. `token` names who spends through this door; without one nothing
-    is asked of a model, and the study's own attributes are not read.
+    All doors with one `state` share what is in flight. `key` tells the study from others in this process. `token` names
+    who spends through this door; without one nothing is asked of a model, and the study's own attributes are not read.
     """
 
     def __init__(self, study: Study, state: StudyState | None = None, *, token: str = "") -> None:
@@ -67,6 +67,7 @@ class StudyDoor:
         self.spending = self.state.spending
         self.sharing = self.state.sharing
         self.snapshot = self.state.snapshot  # the last reading with what is in flight now; touches no storage
+        self.key = study_key(study)
         self._storage, self._study_id = study._storage, study._study_id
 
     def __repr__(self) -> str:
@@ -104,6 +105,10 @@ class StudyDoor:
         """Store a user attribute of the study."""
         self._storage.set_study_user_attr(self._study_id, name, value)
 
+    def stored(self, trial: Trial | FrozenTrial) -> FrozenTrial:
+        """A trial as it is in storage now."""
+        return self._storage.get_trial(trial._trial_id)
+
     def reread(self, trial: Trial | FrozenTrial) -> FrozenTrial | None:
         """Take in a trial that was just written, and no other: listing a long study takes time in proportion to it.
 
@@ -111,7 +116,7 @@ class StudyDoor:
         """
         try:
             with self.state.reading:
-                stored = stored_trial(self.study, trial)
+                stored = self.stored(trial)
                 known = self.state.update_one(stored)
             if not known:
                 self.refresh()
@@ -122,7 +127,7 @@ class StudyDoor:
 
     def is_waiting(self, trial: FrozenTrial) -> bool:
         """Whether an enqueued trial is still to be had."""
-        return stored_trial(self.study, trial).state is TrialState.WAITING
+        return self.stored(trial).state is TrialState.WAITING
 
     def best_value(self) -> float | None:
         """The best value of the study, None while no trial is complete."""
@@ -261,20 +266,21 @@ class StudyDoor:
         try:
             self.close(trial)
             if self.sharing.was_shared:
-                self._mark_cross_process_duplicate(stored_trial(self.study, trial))
+                self._mark_cross_process_duplicate(self.stored(trial))
             if outcome.failure is not None:
                 self._set_user_attr(trial, FAILURE_ATTRIBUTE, asdict(outcome.failure))
             value = outcome.value if outcome.state is TrialState.COMPLETE else None
+            forget_cached_trials(self.study)  # samplers that are told see all that was written
             told = self.study.tell(trial, value, state=outcome.state, skip_if_finished=True)
         except UpdateFinishedTrialError:
-            told = stored_trial(self.study, trial)
+            told = self.stored(trial)
         self.reread(trial)
         return told
 
     def close(self, trial: Trial | FrozenTrial) -> None:
         """Write the repairs that were made while a trial ran, and drop its assignment: it is about to be told."""
         repairs = self.in_flight.close(trial.number)
-        if repairs and (llm := llm_of(stored_trial(self.study, trial))):
+        if repairs and (llm := llm_of(self.stored(trial))):
             known = [*as_list(llm.get("repairs")), *repairs]
             self._set_user_attr(trial, LLM_ATTRIBUTE, {**llm, "repairs": known[:MAX_REPAIRS]})
 
@@ -343,7 +349,7 @@ class StudyDoor:
         """The user attribute that says how a trial was proposed; none if nothing is known of it."""
         if not proposal.provenance:
             return {}
-        staleness = max(0, len(self.snapshot().finished) - proposal.seen)
+        staleness = max(0, len(self.state.history.finished) - proposal.seen)
         return {LLM_ATTRIBUTE: {**proposal.provenance, "staleness": staleness, "run": run}}
 
     @contextmanager

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 from optuna import Study
@@ -14,7 +14,6 @@ from ..threads import JobThread, SharedJob
 from .door import StudyDoor
 from .snapshot import Snapshot
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 LONGEST_BACKOFF: Final = 5.0  # seconds between attempts: a server that restarts is found soon, and not hammered
@@ -61,8 +60,8 @@ def stoppable(study: Study) -> Iterator[None]:
 class Lanes:
     """Owns both threads; use as a context manager.
 
-    `read` is what a reading of the study does on the storage thread, `door.refresh` if it is not given. `policy` says
-    for how long storage calls are retried.
+    `study.stop()` is allowed on them. `read` is what a reading of the study does on the storage thread, `door.refresh`
+    if it is not given. `policy` says for how long storage calls are retried.
     """
 
     def __init__(
@@ -70,8 +69,8 @@ class Lanes:
     ) -> None:
         self.door = door
         self.policy = policy or RetryPolicy()
-        self.storage = JobThread("optuna-llm storage")
-        self.helper = JobThread("optuna-llm helper")
+        self.storage = JobThread("optuna-llm storage", stoppable(door.study))
+        self.helper = JobThread("optuna-llm helper", stoppable(door.study))
         self._read = SharedJob(self.storage, read or door.refresh)
 
     def __enter__(self) -> "Lanes":
@@ -81,11 +80,6 @@ class Lanes:
         self.storage.close()
         self.helper.close()
 
-    def stoppable(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `job` where `study.stop()` is allowed."""
-        with stoppable(self.door.study):
-            return job(*args, **kwargs)
-
     async def refresh(self) -> Snapshot:
         """A reading of the study that begins after this call; callers of the same moment share one.
 
@@ -94,9 +88,12 @@ class Lanes:
         await self.retry("reading the study", self._read)
         return self.door.snapshot()
 
-    async def store(self, doing: str, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `job` on the storage thread, again while it raises; `doing` names it in messages."""
-        return await self.retry(doing, lambda: self.storage.run(job, *args, **kwargs))
+    async def store(
+        self, doing: str, job: Callable[..., T], *args: Any, on: JobThread | None = None, **options: Any
+    ) -> T:
+        """Call `job` on the storage thread, or `on` another one, again while it raises; `options` are `retry`'s."""
+        lane = on or self.storage
+        return await self.retry(doing, lambda: lane.run(job, *args), **options)
 
     async def retry(
         self,

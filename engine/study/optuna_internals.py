@@ -40,11 +40,6 @@ def forget_cached_trials(study: Study) -> None:
     study._thread_local.cached_all_trials = None
 
 
-def stored_trial(study: Study, trial: Trial | FrozenTrial) -> FrozenTrial:
-    """A trial as it is in storage now."""
-    return study._storage.get_trial(trial._trial_id)
-
-
 def fail_trial(study: Study, trial: Trial | FrozenTrial) -> None:
     """Fail a RUNNING trial without asking the sampler."""
     study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)

@@ -92,11 +92,6 @@ class LiteLLMClient:
         key_in_extra = self.extra.pop("api_key", None)
         self._api_key = Secret(api_key or key_in_extra)
 
-    @property
-    def schema_per_ask(self) -> bool:
-        """False for hosted providers: they compile each new schema for seconds, and cache it."""
-        return self.api_base is not None
-
     def __repr__(self) -> str:
         base = f", api_base={scrub(self.api_base)!r}" if self.api_base else ""
         return f"LiteLLMClient({self.model!r}{base})"
@@ -137,14 +132,12 @@ class LiteLLMClient:
     async def prices(self) -> Prices:
         """What `extra` or LiteLLM's own table says that tokens cost; a server of your own has its own prices."""
         await asyncio.to_thread(load)
-        thoughts = _thinking_tokens(self.model, 0)
-        if self._own_prices.known or self.api_base:
-            return replace(self._own_prices, extra_tokens=thoughts)
-        info = _info(self.model)
-        prompt, completion = info.get("input_cost_per_token"), info.get("output_cost_per_token")
-        if not prompt or completion is None:
-            return Prices(extra_tokens=thoughts)
-        return Prices(prompt=prompt, completion=completion, extra_tokens=thoughts)
+        prices = self._own_prices
+        if not (prices.known or self.api_base):
+            prompt, completion = map(_info(self.model).get, PRICE_NAMES)
+            if prompt and completion is not None:
+                prices = Prices(prompt=prompt, completion=completion)
+        return replace(prices, extra_tokens=_thinking_tokens(self.model, 0))
 
     def _explained(self, error: ClientError, mode: Mode) -> ClientError:
         """Step down if the mode was refused; say so if a key was not sent; else leave the failure as it is."""

@@ -6,7 +6,7 @@ error with response headers was answered by one.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -41,6 +41,13 @@ _CONTEXT_TEXT: Final = re.compile(
     r"|(?:input )?token count\b.{0,40}\bexceeds|exceeds the maximum number of (?:input )?tokens|too many input tokens"
 )
 _UNREACHED_TEXT: Final = re.compile(r"(?i)connection error|cannot connect|connect(?:ion)? (?:call failed|refused)")
+_ADVICE: Final[Mapping[type[ClientError], str]] = {
+    AuthenticationError: " (check the API key and its permissions)",
+    QuotaExceededError: " (the account has no quota left: check its plan and billing)",
+}
+_TOO_LONG_ADVICE: Final = (
+    " (the prompt is too long for this model: show it less history, or take a model with a longer context)"
+)
 _KEY_VARIABLE: Final = re.compile(r"\b[A-Z][A-Z0-9_]*_KEY\b")
 _CLASS_PREFIX: Final = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception|Timeout)(?::| -| \w+Error -)\s*)+")
 
@@ -69,22 +76,15 @@ def translate(
     """The `ClientError` that `error` amounts to; its message names the model, says what to do, and holds no key."""
     facts = facts_of(error)
     kind = classify(facts)
-    message = scrub(_message(kind, facts, model, api_base), secrets)
+    code, advice = facts.code, _ADVICE.get(kind, "")
+    if kind is ClientError and (facts.status == 413 or code in _CONTEXT_CODES or _CONTEXT_TEXT.search(facts.text)):
+        code, advice = TOO_LONG, _TOO_LONG_ADVICE
+    elif type(error).__name__ == "UnsupportedParamsError":
+        code = "unsupported_params"
+    said = f": {_unanswered(kind, facts)}" if facts.status is None else f"{_answered(facts)}{advice}"
+    message = scrub(f"model {model!r}" + (f" at {api_base}" if api_base else "") + said, secrets)
     wait = retry_after(facts.headers, now or datetime.now(UTC))
-    return kind(message, retry_after=wait, status=facts.status, code=_code_of(kind, facts, error))
-
-
-def _code_of(kind: type[ClientError], facts: ErrorFacts, error: Exception) -> str | None:
-    """The provider's code, but for what the library itself acts on."""
-    if _is_too_long(kind, facts):
-        return TOO_LONG
-    return "unsupported_params" if type(error).__name__ == "UnsupportedParamsError" else facts.code
-
-
-def _is_too_long(kind: type[ClientError], facts: ErrorFacts) -> bool:
-    if kind is not ClientError:
-        return False
-    return facts.status == 413 or facts.code in _CONTEXT_CODES or bool(_CONTEXT_TEXT.search(facts.text))
+    return kind(message, retry_after=wait, status=facts.status, code=code)
 
 
 def classify(facts: ErrorFacts) -> type[ClientError]:
@@ -128,9 +128,9 @@ def facts_of(error: Exception) -> ErrorFacts:
         status=next((s for link in reversed(chain) if (s := _status(link))), None) if headers else None,
         timed_out=local_status == 408 and not headers,
         local_status=local_status,
-        code=next((code for body in bodies if (code := _code(body))), None),
-        parameter=next((name for body in bodies if isinstance(name := body.get("param"), str) and name), None),
-        text=next((text for body in bodies if (text := _text(body))), str(error)),
+        code=_first(bodies, "code", "type", "status"),
+        parameter=_first(bodies, "param"),
+        text=_first(bodies, "message") or str(error),
         headers=headers,
     )
 
@@ -167,25 +167,17 @@ def _body(error: BaseException) -> Mapping[str, Any]:
 
 
 def _json_in(text: str) -> Mapping[str, Any]:
-    start = text.find("{")
     try:
-        found, _ = json.JSONDecoder().raw_decode(text[start:]) if start >= 0 else ({}, 0)
+        found, _ = json.JSONDecoder().raw_decode(text[text.index("{") :])
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _code(body: Mapping[str, Any]) -> str | None:
-    for name in ("code", "type", "status"):
-        value = body.get(name)
-        if isinstance(value, str) and value and value != "error":
-            return value
-    return None
-
-
-def _text(body: Mapping[str, Any]) -> str | None:
-    message = body.get("message")
-    return message if isinstance(message, str) and message else None
+def _first(bodies: Iterable[Mapping[str, Any]], *names: str) -> str | None:
+    """The first text under one of these names, of the first body that has one."""
+    values = (body.get(name) for body in bodies for name in names)
+    return next((value for value in values if isinstance(value, str) and value and value != "error"), None)
 
 
 def _detail(facts: ErrorFacts) -> str:
@@ -194,13 +186,9 @@ def _detail(facts: ErrorFacts) -> str:
     return first if len(first) <= DETAIL_CHARS else first[:DETAIL_CHARS] + " ..."
 
 
-def _message(kind: type[ClientError], facts: ErrorFacts, model: str, api_base: str | None) -> str:
-    where = f"model {model!r}" + (f" at {api_base}" if api_base else "")
-    if facts.status is None:
-        return f"{where}: {_unanswered(kind, facts)}"
-    said = f"{where} answered {facts.status}" + (f" {facts.code}" if facts.code else "")
-    said += f" for {facts.parameter!r}" if facts.parameter else ""
-    return f"{said}: {_detail(facts)}{_advice(kind, facts)}"
+def _answered(facts: ErrorFacts) -> str:
+    said = f" answered {facts.status}" + (f" {facts.code}" if facts.code else "")
+    return f"{said}{f' for {facts.parameter!r}' if facts.parameter else ''}: {_detail(facts)}"
 
 
 def _unanswered(kind: type[ClientError], facts: ErrorFacts) -> str:
@@ -214,13 +202,3 @@ def _unanswered(kind: type[ClientError], facts: ErrorFacts) -> str:
     if kind is TransientError and _UNREACHED_TEXT.search(facts.text):
         return f"the connection failed: {_detail(facts)}"
     return _detail(facts) or "no usable answer"
-
-
-def _advice(kind: type[ClientError], facts: ErrorFacts) -> str:
-    if kind is AuthenticationError:
-        return " (check the API key and its permissions)"
-    if kind is QuotaExceededError:
-        return " (the account has no quota left: check its plan and billing)"
-    if _is_too_long(kind, facts):
-        return " (the prompt is too long for this model: show it less history, or take a model with a longer context)"
-    return ""

@@ -42,7 +42,7 @@ class _Call(Future[T], Generic[T]):
     def start(self, group: asyncio.TaskGroup, fn: Callable[[], Awaitable[T]]) -> None:
         """Runs on the loop."""
         self._task = group.create_task(self._run(fn))
-        self._task.add_done_callback(self._task_ended)
+        self._task.add_done_callback(lambda _: self.mark_cancelled())
 
     def mark_cancelled(self) -> None:
         if not self.done():
@@ -63,9 +63,6 @@ class _Call(Future[T], Generic[T]):
         else:
             self.set_result(result)
 
-    def _task_ended(self, _: asyncio.Task[None]) -> None:
-        self.mark_cancelled()
-
 
 class LLMLoop:
     """One daemon thread that runs one asyncio loop until `close`."""
@@ -76,14 +73,11 @@ class LLMLoop:
         self._closing = asyncio.Event()
         # Made here, so that it has entered the group before the first call is started.
         self._main_task = self._loop.create_task(self._main())
-        self._thread = threading.Thread(target=self._run, name="optuna-llm", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name="optuna-llm", daemon=True)
+        self.thread.start()
 
     def __repr__(self) -> str:
-        return f"LLMLoop({'running' if self._thread.is_alive() else 'closed'})"
-
-    def owns_current_thread(self) -> bool:
-        return threading.current_thread() is self._thread
+        return f"LLMLoop({'running' if self.thread.is_alive() else 'closed'})"
 
     def submit(self, fn: Callable[[], Awaitable[T]]) -> Future[T]:
         call: _Call[T] = _Call(self._loop)
@@ -92,9 +86,9 @@ class LLMLoop:
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Cancel what runs, await the closers, end the thread; gives up after about `seconds`."""
-        if self._thread.is_alive():
+        if self.thread.is_alive():
             self._loop.call_soon_threadsafe(self._closing.set)
-            self._thread.join(seconds)
+            self.thread.join(seconds)
 
     def _start(self, call: _Call[T], fn: Callable[[], Awaitable[T]]) -> None:
         if self._closing.is_set():
@@ -173,7 +167,7 @@ def submit(fn: Callable[[], Awaitable[T]]) -> Future[T]:
 def run_sync(fn: Callable[[], Awaitable[T]]) -> T:
     """Run `fn()` on the LLM loop and wait for it; whatever interrupts the wait cancels the task."""
     loop = _running_loop()
-    if loop.owns_current_thread():
+    if threading.current_thread() is loop.thread:
         raise UsageError("this would wait for the LLM loop from the LLM loop itself: await it instead")
     future = loop.submit(fn)
     try:
@@ -215,5 +209,3 @@ def _forget_after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
-
-__all__ = ["LLMLoop", "at_close", "run_sync", "submit"]

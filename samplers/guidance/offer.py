@@ -1,21 +1,23 @@
-"""From a role to an offer: a few new candidates, best first, and the region that they lie in."""
+"""From a role to an offer: a few new candidates, best first, and what is expected of them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from ...engine.records import Share
+from ...engine.records import Params, Share
 from ..provenance import COMBINE, REFINE
-from ..space.axes import Array, Region
+from ..space.axes import Array
 from ..view.duplicates import TOLERANCE
 from ..view.evidence import Best
-from .acquisition import MIN_COMPLETE, acquisition_values
-from .candidates import Rng, around, at_risk, crossed, least_tried, on_grid, uniform, without_inactive
-from .findings import Risk
+from .acquisition import MIN_COMPLETE, outlook_of
+from .candidates import Rng, around, crossed, least_tried, on_grid, uniform, without_inactive
 from .strategy import Situation
+
+Rows: TypeAlias = npt.NDArray[np.int_]  # indices of candidates
 
 # Candidates that the model is shown, and about how many values in all of them: what a small model can weigh, and a
 # table that leaves the prompt to the history.
@@ -53,38 +55,32 @@ MIN_DIFFERENCE: Final = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Candidates for one ask, best first, and the trial that they start from.
+    """Whole candidates for one ask, best first, with the value that is expected of each; without any, all is known.
 
-    `menu` holds the values of each parameter in the candidates, in their order, and `constants` those of the parameters
-    that have one value in all of them. `places` has a row for each candidate. The parameters in `inactive` do not count
-    in any of them.
+    A parameter that a candidate lacks does not count in it. Nothing is expected before there are values.
     """
 
-    candidates: tuple[Mapping[str, Any], ...]
-    menu: Mapping[str, Sequence[Any]]
-    constants: Mapping[str, Any]
-    region: Region
-    places: Array
-    base: Best | None = None
-    inactive: tuple[str, ...] = ()
+    candidates: tuple[Params, ...] = ()
+    expected: tuple[float, ...] = ()
 
 
-def offer_for(role: str, situation: Situation, risks: Sequence[Risk]) -> Offer | None:
-    """The offer of a role; None where nothing new is left. Candidates in parts where trials fail come last."""
+def offer_for(role: str, situation: Situation) -> Offer:
+    """The offer of a role: candidates that are new to the study, that no open ask offers, and that differ."""
     evidence = situation.evidence
     axes = evidence.axes
-    base = _base(role, situation)
-    drawn = _draw(role, situation, risks, base)
+    drawn = _draw(role, situation, _base(role, situation))
     for column, axis in enumerate(axes.all):
         if axis.name in situation.fixed:
             drawn[:, column] = axis.place(situation.fixed[axis.name])
     drawn = without_inactive(axes, on_grid(axes, drawn), situation.newest.places)
-    ordered = drawn[np.lexsort((-acquisition_values(situation, drawn), at_risk(axes, drawn, risks)))]
-    for part in (_of_process(ordered, situation.share), ordered):
-        places = _best_new(situation, part)
-        if len(places):
-            return _offer(situation, places, base)
-    return None
+    outlook = outlook_of(situation, drawn)
+    ordered = np.argsort(-outlook.worth, kind="stable")
+    for part in (_of_process(drawn, ordered, situation.share), ordered):
+        chosen = _best_new(situation, drawn, part)
+        if chosen:
+            expected = () if outlook.values is None else outlook.values[list(chosen)].tolist()
+            return Offer(candidates=tuple(chosen.values()), expected=tuple(expected))
+    return Offer()
 
 
 def is_new(candidate: Array, taken: Array, within: float = TOLERANCE) -> bool:
@@ -102,7 +98,7 @@ def _base(role: str, situation: Situation) -> Best | None:
     return best[len(situation.open) % len(best)]
 
 
-def _draw(role: str, situation: Situation, risks: Sequence[Risk], base: Best | None) -> Array:
+def _draw(role: str, situation: Situation, base: Best | None) -> Array:
     evidence, axes = situation.evidence, situation.evidence.axes
     rng = np.random.default_rng([situation.seed, situation.ordinal])
     count = min(MAX_DRAWN, max(MIN_DRAWN, COMPARISONS // max(1, evidence.known)))
@@ -111,7 +107,7 @@ def _draw(role: str, situation: Situation, risks: Sequence[Risk], base: Best | N
     if base is not None:
         return around(axes, np.array(base.places), _varied(situation, base, rng), evidence.trust.length, rng, count)
     if evidence.complete < MIN_COMPLETE or situation.ordinal < DESIGN_SIZE:
-        return least_tried(axes, situation.taken, risks, rng, DESIGN_DRAWN * situation.share.processes)
+        return least_tried(axes, situation.taken, rng, DESIGN_DRAWN * situation.share.processes)
     return uniform(axes, rng, count)
 
 
@@ -123,55 +119,37 @@ def _varied(situation: Situation, base: Best, rng: Rng) -> Sequence[int]:
     return [columns[index] for index in rng.permutation(len(columns))[:count]]
 
 
-def _of_process(candidates: Array, share: Share) -> Array:
+def _of_process(candidates: Array, ordered: Rows, share: Share) -> Rows:
     """Every n-th distinct candidate, so that n processes in the same situation offer different ones."""
     if share.processes == 1:
-        return candidates
-    distinct = list({candidate.tobytes(): candidate for candidate in candidates}.values())
-    return np.array(distinct[share.place :: share.processes]).reshape(-1, candidates.shape[1])
+        return ordered
+    distinct = list({candidates[row].tobytes(): row for row in reversed(ordered.tolist())}.values())[::-1]
+    return np.array(distinct[share.place :: share.processes], dtype=int)
 
 
-def _best_new(situation: Situation, ordered: Array) -> Array:
-    """The first candidates that are new, that no open ask offers, and that differ from each other."""
-    first = ordered[:1]
-    varied = int(((ordered != first) & ~(np.isnan(ordered) & np.isnan(first))).any(axis=0).sum())
+def _best_new(situation: Situation, candidates: Array, ordered: Rows) -> dict[int, Params]:
+    """The first candidates that are new, that no open ask offers, and that differ from each other, by their rows."""
+    varied = int((np.ptp(np.nan_to_num(candidates[ordered], nan=-1.0), axis=0) > 0).sum()) if len(ordered) else 0
     count = max(2, min(MAX_OFFERED, MAX_OFFERED_VALUES // max(1, varied)))
     taken = np.concatenate([situation.taken, situation.offered])
     taken = taken[~np.isnan(taken).all(axis=1)]
-    chosen: list[Array] = []
-    for candidate in ordered:
+    chosen: dict[int, Params] = {}
+    for row in ordered.tolist():
         if len(chosen) == count:
             break
-        if is_new(candidate, taken) and (not chosen or is_new(candidate, np.array(chosen), within=MIN_DIFFERENCE)):
-            chosen.append(candidate)
-    return np.array(chosen)
+        candidate = candidates[row]
+        if is_new(candidate, taken) and is_new(candidate, candidates[list(chosen)], within=MIN_DIFFERENCE):
+            params = _params(situation, candidate)
+            if not situation.is_known({**situation.fixed, **params}):
+                chosen[row] = params
+    return chosen
 
 
-def _offer(situation: Situation, places: Array, base: Best | None) -> Offer:
-    """Translate rows of places into values of the space.
-
-    An answer must have all parameters. So a parameter that is inactive in some candidates has there the value of
-    another candidate; one that is inactive in all of them is left out.
-    """
-    columns: dict[str, list[Any]] = {}
-    inactive = []
-    for axis, column in zip(situation.evidence.axes.all, places.T.tolist(), strict=True):
-        if axis.name not in situation.space.distributions:
-            continue
-        values = axis.values(dict.fromkeys(column))
-        if values:
-            first = next(iter(values.values()))
-            columns[axis.name] = [values.get(place, first) for place in column]
-        else:
-            inactive.append(axis.name)
-    # Each value once, told apart by type as well: two places may be written alike.
-    menu = {name: list({(type(v), repr(v)): v for v in column}.values()) for name, column in columns.items()}
-    return Offer(
-        candidates=tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)),
-        menu=menu,
-        constants={name: values[0] for name, values in menu.items() if len(values) == 1},
-        region=situation.evidence.axes.spanned(menu),
-        places=places,
-        base=base,
-        inactive=tuple(inactive),
-    )
+def _params(situation: Situation, candidate: Array) -> Params:
+    """The values that stand at a candidate's places, of the parameters that are asked for."""
+    wanted, places = situation.space.distributions, candidate.tolist()
+    return {
+        axis.name: axis.value(place)
+        for axis, place in zip(situation.evidence.axes.all, places, strict=True)
+        if axis.name in wanted and not math.isnan(place)
+    }

@@ -1,20 +1,23 @@
 """The contract of a strategy: from a situation to what this ask is told beyond the history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from optuna.study import StudyDirection
 
 from ...engine.records import ALONE, Params, Share
 from ..provenance import PROPOSE
-from ..space.axes import Array, Region
+from ..space.axes import Array
 from ..space.space import Space
-from ..view.evidence import Evidence, TrialWindow
+from ..view.evidence import WINDOW, Evidence, TrialWindow
 
-Form = Literal["plain", "words", "menu"]
+Form = Literal["plain", "menu"]
+
+PLAIN: Final = "plain"
+MENU: Final = "menu"
 
 
 class InFlightConfiguration(Protocol):
@@ -29,13 +32,13 @@ class InFlightConfiguration(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAsk:
-    """An ask that the model is answering now: its region, the middle of the region, and the candidates it offers.
+    """An ask that the model is answering now.
 
-    `places` has one number for each axis, `offered` one such row for each candidate; NaN where nothing is said.
+    `position` is the lowest number from 1 that no other open ask of the study has, over all processes as far as they
+    know of each other. `offered` are the places of its candidates, a row each, best first.
     """
 
-    region: Region
-    places: Sequence[float]
+    position: int = 1
     offered: Sequence[Sequence[float]] = ()
 
 
@@ -45,6 +48,7 @@ class Situation:
 
     `space` holds the parameters to choose, given the values in `fixed`. `evidence` holds the finished trials,
     `in_flight` the running and reserved configurations, `open` the asks that the model is answering now.
+    `is_known(params)` says whether a configuration would be refused, since it is in the study or in flight.
 
     `ordinal` counts trials and asks; no two open asks share one. All random draws follow from it and from `seed`.
     `proposed` counts only what comes from the model. `share` is this process's place among those that ask for the
@@ -56,6 +60,7 @@ class Situation:
     evidence: Evidence
     in_flight: Sequence[InFlightConfiguration] = ()
     open: Sequence[OpenAsk] = ()
+    is_known: Callable[[Params], bool] = lambda _: False
     fixed: Params = field(default_factory=dict)
     ordinal: int = 0
     proposed: int = 0
@@ -69,12 +74,13 @@ class Situation:
 
     @cached_property
     def pending(self) -> Array:
-        """Places of the configurations in flight and of the open asks with a region, a row each."""
-        return self._rows([one.places for one in self.in_flight] + [ask.places for ask in self.open if ask.region])
+        """Places of the newest configurations in flight, and of the first candidate of each open ask, a row each."""
+        firsts = [ask.offered[0] for ask in self.open if ask.offered]
+        return self._rows([one.places for one in self.in_flight[-WINDOW:]] + firsts)
 
     @cached_property
     def taken(self) -> Array:
-        """Places of the newest finished trials and of what is pending, a row each."""
+        """Places of the newest finished trials and of what is pending, a row each; `is_known` knows all."""
         return np.concatenate([self.newest.places, self.pending])
 
     @cached_property
@@ -88,22 +94,25 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guidance:
-    """What one ask is told: its role, a region in words or a menu of values, and a summary of the study.
+    """What one ask is told beyond the history.
 
-    `strategy`, `role`, `form` and `region` stand on the trial. `words` is one paragraph at the end of the prompt,
-    `summary` lines about the study. `menu` lists the values that a parameter may take; it narrows the schema where the
-    client takes a new schema with each ask. `offered` holds the places of the candidates, a row each, so that no other
-    ask offers them.
+    `strategy` and `role` stand on the trial. `summary` are lines about the study, `words` a paragraph at the end of the
+    prompt. `candidates` are whole configurations of which the model is to take one, best first; without any it is
+    free. A parameter that a candidate lacks does not count in it. `expected` has a value for each candidate, if the
+    model is to be told what to expect.
     """
 
     strategy: str
     role: str = PROPOSE
-    form: Form = "plain"
-    region: Region = field(default_factory=dict)
     words: str = ""
-    menu: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     summary: tuple[str, ...] = ()
-    offered: Sequence[Sequence[float]] = ()
+    candidates: Sequence[Params] = ()
+    expected: Sequence[float] = ()
+
+    @property
+    def form(self) -> Form:
+        """Whether the ask is free or has a menu of candidates."""
+        return MENU if self.candidates else PLAIN
 
 
 @runtime_checkable

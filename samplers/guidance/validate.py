@@ -4,16 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from ...engine.errors import UsageError
+from ...engine.records import Params
 from ...engine.study.distributions import contains, plain
-from ..space.axes import Axes, Choices, Interval
-from ..space.space import Space
-from .strategy import Form, Guidance, Situation, Strategy
-from .words import menu_text
+from .strategy import Guidance, Situation, Strategy
 
 
 class ValidatedStrategy:
@@ -33,93 +31,56 @@ class ValidatedStrategy:
     def guide(self, situation: Situation) -> Guidance:
         """Pass on the strategy's guidance, with numbers of other libraries as Python's own.
 
-        What is fixed for this ask is left out of the menu. The menu stands in the words as well: not every client takes
-        a new schema with each ask.
+        What is fixed for this ask is left out of the candidates.
         """
         guidance = self._strategy.guide(situation)
         if not isinstance(guidance, Guidance):
             self._refuse(f"guide() must return a Guidance, not {_shown(guidance)}")
         self._check_kinds(guidance)
-        axes, space = situation.evidence.axes, situation.space
-        menu = {
-            name: self._menu_values(name, values, space)
-            for name, values in guidance.menu.items()
-            if name not in situation.fixed
-        }
-        region = {name: self._part(name, part, axes) for name, part in guidance.region.items()}
-        if not all(isinstance(row, Sequence) and len(row) == len(axes) for row in guidance.offered):
-            self._refuse(f"offered must be rows of {len(axes)} places, not {_shown(guidance.offered)}")
-        words = " ".join(part for part in (guidance.words, menu_text(menu, space)) if part)
-        return replace(guidance, menu=menu, region=region, words=words)
+        candidates = tuple(self._candidate(candidate, situation) for candidate in guidance.candidates)
+        return replace(guidance, candidates=candidates, expected=tuple(map(float, guidance.expected)))
 
     def _refuse(self, reason: str) -> NoReturn:
         raise UsageError(f"strategy {self.name!r}: {reason}")
 
     def _check_kinds(self, guidance: Guidance) -> None:
+        listed = guidance.candidates
         wrong = [
             f"{name} must be {what}, not {_shown(getattr(guidance, name))}"
             for name, what, right in (
                 ("strategy", "a string", isinstance(guidance.strategy, str)),
                 ("role", "a string", isinstance(guidance.role, str)),
-                ("form", "one of 'plain', 'words', 'menu'", guidance.form in get_args(Form)),
                 ("words", "a string", isinstance(guidance.words, str)),
-                ("menu", "a mapping from names to lists of values", _is_menu(guidance.menu)),
-                ("region", "a mapping from names to Interval or Choices", _is_region(guidance.region)),
-                ("summary", "a tuple of strings", _is_lines(guidance.summary)),
+                ("summary", "a tuple of strings", _is_list_of(guidance.summary, str)),
+                ("candidates", "a list of mappings from names to values", _is_list_of(listed, Mapping)),
             )
             if not right
         ]
+        if not wrong and not (
+            _is_list_of(guidance.expected, Real) and len(guidance.expected) in (0, len(guidance.candidates))
+        ):
+            wrong = [f"expected must be one number for each candidate, not {_shown(guidance.expected)}"]
         if wrong:
             self._refuse("; ".join(wrong))
 
-    def _menu_values(self, name: str, values: Sequence[Any], space: Space) -> list[Any]:
-        if name not in space.distributions:
-            asked = ", ".join(map(repr, space.distributions))
-            self._refuse(f"its menu names {name!r}, but asked for are {asked}")
-        if not values:
-            self._refuse(f"its menu offers nothing for {name!r}; leave the name out instead")
-        distribution = space.distributions[name]
-        for value in values:
-            if not _fits(value, distribution):
-                self._refuse(f"its menu offers {_shown(value)} for {name!r}, which is not in {distribution!r}")
-        return [_as_answer(value, distribution) for value in values]
-
-    def _part(self, name: str, part: Interval | Choices, axes: Axes) -> Interval | Choices:
-        axis = axes.by_name.get(name)
-        if axis is None:
-            self._refuse(f"its region names {name!r}, which is no parameter with several values")
-        distribution = axis.distribution
-        if isinstance(part, Choices):
-            wrong = [value for value in part.values if not _fits(value, distribution)]
-            if wrong or not part.values:
-                says = f"{_shown(wrong[0])} among" if wrong else "none of"
-                self._refuse(f"its region has {says} the choices of {name!r}; it is {distribution!r}")
-            return Choices(values=tuple(_as_answer(value, distribution) for value in part.values))
-        if axis.categorical or not (_is_number(part.low) and _is_number(part.high) and part.low <= part.high):
-            self._refuse(
-                f"its region has an Interval with the ends {_shown(part.low)} and {_shown(part.high)} for {name!r}; "
-                f"give two numbers, the lower one first, and Choices for what has no order; it is {distribution!r}"
-            )
-        whole = isinstance(distribution, IntDistribution)
-        return Interval(low=_number(part.low, whole=whole), high=_number(part.high, whole=whole))
+    def _candidate(self, candidate: Params, situation: Situation) -> Params:
+        space, fixed = situation.space.distributions, situation.fixed
+        for name, value in candidate.items():
+            if name not in space and name not in fixed:
+                self._refuse(f"a candidate names {name!r}, but asked for are {', '.join(map(repr, space))}")
+            if name in space and not _fits(value, space[name]):
+                self._refuse(f"a candidate has {_shown(value)} for {name!r}, which is not in {space[name]!r}")
+        if not candidate.keys() & space.keys():
+            self._refuse(f"a candidate has none of the parameters that are asked for: {', '.join(map(repr, space))}")
+        return {name: _as_answer(value, space[name]) for name, value in candidate.items() if name in space}
 
 
 def _shown(value: object) -> str:
     return repr(value)[:200]
 
 
-def _is_menu(menu: object) -> bool:
-    return isinstance(menu, Mapping) and all(
-        isinstance(values, Sequence) and not isinstance(values, str) for values in menu.values()
-    )
-
-
-def _is_region(region: object) -> bool:
-    return isinstance(region, Mapping) and all(isinstance(part, Interval | Choices) for part in region.values())
-
-
-def _is_lines(summary: object) -> bool:
-    return isinstance(summary, list | tuple) and all(isinstance(line, str) for line in summary)
+def _is_list_of(listed: object, kind: type) -> bool:
+    return isinstance(listed, Sequence) and not isinstance(listed, str) and all(isinstance(one, kind) for one in listed)
 
 
 def _fits(value: Any, distribution: BaseDistribution) -> bool:
@@ -139,8 +100,4 @@ def _as_answer(value: Any, distribution: BaseDistribution) -> Any:
     """The value as Python's own kind: numpy's numbers are no JSON."""
     if isinstance(distribution, CategoricalDistribution):
         return plain(value)
-    return _number(value, whole=isinstance(distribution, IntDistribution))
-
-
-def _number(value: Any, *, whole: bool) -> int | float:
-    return int(value) if whole and value == int(value) else float(value)
+    return int(value) if isinstance(distribution, IntDistribution) else float(value)

@@ -114,6 +114,16 @@ class Account:
         self._settled.set()  # all look again, in their order: what one leaves may be enough for another
         self._settled = asyncio.Event()
 
+    def proposals_left(self, made: int) -> int | None:
+        """How many more proposals the budget pays for, judging by what `made` ones took; None where nothing tells."""
+        spent = self._spent + self._others()
+        left = [
+            made * (cap - taken) / taken
+            for name, cap in asdict(self.budget).items()
+            if cap is not None and (taken := getattr(spent, name))
+        ]
+        return max(1, int(min(left))) if left and made else None
+
     def _fits(self, worst: Charge) -> bool:
         known = self._spent + self._others()
         cap = first_exceeded_cap(self.budget, known + worst)
@@ -134,33 +144,25 @@ def _caps(budget: Budget) -> str:
     return ", ".join(words[name].format(cap) for name, cap in caps.items() if cap is not None)
 
 
+@dataclass(slots=True, eq=False)
 class BudgetedClient:
-    """Sends through `client` what `account` can pay for, and tells `on_charge` what each request took.
+    """Sends through `client` what `account` can pay for; `spent` is what its own requests took.
 
     A request counts once it is sent; its tokens and dollars count when the reply says what they were, and in full
     where it does not say. `prices` are those of the client unless given. Raises `BudgetExhaustedError`, and
     `UsageError` if dollars are capped and prices unknown.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        account: Account,
-        *,
-        prices: Callable[[], Awaitable[Prices]] | None = None,
-        on_charge: Callable[[Charge], object] | None = None,
-    ) -> None:
-        self.client = client
-        self.account = account
-        self._prices = prices or capabilities_of(client).prices
-        self._on_charge = on_charge
-
-    def __repr__(self) -> str:
-        return f"BudgetedClient({self.client!r}, {self.account!r})"
+    client: Client
+    account: Account
+    prices: Callable[[], Awaitable[Prices]] | None = None
+    spent: Charge = NOTHING
 
     async def complete(self, request: Request) -> Reply:
-        prices = await self._prices() if self.account.capped else Prices()
-        worst = self._worst(request, prices)
+        prices, worst = Prices(), Charge(requests=1)
+        if self.account.capped:
+            prices = await (self.prices or capabilities_of(self.client).prices)()
+            worst = self._worst(request, prices)
         await self.account.reserve(worst)
         spent = Charge(requests=1)
         try:
@@ -169,12 +171,9 @@ class BudgetedClient:
             return reply
         finally:
             self.account.settle(worst, spent)
-            if self._on_charge is not None:
-                self._on_charge(spent)
+            self.spent += spent
 
     def _worst(self, request: Request, prices: Prices) -> Charge:
-        if not self.account.capped:
-            return Charge(requests=1)
         if self.account.budget.usd is not None and not prices.known:
             raise UsageError(
                 f"Budget(usd=...) needs to know what {self.client!r} costs, and nobody does: give prices, as in "

@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..client.errors import ThrottledError
@@ -68,17 +68,14 @@ def _size(request: Request) -> int:
     return messages + CHARACTERS_PER_PROPERTY * (1 + len(request.schema.get("properties", ())))
 
 
+@dataclass(slots=True, eq=False)
 class LimitedClient:
     """Sends the requests of one ask through `client` when `limiter` says so, and tells it what came of them."""
 
-    def __init__(self, client: Client, limiter: Limiter, estimator: Estimator) -> None:
-        self.client = client
-        self.limiter = limiter
-        self._estimator = estimator
-        self._slot: Slot | None = None  # acquired ahead of its request
-
-    def __repr__(self) -> str:
-        return f"LimitedClient({self.client!r}, {self.limiter!r})"
+    client: Client
+    limiter: Limiter
+    estimator: Estimator
+    _ahead: Slot | None = field(default=None, init=False)  # acquired before its request is written
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -87,20 +84,20 @@ class LimitedClient:
         If the block ends without a request, the slot is given back.
         """
         most = self.limiter.limits.tokens_per_minute or math.inf
-        self._slot = slot = await self.limiter.acquire(min(self._estimator.typical(), most))
+        self._ahead = await self.limiter.acquire(min(self.estimator.typical(), most))
         try:
             yield
         finally:
-            self._slot = None
-            slot.release()
+            if (unused := self._take_ahead()) is not None:
+                unused.release()
 
     async def complete(self, request: Request) -> Reply:
-        tokens = self._estimator.estimate(request)
-        slot = self._slot if self._slot is not None and self._slot.held else await self.limiter.acquire(tokens)
+        tokens = self.estimator.estimate(request)
+        slot = self._take_ahead() or await self.limiter.acquire(tokens)
         try:
             slot.use(tokens)
             reply = await self.client.complete(request)
-            self.limiter.succeeded()  # before the release: a limit grows only while it is used up
+            slot.answered = True
         except ThrottledError as error:
             self.limiter.throttled(error.retry_after)
             raise
@@ -109,11 +106,15 @@ class LimitedClient:
         self._learn(request, reply, slot)
         return reply
 
+    def _take_ahead(self) -> Slot | None:
+        slot, self._ahead = self._ahead, None
+        return slot
+
     def _learn(self, request: Request, reply: Reply, slot: Slot) -> None:
         used = 0
         if reply.usage is not None:
             used = reply.usage.prompt_tokens + reply.usage.completion_tokens
-            self._estimator.learn(request, reply.usage)
+            self.estimator.learn(request, reply.usage)
             slot.correct(used)
         if reply.quota:
             self.limiter.pause(pause_wanted(reply.quota, used))

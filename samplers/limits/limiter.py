@@ -8,19 +8,23 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
 from ...engine.errors import UsageError
+from ...engine.study.state import Sharing
 from .limits import Limits
-from .pace import Bucket, ConcurrencyLimit, RequestPace
+from .pace import Bucket, RequestPace
 
 # Shorter delays are rounding errors of the clock's readings: a timer for them would fire at the same reading again.
 SHORTEST_DELAY: Final = 1e-6
 
 # The user hears of pauses from this length on: shorter ones are everyday business of a busy provider.
 LOGGED_PAUSE_SECONDS: Final = 10.0
+
+# Requests that were sent together are refused together: within so many seconds, refusals count once.
+COOLDOWN_SECONDS: Final = 5.0
 
 logger = logging.getLogger("optuna_llm.samplers.client")
 
@@ -41,6 +45,54 @@ class LimiterStatistics:
     paused_seconds: float
 
 
+class ConcurrencyLimit:
+    """A bound on requests in flight: halved on a refusal, +1 per round of replies. `limit` None: unbounded.
+
+    Additive increase, multiplicative decrease, as in TCP (Jacobson, 1988).
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self.most = most
+        self.limit = most
+        self.active = 0
+        self._successes = 0
+        self._halved_at = -float("inf")
+
+    def __repr__(self) -> str:
+        return f"ConcurrencyLimit(active={self.active}, limit={self.limit})"
+
+    @property
+    def full(self) -> bool:
+        """Whether the next request has to wait for one to end."""
+        return self.limit is not None and self.active >= self.limit
+
+    def set_most(self, most: int | None) -> None:
+        """Change the configured bound; what was learned stays if it is tighter."""
+        learned = self.limit is not None and self.limit != self.most
+        self.most = most
+        if learned and self.limit is not None and (most is None or self.limit < most):
+            return
+        self.limit = most
+
+    def refused(self, now: float) -> None:
+        """The provider refused a request: halve, at most once per cooldown."""
+        if now - self._halved_at < COOLDOWN_SECONDS:
+            return
+        self._halved_at = now
+        self._successes = 0
+        used = self.active if self.limit is None else min(self.active, self.limit)
+        self.limit = max(1, used // 2)
+
+    def succeeded(self) -> None:
+        """A reply came; a limit that is really used grows by one for each round of replies."""
+        if self.limit is None or self.active < self.limit or (self.most is not None and self.limit >= self.most):
+            return
+        self._successes += 1
+        if self._successes >= self.limit:
+            self._successes = 0
+            self.limit += 1
+
+
 class Slot:
     """The right to send one request. Released exactly once, whatever happens; unused, it costs nothing."""
 
@@ -49,6 +101,7 @@ class Slot:
         self._tokens = tokens
         self._acquired = acquired
         self._used = False
+        self.answered = False  # set by who holds it, once the reply is there
         self.held = True
 
     def use(self, tokens: float) -> None:
@@ -56,10 +109,12 @@ class Slot:
 
         Raises `UsageError` for one that is larger than a whole minute's tokens.
         """
-        self._limiter.check(tokens)
+        limiter = self._limiter
+        limiter.check(tokens)
         self._used = True
-        self._limiter.tokens.remember_size(tokens, self._limiter.now())
-        self.correct(tokens)
+        limiter.tokens.send(tokens, self._tokens, limiter.now())
+        self._tokens = tokens
+        limiter.look_again()
 
     def correct(self, tokens: float) -> None:
         """The request took so many tokens: the rest is given back, or owed."""
@@ -77,6 +132,8 @@ class Slot:
             self.correct(0)
             limiter.granted -= 1
             limiter.pace.give_back(self._acquired)
+        if self.answered:
+            limiter.concurrency.succeeded()  # before it is free again: a limit grows only while it is used up
         limiter.concurrency.active = max(0, limiter.concurrency.active - 1)  # it may be of a loop before this one
         limiter.look_again()
 
@@ -85,12 +142,13 @@ class Limiter:
     """All that share one client wait here, first in, first out.
 
     The first in the queue waits for a free place, the end of a pause, the token bucket and the pace of requests, in
-    this order; `look_again` has it begin anew when one of them has changed.
+    this order; `look_again` has it begin anew when one of them has changed. Any thread may set `limits`: they hold from
+    the next request on.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self._processes: dict[Hashable, Callable[[], int]] = {}
+        self._sharing: dict[Hashable, Sharing] = {}
         self.concurrency = ConcurrencyLimit(self.limits.max_in_flight)
         self.granted = self._throttled = 0
         self._paused_seconds = 0.0
@@ -126,21 +184,17 @@ class Limiter:
         """The time of the loop that it lives on, in seconds."""
         return 0.0 if self._loop is None else self._loop.time()
 
-    def set_limits(self, limits: Limits) -> None:
-        """Change the limits, from the next request on; any thread may."""
-        self.limits = limits
-
-    def set_processes(self, study: Hashable, processes: Callable[[], int]) -> None:
-        """Divide the limits by `processes()`, those that send for a study, asked at each request; any thread may.
+    def share(self, study: Hashable, sharing: Sharing) -> None:
+        """Divide the limits by the processes that ask for a study, looked up at each request; any thread may.
 
         Of several studies, the one with the most processes counts.
         """
-        self._processes[study] = processes
+        self._sharing[study] = sharing
 
     @property
     def processes(self) -> int:
         """How many processes divide the limits."""
-        return max((1, *(processes() for processes in tuple(self._processes.values()))))
+        return max([1, *[sharing.asking for sharing in tuple(self._sharing.values())]])
 
     async def acquire(self, tokens: float = 0.0) -> Slot:
         """Wait for the turn to send a request of about so many tokens.
@@ -176,11 +230,6 @@ class Limiter:
         if retry_after and retry_after >= LOGGED_PAUSE_SECONDS:
             logger.warning("The provider refused a request: nothing more is sent for %.0f s", retry_after)
         self.pause(retry_after or 0.0)
-
-    def succeeded(self) -> None:
-        """A reply came."""
-        self.concurrency.succeeded()
-        self.look_again()
 
     def pause(self, seconds: float) -> None:
         """Let nothing through for so many seconds; a shorter pause does not end a longer one."""
@@ -229,10 +278,10 @@ class Limiter:
         return delay if delay > SHORTEST_DELAY else 0.0
 
     async def _apply_limits(self) -> None:
-        wanted = (self.limits, self.processes)
-        if self._applied == wanted:
+        limits, processes = self.limits, self.processes
+        if self._applied == (limits, processes):
             return
-        self._applied = limits, processes = wanted
+        self._applied = limits, processes
         most, requests, tokens = limits.max_in_flight, limits.requests_per_minute, limits.tokens_per_minute
         self.concurrency.set_most(None if most is None else max(1, most // processes))
         self.tokens.set_rate(None if tokens is None else tokens / processes)

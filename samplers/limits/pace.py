@@ -1,4 +1,4 @@
-"""How fast, and how many at once: requests and tokens per minute, and requests in flight; lives on the LLM loop.
+"""How fast: requests and tokens per minute; lives on the LLM loop.
 
 Any T seconds admit at most `slack + largest amount + pace * T`. The pace is below the rate, so that this stays within
 the rate over a whole window, for amounts no larger than recent ones.
@@ -27,9 +27,6 @@ MEMORY_SECONDS: Final = 300.0
 
 # Stands for "no limit". A number, and not infinity, because levels are added and divided.
 UNLIMITED_PER_MINUTE: Final = 1e18
-
-# Requests that were sent together are refused together: within so many seconds, refusals count once.
-COOLDOWN_SECONDS: Final = 5.0
 
 
 def per_second(per_minute: float | None) -> float:
@@ -129,11 +126,12 @@ class Bucket:
         self._refill(now)
         self.level = min(self._cap, self.level + amount)
 
-    def remember_size(self, amount: float, now: float) -> None:
-        """Remember the largest amount sent in the last 5 minutes; the pace is lowered by it."""
+    def send(self, amount: float, taken: float, now: float) -> None:
+        """Replace what was taken for an amount by what is sent; the largest of the last 5 minutes lowers the pace."""
         if amount >= self._largest or now - self._largest_at > MEMORY_SECONDS:
             self._largest, self._largest_at = amount, now
             self._set_pace()
+        self.give_back(taken - amount, now)
 
     def _refill(self, now: float) -> None:
         self.level = min(self._cap, self.level + self.pace * max(0.0, now - self._at))
@@ -141,51 +139,3 @@ class Bucket:
 
     def _set_pace(self) -> None:
         self.pace = pace_within(self.rate, self._largest)
-
-
-class ConcurrencyLimit:
-    """A bound on requests in flight: halved on a refusal, +1 per round of replies. `limit` None: unbounded.
-
-    Additive increase, multiplicative decrease, as in TCP (Jacobson, 1988).
-    """
-
-    def __init__(self, most: int | None) -> None:
-        self.most = most
-        self.limit = most
-        self.active = 0
-        self._successes = 0
-        self._halved_at = -float("inf")
-
-    def __repr__(self) -> str:
-        return f"ConcurrencyLimit(active={self.active}, limit={self.limit})"
-
-    @property
-    def full(self) -> bool:
-        """Whether the next request has to wait for one to end."""
-        return self.limit is not None and self.active >= self.limit
-
-    def set_most(self, most: int | None) -> None:
-        """Change the configured bound; what was learned stays if it is tighter."""
-        learned = self.limit is not None and self.limit != self.most
-        self.most = most
-        if learned and self.limit is not None and (most is None or self.limit < most):
-            return
-        self.limit = most
-
-    def refused(self, now: float) -> None:
-        """The provider refused a request: halve, at most once per cooldown."""
-        if now - self._halved_at < COOLDOWN_SECONDS:
-            return
-        self._halved_at = now
-        self._successes = 0
-        used = self.active if self.limit is None else min(self.active, self.limit)
-        self.limit = max(1, used // 2)
-
-    def succeeded(self) -> None:
-        """A reply came; a limit that is really used grows by one for each round of replies."""
-        if self.limit is None or self.active < self.limit or (self.most is not None and self.limit >= self.most):
-            return
-        self._successes += 1
-        if self._successes >= self.limit:
-            self._successes = 0
-            self.limit += 1

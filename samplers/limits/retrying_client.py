@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ...engine.errors import UsageError
 from ..client.errors import ClientError, DeadlineExceededError
 from ..client.protocol import Client, Reply, Request
 
@@ -51,26 +50,14 @@ class FailedAttempts:
         return None if self.waited > LONGEST_WAIT_SECONDS else seconds
 
 
+@dataclass(slots=True, eq=False)
 class RetryingClient:
     """Retries the transient errors of `client`, up to `attempts` requests in all; a missed deadline is retried once."""
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        attempts: int = 6,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        draw: Callable[[], float] = random.random,
-    ) -> None:
-        if attempts < 1:
-            raise UsageError(f"attempts counts the requests, so it is at least 1, got {attempts!r}")
-        self.client = client
-        self.attempts = attempts
-        self._sleep = sleep
-        self._draw = draw
-
-    def __repr__(self) -> str:
-        return f"RetryingClient({self.client!r}, attempts={self.attempts})"
+    client: Client
+    attempts: int = 6
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    draw: Callable[[], float] = random.random
 
     async def complete(self, request: Request) -> Reply:
         failed = FailedAttempts(self.attempts)
@@ -78,11 +65,11 @@ class RetryingClient:
             try:
                 return await self.client.complete(request)
             except ClientError as error:
-                delay = failed.delay(error, self._draw())
+                delay = failed.delay(error, self.draw())
                 if delay is None:
                     raise
             if delay:
-                await self._sleep(delay)
+                await self.sleep(delay)
 
     async def aclose(self) -> None:
         await self.client.aclose()

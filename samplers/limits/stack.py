@@ -7,10 +7,11 @@ well. What belongs to one ask, its slot and its spending, is in wrappers of its 
 import threading
 import weakref
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ...engine.records import Charge
-from ..client.protocol import Client, Prices, capabilities_of
+from ..client.protocol import Capabilities, Client, Prices, capabilities_of
 from .budget import Account, BudgetedClient
 from .limited_client import Estimator, LimitedClient
 from .limiter import Limiter
@@ -39,19 +40,20 @@ def limits_of(client: Client) -> ClientLimits:
             return _by_id.setdefault(id(client), (client, ClientLimits()))[1]
 
 
+@dataclass(eq=False)
 class ClientStack:
     """One client for one account, with everything between an ask and an attempt."""
 
-    def __init__(self, client: Client, limiter: Limiter, account: Account) -> None:
-        self.client = client
-        self.limiter = limiter
-        self.account = account
-        self.estimator = Estimator()
-        self.capabilities = capabilities_of(client)
-        self._prices: Prices | None = None
+    client: Client
+    limiter: Limiter
+    account: Account
+    estimator: Estimator = field(default_factory=Estimator, repr=False)
+    _prices: Prices | None = field(default=None, init=False, repr=False)
 
-    def __repr__(self) -> str:
-        return f"ClientStack({self.client!r}, {self.limiter!r}, {self.account!r})"
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """What the client says about itself."""
+        return capabilities_of(self.client)
 
     def calls(self) -> "AskCalls":
         """A way to the model for the calls of one ask."""
@@ -68,15 +70,18 @@ class AskCalls:
     """The calls of one ask, one after the other, and what they took.
 
     `turn()` waits until the first request may be sent, before it is written: what goes on meanwhile will be in it.
-    `complete(request)` is one question and its answer, over as many attempts as it takes.
+    `complete(request)` is one question and its answer, over as many attempts as it takes. `proposals_left(made)` is
+    what the budget pays for.
     """
 
     def __init__(self, stack: ClientStack) -> None:
-        self.spent = Charge()
-        budgeted = BudgetedClient(stack.client, stack.account, prices=stack.prices, on_charge=self._add)
-        limited = LimitedClient(budgeted, stack.limiter, stack.estimator)
+        self._budgeted = BudgetedClient(stack.client, stack.account, prices=stack.prices)
+        limited = LimitedClient(self._budgeted, stack.limiter, stack.estimator)
         self.turn = limited.turn
         self.complete = RetryingClient(limited).complete
+        self.proposals_left = stack.account.proposals_left
 
-    def _add(self, charge: Charge) -> None:
-        self.spent += charge
+    @property
+    def spent(self) -> Charge:
+        """What the calls took so far."""
+        return self._budgeted.spent

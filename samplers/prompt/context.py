@@ -42,7 +42,8 @@ class Context:
     """Everything of a study that a prompt is made of.
 
     Rows of `history` are in order of completion, those of `best` best last, `failures` newest reason last. `in_flight`
-    are rows of the `running` configurations.
+    are rows of the `running` configurations. This ask is the one at `position` (from 1) of the `asking` that are open
+    at this moment; `proposals_left` are to come, None where no end is known.
     """
 
     names: tuple[str, ...]
@@ -52,16 +53,25 @@ class Context:
     best: tuple[Row, ...]
     failures: tuple[FailureLine, ...]
     in_flight: tuple[Row, ...]
-    others_asking: int
+    asking: int
+    position: int
+    proposals_left: int | None
 
 
 def build_context(
-    view: View, policy: ContextPolicy, head: int = 0, *, guidance: int = 0, own: int | None = None
+    view: View,
+    policy: ContextPolicy,
+    head: int = 0,
+    *,
+    guidance: int = 0,
+    own: int | None = None,
+    position: int = 1,
+    proposals_left: int | None = None,
 ) -> Context:
     """What a prompt shows of the study beside a head of `head` characters, and guidance of `guidance`.
 
     Long guidance takes room from the tail alone: the borders of the history are to follow from the study. `own` is the
-    number of the trial that asks, if there is one.
+    number of the trial that asks, if there is one; `position` and `proposals_left` are as in `Context`.
     """
     finished = view.finished
     header = sum(map(len, finished.names)) + len(finished.names)
@@ -80,7 +90,9 @@ def build_context(
         best=tuple(reversed(best)),
         failures=tuple(reversed(failures)),
         in_flight=tuple(_rows_within(in_flight[: policy.in_flight], left)),
-        others_asking=max(0, view.snapshot.asking - 1),
+        asking=max(position, view.snapshot.asking),
+        position=position,
+        proposals_left=proposals_left,
     )
 
 

@@ -2,7 +2,7 @@
 
 A recording is JSON lines, in the order in which things happened at the client's boundary:
 
-    {"schema_version": 1, "kind": "optuna-llm recording", "schema_per_ask": what the client says}
+    {"schema_version": 1, "kind": "optuna-llm recording"}
     {"event": "request", "id": 1, "request": {"messages", "schema", "max_tokens", "seed", "metadata"}}
     {"event": "reply", "id": 1, "reply": {every field of a Reply}}
     {"event": "error", "id": 1, "error": {"type", "message"; of a ClientError also "retry_after", "status", "code"}}
@@ -125,8 +125,7 @@ class RecordingClient:
         if self._failure is not None:
             return
         try:
-            header = {**HEADER, "schema_per_ask": self.capabilities.schema_per_ask}
-            text = "".join(dump(cleaned(line)) + "\n" for line in (header, event)[self._begun :])
+            text = "".join(dump(cleaned(line)) + "\n" for line in (HEADER, event)[self._begun :])
             if not self._begun:
                 _require_new(self.path)
             with self.path.open("ab") as file:

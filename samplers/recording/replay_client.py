@@ -48,8 +48,8 @@ class ReplayClient:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Schemas as the recorded client took them. A replay asks no model and costs nothing: its rates are its own."""
-        return Capabilities(model=repr(self), schema_per_ask=self._schema_per_ask, prices=_free)
+        """A replay asks no model and costs nothing: its rates are its own."""
+        return Capabilities(model=repr(self), prices=_free)
 
     async def complete(self, request: Request) -> Reply:
         key = request_key(cleaned(request_record(request)))
@@ -88,7 +88,6 @@ class ReplayClient:
             raise UsageError(f"{where}, line 1: not the header of a recording made by RecordingClient")
         if header.get("schema_version") != HEADER["schema_version"]:
             raise UsageError(f"{where}, line 1: schema_version {header.get('schema_version')!r} is not known here")
-        self._schema_per_ask = bool(header.get("schema_per_ask", True))
         if lines and _json(lines[-1]) is None:
             lines.pop()
         for number, line in enumerate(lines, 2):

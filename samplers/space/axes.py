@@ -11,8 +11,7 @@ another as half a range is.
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Final, TypeAlias, cast
 
@@ -29,31 +28,11 @@ Array: TypeAlias = npt.NDArray[np.float64]  # trials or candidates in rows, axes
 
 BINS = 5  # parts of a range that are told apart: 20 trials fill each a few times
 LARGEST_GRID = 64  # values of an axis that are listed one by one, and compared with all candidates
-SLACK = 1e-3  # of an axis: the rounding of the prompt, and what counts as the same
 ABSENT = math.nan  # the place of a parameter that a trial does not have: NaN is near nothing
 SMALLEST = 5e-324  # the smallest float: a value of an older, linear range may have no logarithm
 CHOICE: Final = 1 / math.sqrt(2)  # two points that differ in a choice differ in two coordinates: they are 1 apart
 MIDDLE: Final = 0.5  # where on its axis a parameter stands that a configuration does not have
 OFF_AXIS: Final = 0.5  # and how far off it: one branch is as far from another as half a range
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A part of a number's range, with both ends, in the parameter's own unit."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """Some of a parameter's choices."""
-
-    values: tuple[Any, ...]
-
-
-# A part of the search space; parameters that it does not name are free.
-Region: TypeAlias = Mapping[str, Interval | Choices]
 
 
 class Axis:
@@ -127,43 +106,6 @@ class Axis:
         values = np.clip(np.rint(np.exp(low + places * (high - low))), self._numeric.low, self._numeric.high)
         return np.asarray((np.log(values) - low) / (high - low))
 
-    def part(self, values: Sequence[Any]) -> "Interval | Choices":
-        """Make the part that some of its values span."""
-        return Choices(values=tuple(values)) if self.choices else Interval(low=min(values), high=max(values))
-
-    @cached_property
-    def full_part(self) -> "Interval | Choices":
-        """All of it."""
-        return self.part(self.choices) if self.choices else self.interval(0.0, 1.0)
-
-    def interval(self, low: float, high: float) -> Interval:
-        """Make the part of the range between two places."""
-        return Interval(low=self.value(low), high=self.value(high))
-
-    def bin(self, place: float) -> int:
-        """Find which of the `bins` equal parts of the axis a place is in."""
-        return round(place) if self.choices else min(self.bins - 1, int(place * self.bins))
-
-    def span(self, first: int, last: int) -> Interval:
-        """Make the part that bins in a row cover: of a grid, from their first point to their last."""
-        low, high = first / self.bins, (last + 1) / self.bins
-        if self.step:
-            low = math.ceil(low / self.step - 1e-9) * self.step
-            high = 1.0 if last + 1 == self.bins else (math.ceil(high / self.step - 1e-9) - 1) * self.step
-        return self.interval(low, high)
-
-    def values(self, places: Iterable[float]) -> dict[float, Any]:
-        """Find the value at each of the places that are not `ABSENT`."""
-        return {place: self.value(place) for place in places if not math.isnan(place)}
-
-    def holds(self, part: Interval | Choices, value: Any) -> bool:
-        """Whether a value is in a part of this axis, to the rounding of the prompt."""
-        if isinstance(part, Choices):
-            return choice_index(value, part.values) is not None
-        if self.choices:
-            return False
-        return self.place(part.low) - SLACK <= self.place(value) <= self.place(part.high) + SLACK
-
 
 def _ascend(choices: Sequence[Any]) -> bool:
     """Whether choices are levels: at least three numbers from low to high, of which neighbours are alike."""
@@ -179,6 +121,11 @@ def to_unit(value: float, distribution: FloatDistribution | IntDistribution) -> 
     if distribution.log:
         return (math.log(max(value, SMALLEST)) - math.log(low)) / (math.log(high) - math.log(low))
     return (value - low) / (high - low)
+
+
+def to_units(values: Iterable[tuple[float, FloatDistribution]]) -> tuple[float, ...]:
+    """Say of several values where each lies in its range."""
+    return tuple([to_unit(value, distribution) for value, distribution in values])
 
 
 def count_values(distribution: BaseDistribution) -> float:
@@ -211,28 +158,6 @@ class Axes:
     def places(self, params: Params) -> list[float]:
         """Find the place on each axis; `ABSENT` for a parameter that is not among `params`."""
         return [axis.place(params[axis.name]) if axis.name in params else ABSENT for axis in self.all]
-
-    def spanned(self, menu: Mapping[str, Sequence[Any]]) -> Region:
-        """Make the region that the values of a menu span."""
-        return {name: self.by_name[name].part(values) for name, values in menu.items() if name in self.by_name}
-
-    def center(self, region: Region) -> list[float]:
-        """Find the middle of a region: its first choice where it names some, `ABSENT` where it is free."""
-        return [_middle(axis, region.get(axis.name)) for axis in self.all]
-
-    def inside(self, region: Region, params: Params) -> float:
-        """Compute the share of the region's parameters whose values are in it; 1 for a region that names none."""
-        checked = [name for name in region if name in self.by_name and name in params]
-        held = sum(self.by_name[name].holds(region[name], params[name]) for name in checked)
-        return held / len(checked) if checked else 1.0
-
-
-def _middle(axis: Axis, part: Interval | Choices | None) -> float:
-    if part is None:
-        return ABSENT
-    if isinstance(part, Choices):
-        return axis.place(part.values[0])
-    return (axis.place(part.low) + axis.place(part.high)) / 2
 
 
 class Embedding:

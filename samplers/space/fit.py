@@ -4,11 +4,12 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ...engine.study.distributions import contains, exact_int
+from ...engine.study.distributions import EXACT_INT, contains, exact_int
 from .notation import LONGEST_NUMBER, choice_index, choice_text, format_exactly, grid_decimals, labels, show
 from .space import Space
 
@@ -22,12 +23,31 @@ class MisfitError(ValueError):
     """Raised for a value that cannot be repaired without guessing; the message says what is wrong with it."""
 
 
-def fit(raw: Any, name: str, space: Space, repairs: list[str]) -> Any:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One reading of a document: what had to be repaired, and the space that it is read for.
+
+    That is not the space of the Pydantic model: equal spaces share one, and their choices may be different objects.
+    """
+
+    space: Space
+    repairs: list[str] = field(default_factory=list)
+
+
+def read(name: str, raw: Any, info: Any) -> Any:
     """Find the value of parameter `name` that the model means by `raw`, one that Optuna takes. Raises `MisfitError`.
 
-    What is done to `raw` is added to `repairs`. Numbers are clamped and snapped; choices are found by value and type,
-    by label, else by text. A parameter that has only one value takes it, whatever the model wrote.
+    Numbers are clamped and snapped; choices are found by value and type, by label, else by text. A parameter that has
+    only one value takes it, whatever the model wrote. `info.context` is the `Reading`, which is told of repairs.
     """
+    reading: Reading = info.context
+    repairs: list[str] = []
+    value = _fit(raw, name, reading.space, repairs)
+    reading.repairs.extend([f"{reading.space.keys[name]}: {repair}" for repair in repairs])
+    return value
+
+
+def _fit(raw: Any, name: str, space: Space, repairs: list[str]) -> Any:
     distribution = space.distributions[name]
     if name in space.fixed:
         return _fit_fixed(raw, space.fixed[name], repairs)
@@ -80,7 +100,8 @@ def nearest(number: int | float, distribution: FloatDistribution | IntDistributi
         return bounded if distribution.step is None else _grid_point(bounded, distribution)
     low, step = distribution.low, distribution.step
     steps, rest = divmod(min(max(round(number), low), distribution.high) - low, step)
-    return exact_int(low + (steps + (2 * rest >= step)) * step, distribution)
+    value = low + (steps + (2 * rest >= step)) * step
+    return value if abs(value) < EXACT_INT else exact_int(value, distribution)
 
 
 def _number(raw: Any) -> int | float | None:

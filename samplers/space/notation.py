@@ -38,7 +38,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in the text of an object: anothe
 def clean(text: str, length: int) -> str:
     """Put `text` on one line of at most `length` characters, without control characters and lone surrogates."""
     head = text[: 8 * length]  # white space collapses below; what is longer than this is not even looked at
-    line = " ".join("".join(c if c.isprintable() else " " for c in head).split())
+    line = " ".join((head if head.isprintable() else "".join(c if c.isprintable() else " " for c in head)).split())
     if len(line) <= length and len(head) == len(text):
         return line
     return line[: length - 3].rstrip() + "..."
@@ -100,23 +100,16 @@ def format_value(value: Any, distribution: BaseDistribution) -> str:
     return format_value(number, distribution) if isinstance(distribution, FloatDistribution) else format_exactly(number)
 
 
-def answers(values: Iterable[Any], distribution: BaseDistribution) -> list[str | int | float]:
-    """List what a model would answer for `values`, each once: labels of choices, or numbers as the prompt has them."""
-    return list(dict.fromkeys(_answer(value, distribution) for value in values))
+def format_number(value: float, digits: int = DIGITS) -> str:
+    """Write an objective value with so many significant digits."""
+    return _format_rounded(float(value), digits)
 
 
-def _answer(value: Any, distribution: BaseDistribution) -> str | int | float:
-    if type(value) is int and isinstance(distribution, IntDistribution):
-        return value
-    text = format_value(value, distribution)
-    if isinstance(distribution, CategoricalDistribution):
-        return text
-    return int(text) if text.removeprefix("-").isdecimal() else float(text)  # as JSON is read, and much faster
-
-
-def format_number(value: float) -> str:
-    """Write an objective value with 4 significant digits."""
-    return _format_rounded(float(value), DIGITS)
+def digits_apart(values: Sequence[float]) -> int:
+    """Count the significant digits that tell different values apart."""
+    distinct = len(set(values))
+    enough = (n for n in range(DIGITS, FLOAT_DIGITS) if len({format_number(value, n) for value in values}) == distinct)
+    return next(enough, FLOAT_DIGITS)
 
 
 def format_exactly(value: float) -> str:

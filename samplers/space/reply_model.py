@@ -11,19 +11,19 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.threads import JobThread
-from .fit import fit
-from .notation import answers, describe, quote, show
+from .fit import Reading, read
+from .notation import describe, quote, show
 from .space import RATIONALE, Space, make_space
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError, ValidationInfo
+    from pydantic import BaseModel, ValidationError
 
 NAME_LENGTH = 80  # of a parameter, beside its key: a name is what most models know a parameter by
 LISTED_PROBLEMS = 12  # violations, or unknown keys, that are spelled out: more are not read; the others are counted
@@ -41,14 +41,6 @@ class Conformed:
     violations: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
-    """The context of one validation: the model is shared by equal spaces, whose choices may be different objects."""
-
-    space: Space
-    repairs: list[str] = field(default_factory=list)
-
-
 async def load() -> None:
     """Wait until Pydantic can be used without holding the loop; asks go on in the order in which they came."""
     if not _loading().done():
@@ -63,7 +55,7 @@ def conform(raw: object, space: Space) -> Conformed:
     """
     from pydantic import ValidationError
 
-    reading = _Reading(space=space)
+    reading = Reading(space=space)
     try:
         reply = reply_model(space).model_validate(raw, context=reading)
     except ValidationError as error:
@@ -81,8 +73,8 @@ def reply_model(space: Space) -> type["BaseModel"]:
     """Build the model of `space`: a field for each parameter, after one for the model's reasons."""
     from pydantic import AliasChoices, ConfigDict, Field, WithJsonSchema, create_model
 
-    reasons = {"type": "string", "description": "why this configuration, in at most 40 words"}
-    fields: dict[str, Any] = {RATIONALE: (Annotated[Any, WithJsonSchema(reasons)], None)}  # `reply.parse` reads it
+    reasons = Annotated[Any, WithJsonSchema(rationale_schema())]  # `reply.parse` reads it
+    fields: dict[str, Any] = {RATIONALE: (reasons, None)}
     taken = {RATIONALE, *space.keys.values()}
     for name, key in space.keys.items():
         plain_text = name.encode(errors="ignore").decode() == name  # Pydantic takes no lone surrogates
@@ -104,27 +96,17 @@ def _loading() -> Future[type["BaseModel"]]:
 os.register_at_fork(after_in_child=_loading.cache_clear)  # the thread is not there
 
 
-def json_schema(
-    space: Space, *, rationale: bool = True, menu: Mapping[str, Sequence[Any]] | None = None
-) -> dict[str, Any]:
-    """Give a flat object with one required key per parameter that has more than one value, `rationale` first.
-
-    `menu` narrows parameters to a few values. Without one the schema is shared between calls: do not change it.
-    """
-    schema = _schema(space, rationale)
-    if not menu:
-        return schema
-    properties = schema["properties"]
-    narrowed = {
-        key: _enum(properties[key]["type"], answers(values, space.distributions[name]), name, space)
-        for name, values in menu.items()
-        if values and (key := space.keys.get(name, "")) in properties
-    }
-    return schema | {"properties": properties | narrowed}
+def rationale_schema() -> dict[str, Any]:
+    """What the schema says of the model's reasons."""
+    return {"type": "string", "description": "why this configuration, in at most 40 words"}
 
 
 @lru_cache(maxsize=MODELS)
-def _schema(space: Space, rationale: bool) -> dict[str, Any]:
+def json_schema(space: Space, *, rationale: bool = True) -> dict[str, Any]:
+    """Give a flat object with one required key per parameter that has more than one value, `rationale` first.
+
+    It is shared between calls: do not change it.
+    """
     documents = reply_model(space).model_json_schema()["properties"]
     asked = [RATIONALE] * rationale + [key for name, key in space.keys.items() if name not in space.fixed]
     properties = {key: {word: documents[key][word] for word in KEYWORDS if word in documents[key]} for key in asked}
@@ -145,24 +127,16 @@ def _annotation(name: str, space: Space) -> Any:
     """Say what a field holds, how its value is read, and what the schema tells of it."""
     from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-    def read(raw: Any, info: "ValidationInfo") -> Any:
-        reading = info.context
-        assert isinstance(reading, _Reading)
-        repairs: list[str] = []
-        value = fit(raw, name, reading.space, repairs)
-        reading.repairs.extend(f"{reading.space.keys[name]}: {repair}" for repair in repairs)
-        return value
-
-    distribution = space.distributions[name]
+    distribution, reads = space.distributions[name], partial(read, name)
     if name in space.fixed:
-        return Annotated[Any, PlainValidator(read)]
+        return Annotated[Any, PlainValidator(reads)]
     if isinstance(distribution, CategoricalDistribution):
         document = _enum("string", space.labels[name], name, space)
-        return Annotated[Any, PlainValidator(read), WithJsonSchema(document)]
+        return Annotated[Any, PlainValidator(reads), WithJsonSchema(document)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     kind = int if isinstance(distribution, IntDistribution) else float
     words = ": ".join(filter(None, [_title(name, space), describe(distribution)]))
-    return Annotated[kind, Field(ge=distribution.low, le=distribution.high, description=words), BeforeValidator(read)]
+    return Annotated[kind, Field(ge=distribution.low, le=distribution.high, description=words), BeforeValidator(reads)]
 
 
 def _violations(error: "ValidationError", space: Space) -> list[str]:

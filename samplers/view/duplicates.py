@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial
 from ...engine.records import Params, SearchSpace
 from ...engine.study.attributes import is_interrupted
 from ...engine.study.distributions import plain
-from ..space.axes import count_values, to_unit
+from ..space.axes import count_values, to_units
+from ..space.notation import PLAIN_TYPES
 from .following import Following
 
 # Prompts show numbers with four digits: values that are closer than this could be the same to the model.
@@ -40,23 +41,23 @@ class Point:
 def point(params: Params, space: SearchSpace) -> Point:
     """Make the point of the parameters that `params` and `space` share, as parameters of the same kind."""
     discrete: list[tuple[str, Any]] = []
-    scaled = []
+    continuous = []
     for name, distribution in space.items():
         if name not in params:
             continue
         value = params[name]
         if isinstance(distribution, CategoricalDistribution):
-            value = plain(value)
+            value = value if type(value) in PLAIN_TYPES else plain(value)
             discrete.append((name, (type(value).__name__, repr(value))))
         elif isinstance(value, int | float):  # else it was a choice before it became a number
             if isinstance(distribution, FloatDistribution):
                 if distribution.step is None:
-                    scaled.append(to_unit(value, distribution))
+                    continuous.append((value, distribution))
                     value = None
                 else:
                     value = round((value - distribution.low) / distribution.step)
             discrete.append((name, value))
-    return Point(discrete=tuple(discrete), scaled=tuple(scaled))
+    return Point(discrete=tuple(discrete), scaled=to_units(continuous))
 
 
 def count_configurations(space: SearchSpace) -> float:

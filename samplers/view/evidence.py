@@ -1,6 +1,6 @@
 """Facts about the finished trials on the axes of a space, from which guidance is computed.
 
-How a study goes (counts, the trust region, the scores of asks) follows trial by trial from how it went before, so that
+How a study goes (counts, the trust region) follows trial by trial from how it went before, so that
 it can go on from any of the last ones. The trust region follows TuRBO (Eriksson et al., "Scalable Global Optimization
 via Local Bayesian Optimization", 2019), with factors for budgets of tens of trials instead of thousands.
 """
@@ -8,9 +8,9 @@ via Local Bayesian Optimization", 2019), with factors for budgets of tens of tri
 import bisect
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,10 @@ from .following import UNDO_DEPTH, Following
 
 T = TypeVar("T")
 
-# Newest finished trials that effects, coverage and distances are computed from. What older ones would add to a rank
-# correlation or a distance is small, and each costs a row of every matrix.
+Flags: TypeAlias = npt.NDArray[np.bool_]  # one a trial
+
+# Newest finished trials that coverage and distances are computed from. What older ones would add is small, and each
+# costs a row of every matrix.
 WINDOW = 256
 
 # Rows of the ring buffer, which drops its older half when it is full: the newer half must hold a window that ends a
@@ -45,13 +47,6 @@ TRUST_START, TRUST_LARGEST, TRUST_SMALLEST = 0.5, 0.8, 0.04
 # one success must do, so it changes the side less.
 TRUST_GROWTH, TRUST_SHRINKAGE, TRUST_FAILURES = 1.4, 0.6, 3
 
-# What a trial's share of a score is multiplied by at each later one: half of it is left after 23, a quarter of a run of
-# a hundred.
-FADING = 0.97
-
-# Complete trials that say nothing about an ask: among the first ones every other improves on the best.
-UNSCORED_TRIALS = 4
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Best:
@@ -68,16 +63,21 @@ class TrialWindow:
     """The newest finished trials, a row each.
 
     `places`: one column an axis, NaN where a trial has no value, or says nothing about its configuration. `losses`:
-    values turned so that lower is better, NaN where a trial gave none. `failed`: which of them failed.
+    values turned so that lower is better, NaN where a trial gave none. `failed`: which of them failed. `free`, `menu`:
+    which the model proposed in a free ask, and which from a menu. `stumbled`: for which it needed a second call, or
+    repeated a trial all the same.
     """
 
     places: Array
     losses: Array
-    failed: npt.NDArray[np.bool_]
+    failed: Flags
+    free: Flags
+    menu: Flags
+    stumbled: Flags
 
-    def only(self, rows: npt.NDArray[np.int_] | npt.NDArray[np.bool_]) -> "TrialWindow":
+    def only(self, rows: "npt.NDArray[np.int_] | Flags | slice") -> "TrialWindow":
         """Some of the rows."""
-        return TrialWindow(places=self.places[rows], losses=self.losses[rows], failed=self.failed[rows])
+        return TrialWindow(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,37 +101,11 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """How many asks of one kind improved the best trial, stayed in their region, or took a second call.
-
-    Each counts less the longer it is ago: when good values are found, fewer asks of any kind improve on them.
-    """
-
-    asks: float = 0.0
-    improved: float = 0.0
-    inside: float = 0.0
-    stumbled: float = 0.0
-
-    def __add__(self, other: "Score") -> "Score":
-        return self.plus(other)
-
-    def plus(self, other: "Score", weight: float = 1.0) -> "Score":
-        """The sum, with what `other` holds taken `weight` times."""
-        return Score(
-            asks=self.asks + weight * other.asks,
-            improved=self.improved + weight * other.improved,
-            inside=self.inside + weight * other.inside,
-            stumbled=self.stumbled + weight * other.stumbled,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StudyProgress:
     """Where a study stands after one of its trials.
 
     `complete`: complete trials that have a place on the axes. `lowest`: the best loss of all, `since_improvement`:
-    complete trials since the one that gave it. `proposed`: trials that come from the model. `scores`: what asks with
-    regions have shown, by role and form.
+    complete trials since the one that gave it. `proposed`: trials that come from the model.
     """
 
     complete: int = 0
@@ -139,7 +113,6 @@ class StudyProgress:
     lowest: float | None = None
     since_improvement: int = 0
     trust: Trust = field(default_factory=Trust)
-    scores: Mapping[tuple[str, str], Score] = field(default_factory=dict)
 
     def after(self, guidance: GuidanceRecord, loss: float | None, *, placed: bool, judged: bool) -> "StudyProgress":
         """Where it stands after one more trial; `loss` is None for one that is not complete.
@@ -147,23 +120,13 @@ class StudyProgress:
         `placed`: the trial has a place on the axes. `judged`: it tells something about the ask that it came from.
         """
         improved = loss is not None and (self.lowest is None or loss < self.lowest)
-        complete = self.complete + (placed and loss is not None)
-        trust, scores = self.trust, self.scores
-        if judged and guidance.role in (REFINE, COMBINE):
-            trust = trust.after(improved=improved)
-        if judged and guidance.inside is not None and complete > UNSCORED_TRIALS:
-            scores = {known: Score().plus(score, FADING) for known, score in scores.items()}
-            kind = (guidance.role or "", guidance.form or "")
-            scores[kind] = scores.get(kind, Score()) + Score(
-                asks=1.0, improved=float(improved), inside=guidance.inside, stumbled=float(guidance.stumbled)
-            )
+        refined = judged and guidance.role in (REFINE, COMBINE)
         return StudyProgress(
-            complete=complete,
+            complete=self.complete + (placed and loss is not None),
             proposed=self.proposed + guidance.proposed,
             lowest=loss if improved else self.lowest,
             since_improvement=0 if improved else self.since_improvement + (loss is not None),
-            trust=trust,
-            scores=scores,
+            trust=self.trust.after(improved=improved) if refined else self.trust,
         )
 
 
@@ -178,9 +141,8 @@ class Evidence(Following):
 
     def _clear(self) -> None:
         self._history = deque([StudyProgress()], maxlen=UNDO_DEPTH + 1)  # after each of the newest trials
-        self._places = np.empty((CAPACITY, len(self.axes)))
-        self._losses = np.empty(CAPACITY)
-        self._failed = np.empty(CAPACITY, dtype=bool)
+        flags = {name: np.empty(CAPACITY, dtype=bool) for name in ("failed", "free", "menu", "stumbled")}
+        self._window = TrialWindow(places=np.empty((CAPACITY, len(self.axes))), losses=np.empty(CAPACITY), **flags)
         self._rows = 0
         self._ranking: list[tuple[float, int, Best]] = []
         self._inconclusive: set[int] = set()
@@ -211,11 +173,13 @@ class Evidence(Following):
         """The `count` best complete trials that have a place, the incumbent first; the earlier trial wins a tie."""
         return [best for _, _, best in self._ranking[:count]]
 
-    def score(self, *, role: str | None = None, form: str | None = None) -> Score:
-        """What asks with regions have shown, of all roles and forms or of those named."""
-        kinds = self._history[-1].scores.items()
-        wanted = (score for (r, f), score in kinds if role in (None, r) and form in (None, f))
-        return sum(wanted, Score())
+    def value_of(self, loss: float) -> float:
+        """The objective's value that is this loss."""
+        return self._sign * loss
+
+    def values_of(self, losses: Array) -> Array:
+        """The objective's values that are these losses."""
+        return self._sign * losses
 
     @property
     def newest(self) -> TrialWindow:
@@ -236,8 +200,7 @@ class Evidence(Following):
         return found
 
     def _until(self, end: int) -> TrialWindow:
-        rows = slice(max(0, end - WINDOW), end)
-        return TrialWindow(places=self._places[rows], losses=self._losses[rows], failed=self._failed[rows])
+        return self._window.only(slice(max(0, end - WINDOW), end))
 
     def _add(self, trial: FrozenTrial) -> None:
         inconclusive = is_inconclusive(trial)
@@ -248,9 +211,17 @@ class Evidence(Following):
             assert trial.value is not None
             best = Best(number=trial.number, value=trial.value, params=trial.params, places=tuple(places))
             bisect.insort(self._ranking, (loss, trial.number, best), key=_rank)
-        self._append(places, math.nan if loss is None else loss, trial.state is TrialState.FAIL and not inconclusive)
         judged = not inconclusive and self._inconclusive.issuperset(retry_history(trial))  # an ask is judged once
-        self._history.append(self._history[-1].after(read_guidance(trial), loss, placed=placed, judged=judged))
+        guidance = read_guidance(trial)
+        self._append(
+            places=places,
+            losses=math.nan if loss is None else loss,
+            failed=trial.state is TrialState.FAIL and not inconclusive,
+            free=judged and guidance.proposed and guidance.form == "plain",
+            menu=judged and guidance.form == "menu",
+            stumbled=guidance.stumbled,
+        )
+        self._history.append(self._history[-1].after(guidance, loss, placed=placed, judged=judged))
         if inconclusive:
             self._inconclusive.add(trial.number)
 
@@ -261,19 +232,21 @@ class Evidence(Following):
         self._history.pop()
         self._inconclusive.discard(trial.number)
         loss = self._loss(trial)
-        if loss is not None and not np.isnan(self._places[self._rows]).all():
+        if loss is not None and not np.isnan(self._window.places[self._rows]).all():
             del self._ranking[bisect.bisect_left(self._ranking, (loss, trial.number), key=_rank)]
 
     def _loss(self, trial: FrozenTrial) -> float | None:
         """A complete trial's value, turned so that lower is better."""
         return self._sign * trial.value if trial.state is TrialState.COMPLETE and trial.value is not None else None
 
-    def _append(self, places: Sequence[float], loss: float, failed: bool) -> None:
+    def _append(self, **row: Any) -> None:
         if self._rows == CAPACITY:
-            for column in (self._places, self._losses, self._failed):
+            for name in row:
+                column = getattr(self._window, name)
                 column[: CAPACITY // 2] = column[CAPACITY // 2 :]
             self._rows = CAPACITY // 2
-        self._places[self._rows], self._losses[self._rows], self._failed[self._rows] = places, loss, failed
+        for name, value in row.items():
+            getattr(self._window, name)[self._rows] = value
         self._rows += 1
 
 

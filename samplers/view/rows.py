@@ -2,7 +2,7 @@
 
 import bisect
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from optuna.study import StudyDirection
@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ...engine.records import Params, Proposal, SearchSpace
 from ...engine.study.attributes import is_interrupted, llm_of
 from ...engine.study.snapshot import Snapshot
-from ..space.notation import cells, format_number
+from ..space.notation import DIGITS, cells, digits_apart, format_number
 from .duplicates import Point, point
 from .following import Following
 
@@ -43,7 +43,6 @@ class FinishedRows(Following):
 
     def __init__(self, names: Sequence[str], direction: StudyDirection) -> None:
         self.names = tuple(names)
-        self.direction = direction
         self._sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
         super().__init__()
 
@@ -65,8 +64,16 @@ class FinishedRows(Following):
         return index
 
     def best(self, count: int) -> list[Row]:
-        """The rows of the `count` best complete trials, best first; the earlier trial wins a tie."""
-        return [self._row(index) for _, _, index in self._ranking[:count]]
+        """The rows of the `count` best complete trials, best first; the earlier trial wins a tie.
+
+        Their values have as many digits as tell them, and the next one, apart.
+        """
+        values = [self._sign * value for value, _, _ in self._ranking[: count + 1]]
+        digits = digits_apart(values)
+        rows = {index: self._row(index) for _, _, index in self._ranking[:count]}
+        if digits == DIGITS:
+            return list(rows.values())
+        return [replace(row, result=_result(self._trials[index], digits)) for index, row in rows.items()]
 
     def _add(self, trial: FrozenTrial) -> None:
         self.counts[trial.state] += 1
@@ -123,11 +130,13 @@ class InFlightRows:
     def at(self, snapshot: Snapshot) -> tuple[InFlightEntry, ...]:
         """Running trials that have parameters, by number, then reservations in their order."""
         known, self._known = self._known, {}
+        assigned = snapshot.assigned
         for trial in snapshot.running:
-            proposal = snapshot.assigned.get(trial.number, NO_PROPOSAL)
-            if trial.params or proposal.params:
+            number, params = trial.number, trial.params  # hundreds of trials may run
+            proposal = assigned.get(number, NO_PROPOSAL)
+            if params or proposal.params:
                 # The number of parameters and reported values of a running trial only ever grows.
-                key = (trial.number, proposal, len(trial.params) + len(trial.intermediate_values))
+                key = (number, proposal, len(params) + len(trial.intermediate_values))
                 self._known[key] = known.get(key) or self._entry(trial, proposal)
         for proposal in snapshot.reserved:
             if proposal.params:
@@ -161,10 +170,10 @@ def curve(values: Mapping[int, float]) -> str:
     return f"[{' '.join(f'{step}:{format_number(values[step])}' for step in dict.fromkeys(steps))}]"
 
 
-def _result(trial: FrozenTrial) -> str:
+def _result(trial: FrozenTrial, digits: int = DIGITS) -> str:
     points = curve(trial.intermediate_values)
     if trial.state is TrialState.COMPLETE and trial.value is not None:
-        return f"{format_number(trial.value)}{points}"
+        return f"{format_number(trial.value, digits)}{points}"
     if trial.state is TrialState.PRUNED:
         return f"pruned{points}"
     return f"{'interrupted' if is_interrupted(trial) else 'failed'}{points}"

@@ -90,7 +90,7 @@ class StudyView:
         while True:
             snapshot = latest()
             finished, before = snapshot.finished, lacking
-            known = self._finished.known_prefix(finished)
+            known = len(finished) if finished is self._taken_in else self._finished.known_prefix(finished)
             lacking = len(finished) - known
             if lacking <= 1 or before <= SLICE:  # one trial leaves time for its ask's guidance
                 return self.at(snapshot)

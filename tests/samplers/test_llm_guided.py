@@ -50,7 +50,7 @@ def conditional(trial: optuna.Trial) -> float:
 
 def test_eight_jobs_propose_whole_configurations() -> None:
     model = SchemaModel()
-    study = optuna.create_study(sampler=sampler(model, search_space=SPACE))
+    study = optuna.create_study(sampler=sampler(model, search_space=SPACE, strategy="plain"))
     study.optimize(objective, n_trials=200, n_jobs=8)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 200
     assert len(model.requests) == sum(trial.user_attrs["llm"]["calls"] for trial in study.trials)
@@ -82,7 +82,7 @@ def test_a_discovered_value_is_asked_for_given_those_already_fixed() -> None:
 
 def test_conditional_branches_become_a_union() -> None:
     model = SchemaModel()
-    study = optuna.create_study(sampler=sampler(model))
+    study = optuna.create_study(sampler=sampler(model, strategy="plain"))
     study.optimize(conditional, n_trials=30)
     both = [r for r in model.requests if {"kind", "c", "depth"} <= set(r.schema["properties"])]
     assert len(both) > 20

@@ -2,9 +2,13 @@
 
 import json
 
+from benchmark_support import SPACE
+
 from benchmarks.quality.methods import METHODS, Drawing
 from benchmarks.quality.strategies import ABLATIONS
 from optuna_llm import Request
+from optuna_llm.samplers.space.menu_reply import menu_schema
+from optuna_llm.samplers.space.space import make_space
 
 
 def test_the_stand_in_for_a_model_draws_from_the_schema_on_its_scale() -> None:
@@ -24,9 +28,16 @@ def test_the_stand_in_for_a_model_draws_from_the_schema_on_its_scale() -> None:
     assert 0.4 < sum(answer["rate"] < 1e-2 for answer in answers) / 400 < 0.6
 
 
+def test_the_stand_in_takes_any_candidate_of_a_menu_by_its_number() -> None:
+    model, schema = Drawing(0), menu_schema(make_space(SPACE), 3)
+    drawn = [json.loads(model(Request(messages=[], schema=schema)).text) for _ in range(60)]
+    assert {one["candidate"] for one in drawn} == {1, 2, 3}
+
+
 def test_every_method_that_is_said_to_exist_does() -> None:
     optuna = {"random", "tpe", "gp", "cma", "qmc", "tpe-index", "gp-index", "cma-index"}
     controls = {"menu-no-model"}
-    llm = {"plain", "guided", "menu", "adaptive", "adaptive-anonymised", *(f"adaptive-{name}" for name in ABLATIONS)}
+    llm = {"plain", "plain-no-facts", "menu", "adaptive", "adaptive-anonymised"}
+    llm |= {f"adaptive-{name}" for name in ABLATIONS}
     assert METHODS.keys() == optuna | controls | llm
     assert {name for name, method in METHODS.items() if method.model} == llm

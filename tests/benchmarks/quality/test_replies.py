@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.methods import drawing_client
-from benchmarks.quality.replies import Counted, Totals, totals
-from optuna_llm import LiteLLMClient
+from benchmarks.quality.replies import Totals, totals
 
 
 def test_the_replies_on_file_say_what_asking_took(tmp_path: Path) -> None:
@@ -35,8 +33,3 @@ def test_the_replies_on_file_say_what_asking_took(tmp_path: Path) -> None:
         cost=1.0,
         latency=2.0,
     )
-
-
-def test_a_counted_client_takes_menus_if_what_it_wraps_does() -> None:
-    assert Counted(drawing_client(0)).schema_per_ask
-    assert not Counted(LiteLLMClient("openai/gpt-5-mini")).schema_per_ask

@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from benchmarks.quality.strategies import ABLATIONS
 from benchmarks.quality.tasks.task import Params
 from optuna_llm.samplers.guidance import Guidance, Situation
-from optuna_llm.samplers.space.axes import Axes, Choices
+from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.evidence import Evidence
 
@@ -37,16 +37,14 @@ class Whole:
 
     def guide(self, situation: Situation) -> Guidance:
         self.situations.append(situation)
-        region = {"x": Choices(values=(1.0,))}
-        return Guidance(strategy=self.name, summary=("effects",), words="here", menu={"x": [1.0]}, region=region)
+        return Guidance(strategy=self.name, summary=("ties",), words="here", candidates=[{"x": 1.0}])
 
 
 @pytest.mark.parametrize(
     ("ablation", "in_flight", "said"),
     [
         ("no-in-flight", [], {}),
-        ("no-summary", [RUNNING], {"summary": ()}),
-        ("no-regions", [RUNNING], {"words": "", "menu": {}, "region": {}}),
+        ("no-facts", [RUNNING], {"summary": ()}),
     ],
 )
 def test_an_ablation_takes_away_one_part(ablation: str, in_flight: list[Running], said: dict[str, Any]) -> None:

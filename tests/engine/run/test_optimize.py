@@ -44,7 +44,7 @@ def configurations(model: SchemaModel) -> list[dict[str, Any]]:
 
 async def test_two_hundred_trials_with_sixteen_coroutine_workers_are_what_the_client_sent() -> None:
     model = SchemaModel()
-    study = optuna.create_study(sampler=sampler(model))
+    study = optuna.create_study(sampler=sampler(model, strategy="plain"))
     report = await optimize_async(study, score, n_trials=200, n_workers=16, search_space=SPACE)
     assert states(study) == {TrialState.COMPLETE: 200}
     assert report.n_complete == 200
@@ -84,7 +84,7 @@ async def test_coroutine_workers_run_side_by_side() -> None:
 
 async def test_two_studies_at_once_and_two_runs_in_a_row() -> None:
     models = [SchemaModel(1), SchemaModel(2)]
-    studies = [optuna.create_study(sampler=sampler(model)) for model in models]
+    studies = [optuna.create_study(sampler=sampler(model, strategy="plain")) for model in models]
     for _ in range(2):
         async with anyio.create_task_group() as group:
             for study in studies:
@@ -192,7 +192,7 @@ async def test_every_trial_says_who_proposed_it_and_from_what() -> None:
     assert len(record["run"]) == 12
     assert set(record) == {
         *("schema_version", "model", "rationale", "role", "context", "staleness", "calls", "reasks", "repairs"),
-        *("duplicate_of", "usage", "latency", "run", "strategy", "form", "inside", "region"),
+        *("duplicate_of", "usage", "latency", "run", "strategy", "form"),
     }
 
 
@@ -294,3 +294,39 @@ async def test_a_multi_objective_study_is_refused() -> None:
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler())
     with pytest.raises(UsageError, match="2 objectives"):
         await optimize_async(study, score, n_trials=1, search_space=SPACE)
+
+
+def lefts(model: SchemaModel) -> list[str]:
+    """What each prompt says of the proposals that are left."""
+    return [
+        text.partition("Propose one configuration.")[2].partition("included.")[0].partition("one.")[0].strip()
+        for text in model.prompts
+    ]
+
+
+@pytest.mark.asyncio
+async def test_prompts_say_how_many_proposals_are_left_where_an_end_is_known() -> None:
+    async def said(n_workers: int = 1, **options: Any) -> list[str]:
+        model = SchemaModel()
+        study = optuna.create_study(sampler=sampler(model, strategy="plain"))
+        await optimize_async(study, plain_score, n_workers=n_workers, search_space=SPACE, **options)
+        return lefts(model)
+
+    counted = ["3 are left, this one", "2 are left, this one", "It is the last"]
+    assert await said(n_trials=3) == counted
+    assert await said(total_trials=3) == counted
+    assert await said(n_trials=9, total_trials=3) == counted
+    assert await said(n_trials=3, n_workers=3) == counted
+
+
+@pytest.mark.asyncio
+async def test_prompts_say_nothing_of_what_is_left_where_no_end_is_known() -> None:
+    model = SchemaModel()
+    study = optuna.create_study(sampler=sampler(model, strategy="plain"))
+
+    def stop_after_two(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if trial.number == 1:
+            study.stop()
+
+    await optimize_async(study, plain_score, search_space=SPACE, callbacks=[stop_after_two])
+    assert not any("left" in text or "last one" in text for text in model.prompts)

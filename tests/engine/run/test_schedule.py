@@ -221,15 +221,20 @@ def run_to_launch(schedule: Schedule, count: int) -> None:
 
 
 def test_a_coupled_run_asks_for_one_proposal_for_each_idle_worker() -> None:
-    assert Schedule(RunPlan(n_workers=3, n_trials=10)).start() == [Propose()] * 3
+    assert Schedule(RunPlan(n_workers=3, n_trials=10)).start() == [Propose(10), Propose(9), Propose(8)]
 
 
 def test_prefetch_asks_ahead_of_busy_workers() -> None:
-    assert Schedule(RunPlan(n_workers=2, n_trials=10, prefetch=3)).start() == [Propose()] * 5
+    started = Schedule(RunPlan(n_workers=2, n_trials=10, prefetch=3)).start()
+    assert started == [Propose(10), Propose(9), Propose(8), Propose(7), Propose(6)]
 
 
 def test_the_last_trials_are_not_asked_for_twice() -> None:
-    assert Schedule(RunPlan(n_workers=4, n_trials=2, prefetch=4)).start() == [Propose()] * 2
+    assert Schedule(RunPlan(n_workers=4, n_trials=2, prefetch=4)).start() == [Propose(2), Propose(1)]
+
+
+def test_without_an_end_nobody_knows_how_many_are_left() -> None:
+    assert Schedule(RunPlan(n_workers=2)).start() == [Propose(), Propose()]
 
 
 def test_zero_trials_are_done_at_once() -> None:
@@ -334,7 +339,7 @@ def test_an_outage_pauses_longer_and_longer_and_one_proposal_tries() -> None:
     assert [schedule.handle(ProposingFailed(Outage("down"), 10.0)) for _ in range(3)] == [[], [], []]
     seconds = [pause.seconds]
     for _ in range(3):
-        assert schedule.handle(Resumed()) == [Propose()]
+        assert schedule.handle(Resumed()) == [Propose(9)]
         (pause,) = schedule.handle(ProposingFailed(Outage("down"), 20.0))
         assert isinstance(pause, Pause)
         seconds.append(pause.seconds)
@@ -346,8 +351,8 @@ def test_a_proposal_that_comes_ends_the_outage() -> None:
     schedule.start()
     for _ in range(3):
         schedule.handle(ProposingFailed(Outage("down"), 0.0))
-    assert schedule.handle(Resumed()) == [Propose()]
-    assert schedule.handle(Proposed("a")) == [Launch("a"), Propose(), Propose()]
+    assert schedule.handle(Resumed()) == [Propose(9)]
+    assert schedule.handle(Proposed("a")) == [Launch("a"), Propose(8), Propose(7)]
     later = Outage("down again")
     assert schedule.handle(ProposingFailed(later, 10_000.0)) == [Pause(1.0, later)]
 

@@ -23,7 +23,6 @@ class Saying(Own):
     """A user's client, which says everything."""
 
     model = "mine"
-    schema_per_ask = False
 
     async def prices(self) -> Prices:
         return Prices(prompt=1.0, completion=2.0)
@@ -32,14 +31,14 @@ class Saying(Own):
 @pytest.mark.asyncio
 async def test_a_client_that_says_nothing_has_its_class_for_a_model_and_unknown_prices() -> None:
     found = capabilities_of(Own())
-    assert (found.model, found.schema_per_ask) == ("Own", True)
+    assert found.model == "Own"
     assert not (await found.prices()).known
 
 
 @pytest.mark.asyncio
 async def test_attributes_of_a_users_own_client_are_read() -> None:
     found = capabilities_of(Saying())
-    assert (found.model, found.schema_per_ask) == ("mine", False)
+    assert found.model == "mine"
     assert await found.prices() == Prices(prompt=1.0, completion=2.0)
 
 

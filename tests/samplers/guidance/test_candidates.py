@@ -8,8 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from support import SPACE
 
 from optuna_llm.samplers.guidance.candidates import around, crossed, least_tried, on_grid, uniform, without_inactive
-from optuna_llm.samplers.guidance.findings import Risk, in_bin, occupied_bins
-from optuna_llm.samplers.space.axes import Axes
+from optuna_llm.samplers.space.axes import Axes, Axis
 from optuna_llm.samplers.space.space import make_space
 
 AXES = Axes(make_space(SPACE))
@@ -30,29 +29,24 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+def bin_of(axis: Axis, place: float) -> int:
+    """Which of the equal parts of an axis a place is in."""
+    return round(place) if axis.choices else min(axis.bins - 1, int(place * axis.bins))
+
+
 def test_candidates_from_anywhere_reach_every_part_and_choice() -> None:
     found = uniform(AXES, rng(), 400)
     for column, axis in enumerate(AXES.all):
-        assert {axis.bin(place) for place in found[:, column]} == set(range(axis.bins))
+        assert {bin_of(axis, place) for place in found[:, column]} == set(range(axis.bins))
 
 
 def test_what_is_tried_one_after_the_other_fills_every_part_of_an_axis_once() -> None:
     taken = np.empty((0, len(AXES)))
     for seed in range(5):
-        taken = np.concatenate([taken, least_tried(AXES, taken, (), rng(seed), 1)])
+        taken = np.concatenate([taken, least_tried(AXES, taken, rng(seed), 1)])
     for column, axis in enumerate(AXES.all):
-        bins = [axis.bin(place) for place in taken[:, column]]
+        bins = [bin_of(axis, place) for place in taken[:, column]]
         assert max(map(bins.count, range(axis.bins))) == math.ceil(5 / axis.bins)
-
-
-def test_parts_in_which_trials_fail_are_filled_last() -> None:
-    risks = (Risk(name="lr", bin=0, failed=2, trials=2), Risk(name="optimizer", bin=1, failed=2, trials=2))
-    taken = np.empty((0, len(AXES)))
-    for seed in range(8):
-        taken = np.concatenate([taken, least_tried(AXES, taken, risks, rng(seed), 1)])
-    for name, bad in (("lr", 0), ("optimizer", 1)):
-        column = [axis.name for axis in AXES.all].index(name)
-        assert bad not in {AXES.all[column].bin(place) for place in taken[:, column]}
 
 
 def test_changes_around_a_trial_are_on_the_wanted_axes_only_and_grow_with_the_region() -> None:
@@ -100,10 +94,11 @@ def test_what_is_tried_next_is_in_the_very_part_that_is_untried(high: int, log: 
     axes = Axes(make_space({"n": IntDistribution(1, high + 1, log=log)}))
     (axis,) = axes.all
     whole = np.array(axis.grid)
-    for index in np.flatnonzero(occupied_bins(axis)).tolist():
-        taken = whole[~in_bin(axis, whole, index)][:, None]
-        found = on_grid(axes, least_tried(axes, taken, (), np.random.default_rng(0), 50))
-        assert in_bin(axis, found[:, 0], index).all()
+    bins = np.array([bin_of(axis, place) for place in axis.grid])
+    for index in set(bins.tolist()):
+        taken = whole[bins != index][:, None]
+        found = on_grid(axes, least_tried(axes, taken, np.random.default_rng(0), 50))
+        assert {bin_of(axis, place) for place in found[:, 0]} == {index}
 
 
 def test_places_on_a_log_scale_of_whole_numbers_are_those_of_its_values() -> None:

@@ -1,8 +1,9 @@
-"""Guidance is a pure function of the study: roles, regions and menus that follow from it alone."""
+"""Guidance is a pure function of the study: facts, roles and menus that follow from it alone."""
 
 import asyncio
 import math
 import random
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, create_trial
 from support import SPACE, SchemaModel, prompt, sampler, study_view
 
 from optuna_llm import (
@@ -24,13 +25,12 @@ from optuna_llm import (
     UsageError,
     optimize_async,
 )
+from optuna_llm.engine.records import Share
 from optuna_llm.engine.study.snapshot import Snapshot
 from optuna_llm.samplers.ask import Ask, OpenAsks
 from optuna_llm.samplers.guidance import strategy_named
-from optuna_llm.samplers.guidance.findings import effects, risks
-from optuna_llm.samplers.guidance.offer import offer_for
+from optuna_llm.samplers.guidance.menu import menu_for
 from optuna_llm.samplers.guidance.strategy import OpenAsk
-from optuna_llm.samplers.guidance.words import guidance_in
 from optuna_llm.samplers.prompt.messages import Subject
 from optuna_llm.samplers.provenance import read_guidance
 from optuna_llm.samplers.space.axes import Axes
@@ -77,40 +77,7 @@ def test_a_trust_region_grows_on_success_shrinks_after_three_failures_and_starts
     assert lengths[-1] >= TRUST_SMALLEST
 
 
-def test_the_parameter_that_decides_is_the_strongest_effect() -> None:
-    found = effects(situation(history(60)).evidence)
-    assert (found[0].name, found[0].best) == ("momentum", "low")
-    assert found[0].strength > 0.95
-
-
-def test_a_choice_that_decides_is_found() -> None:
-    space = make_space({"kind": CategoricalDistribution(("a", "b", "c"))})
-    evidence = Evidence(Axes(space), StudyDirection.MAXIMIZE)
-    scores = {"a": 0.0, "b": 1.0, "c": 0.1}
-    evidence.update(
-        [
-            create_trial(params={"kind": k}, distributions=dict(space.distributions), value=scores[k])
-            for k in "abcabcabc"
-        ]
-    )
-    assert [(effect.name, effect.best) for effect in effects(evidence)] == [("kind", 1)]
-
-
-def test_no_effect_is_claimed_of_few_trials() -> None:
-    assert effects(situation(history(5)).evidence) == ()
-
-
-def test_the_part_of_an_axis_where_trials_fail_is_named() -> None:
-    trials = history(40)
-    for trial in trials:
-        if trial.params["momentum"] > 0.75:
-            trial.state, trial.values = TrialState.FAIL, None
-    found = risks(situation(trials).evidence)
-    assert {risk.name for risk in found} == {"momentum"}
-    assert {risk.bin for risk in found} == {4}
-
-
-@pytest.mark.parametrize("name", ["guided", "menu", "adaptive"])
+@pytest.mark.parametrize("name", ["plain", "menu", "adaptive"])
 @pytest.mark.parametrize("count", [0, 1, 3, 6, 7, 8, 9, 10, 11, 30, 300])
 def test_new_evidence_guides_as_one_that_grew(name: str, count: int) -> None:
     trials = history(count)
@@ -118,30 +85,6 @@ def test_new_evidence_guides_as_one_that_grew(name: str, count: int) -> None:
     grown.evidence.update(trials)
     again = Situation(space=COLUMNS, direction=grown.direction, evidence=grown.evidence, ordinal=count, proposed=count)
     assert strategy_named(name).guide(again) == strategy_named(name).guide(situation(trials))
-
-
-@pytest.mark.parametrize("count", range(1, 40))
-def test_a_menu_offers_values_of_the_space_inside_its_region(count: int) -> None:
-    guidance = strategy_named("menu").guide(situation(history(count)))
-    axes = Axes(COLUMNS)
-    for name, values in guidance.menu.items():
-        for value in values:
-            text = axes.by_name[name].choices and COLUMNS.labels[name][SPACE[name].choices.index(value)]  # type: ignore[attr-defined]
-            conformed = conform({name: text or value}, make_space({name: SPACE[name]}))
-            assert conformed.params is not None
-            assert not conformed.repairs
-            assert axes.inside({name: guidance.region[name]}, {name: value}) == 1.0
-
-
-@pytest.mark.parametrize("count", [2, 12, 40])
-def test_asks_that_are_open_together_get_different_regions(count: int) -> None:
-    trials = history(count)
-    asks: list[Any] = []
-    for step in range(6):
-        now = situation(trials, open=tuple(asks), ordinal=len(trials) + step)
-        region = strategy_named("guided").guide(now).region
-        asks.append(OpenAsk(region=region, places=now.evidence.axes.center(region)))
-    assert len({repr(ask.region) for ask in asks}) == 6
 
 
 def test_the_first_ask_of_all_is_a_first_guess_and_the_next_ones_explore() -> None:
@@ -162,75 +105,8 @@ def test_the_first_guess_comes_after_trials_of_others_unless_they_tell_enough() 
 
 @pytest.mark.parametrize("wrong", ["best", 3, None, Evidence])
 def test_an_unknown_strategy_is_refused_by_name(wrong: Any) -> None:
-    with pytest.raises(UsageError, match="'adaptive', 'guided', 'menu', 'plain'"):
+    with pytest.raises(UsageError, match="'adaptive', 'menu', 'plain'"):
         sampler(strategy=wrong)
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("strategy", ["guided", "menu", "adaptive"])
-async def test_role_strategy_and_region_stand_on_the_trials(strategy: str) -> None:
-    model = SchemaModel()
-    study = optuna.create_study(sampler=sampler(model, strategy=strategy))
-    await optimize_async(study, lambda trial: trial.params["lr"], n_trials=16, n_workers=4, search_space=SPACE)
-    records = [trial.user_attrs["llm"] for trial in study.trials]
-    assert {record["strategy"] for record in records} == {strategy}
-    assert {record["role"] for record in records} >= {"first guess", "explore", "refine"}
-    assert all("region" in record for record in records if record["role"] == "refine")
-    if strategy == "menu":
-        assert all(record.get("inside", 1.0) == 1.0 for record in records)
-    assert any("Role: refine" in prompt(request) for request in model.requests)
-
-
-def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_that_is_open() -> None:
-    view = study_view().at(Snapshot())
-    asks = OpenAsks(study_view(), Snapshot)
-    ask = Ask(
-        columns=COLUMNS,
-        space=COLUMNS,
-        direction=StudyDirection.MINIMIZE,
-        subject=Subject(),
-        policy=ContextPolicy(),
-        strategy=strategy_named("guided"),
-    )
-    first, second = asks.guided(ask, view), asks.guided(ask, view)
-    first.__enter__()
-    with second as open_one:
-        first.__exit__(None, None, None)
-        assert asks.situation(ask, view).ordinal == 2
-        with asks.guided(ask, view) as another:
-            assert another.region != open_one.region
-    assert asks.situation(ask, view).open == ()
-
-
-def test_where_all_is_known_nothing_is_offered() -> None:
-    space = make_space({"kind": CategoricalDistribution(("a", "b"))})
-    evidence = Evidence(Axes(space), StudyDirection.MINIMIZE)
-    evidence.update(
-        [create_trial(params={"kind": k}, distributions=dict(space.distributions), value=0.0) for k in "aab"]
-    )
-    now = Situation(space=space, direction=StudyDirection.MINIMIZE, evidence=evidence, ordinal=3, proposed=3)
-    assert offer_for("explore", now, ()) is None
-    guidance = strategy_named("menu").guide(now)
-    assert (dict(guidance.menu), dict(guidance.region)) == ({}, {})
-
-
-@pytest.mark.asyncio
-async def test_a_recording_says_whether_menus_were_in_the_schema(tmp_path: Path) -> None:
-    async def run(client: Any) -> list[Any]:
-        study = optuna.create_study(sampler=LLMGuidedSampler(client, strategy="menu"))
-        await optimize_async(study, lambda trial: trial.params["lr"], n_trials=6, search_space=SPACE)
-        return [trial.params for trial in study.trials]
-
-    for compiles in (True, False):
-        model = SchemaModel()
-        client = FunctionClient(model)
-        client.schema_per_ask = compiles  # type: ignore[attr-defined]
-        path = tmp_path / f"{compiles}.jsonl"
-        recorder = await asyncio.to_thread(RecordingClient, client, path)
-        made = await run(recorder)
-        await recorder.aclose()
-        assert (len({repr(request.schema) for request in model.requests}) > 1) == compiles
-        assert await run(await asyncio.to_thread(ReplayClient, path)) == made
 
 
 @pytest.mark.asyncio
@@ -258,15 +134,6 @@ async def test_of_a_wave_of_asks_one_is_written_in_a_turn_of_the_loop() -> None:
     assert len(written) == len(set(written)) == 32
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_words_narrow_only_what_they_do_not_give_whole(seed: int) -> None:
-    found = guidance_in("words", situation(history(12), seed=seed), "explore", "guided")
-    by_name = Axes(COLUMNS).by_name
-    for name, part in found.region.items():
-        assert part != by_name[name].full_part
-        assert name in found.words
-
-
 @pytest.mark.asyncio
 async def test_a_study_whose_parameter_became_a_number_goes_on() -> None:
     model = SchemaModel()
@@ -277,6 +144,86 @@ async def test_a_study_whose_parameter_became_a_number_goes_on() -> None:
     report = await optimize_async(study, lambda trial: trial.params["lr"], n_trials=12, search_space=SPACE)
     assert report.n_complete == 12
     assert "\n0,0,auto,-,-,-\n" in prompt(model.requests[-1])
+
+
+@pytest.mark.parametrize("count", range(1, 40))
+def test_a_menu_offers_values_of_the_space(count: int) -> None:
+    guidance = strategy_named("menu").guide(situation(history(count)))
+    assert guidance.form == "menu"
+    for candidate in guidance.candidates:
+        answer = {
+            COLUMNS.keys[name]: COLUMNS.labels[name][SPACE[name].choices.index(value)]  # type: ignore[attr-defined]
+            if name in COLUMNS.labels
+            else value
+            for name, value in candidate.items()
+        }
+        conformed = conform(answer, COLUMNS)
+        assert (conformed.params, conformed.repairs) == (candidate, ())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("strategy", "forms"), [("plain", {"plain"}), ("menu", {"plain", "menu"})])
+async def test_strategy_form_and_role_stand_on_the_trials(strategy: str, forms: set[str]) -> None:
+    study = optuna.create_study(sampler=sampler(SchemaModel(), strategy=strategy))
+    await optimize_async(study, lambda trial: trial.params["lr"], n_trials=16, n_workers=4, search_space=SPACE)
+    records = [trial.user_attrs["llm"] for trial in study.trials]
+    assert {record["strategy"] for record in records} == {strategy}
+    assert {record["form"] for record in records} == forms
+    assert {record["role"] for record in records} >= (
+        {"propose"} if strategy == "plain" else {"first guess", "explore", "refine"}
+    )
+
+
+def asked(strategy: str) -> Ask:
+    return Ask(
+        columns=COLUMNS,
+        space=COLUMNS,
+        direction=StudyDirection.MINIMIZE,
+        subject=Subject(),
+        policy=ContextPolicy(),
+        strategy=strategy_named(strategy),
+    )
+
+
+def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_that_is_open() -> None:
+    view = study_view().at(Snapshot())
+    asks = OpenAsks(study_view(), Snapshot)
+    ask = asked("menu")
+    guess, first, second = (asks.opened(ask, view) for _ in range(3))
+    guess.__enter__()  # it is free
+    first.__enter__()
+    with second as (_, guidance):
+        first.__exit__(None, None, None)
+        assert asks.situation(ask, view).ordinal == 3
+        with asks.opened(ask, view) as (_, another):
+            assert another.candidates != guidance.candidates
+    assert len(asks.situation(ask, view).open) == 1
+
+
+def test_open_asks_have_the_lowest_positions_that_are_free_and_processes_share_them_out() -> None:
+    view = study_view().at(Snapshot())
+    asks = OpenAsks(study_view(), Snapshot)
+    first, second, third = (asks.opened(asked("plain"), view) for _ in range(3))
+    positions = [one.__enter__()[0].position for one in (first, second)]
+    first.__exit__(None, None, None)
+    assert [*positions, third.__enter__()[0].position] == [1, 2, 1]
+    shared = study_view().at(Snapshot(share=Share(place=1, processes=3)))
+    elsewhere = OpenAsks(study_view(), Snapshot)
+    with ExitStack() as opened:
+        three = [opened.enter_context(elsewhere.opened(asked("plain"), shared))[0] for _ in range(3)]
+    assert [one.position for one in three] == [2, 5, 8]
+
+
+def test_open_asks_of_several_processes_never_have_the_same_position() -> None:
+    asks = [OpenAsks(study_view(), Snapshot) for _ in range(3)]
+    views = [study_view().at(Snapshot(share=Share(place=place, processes=3))) for place in range(3)]
+    with ExitStack() as opened:
+        entered = [
+            opened.enter_context(of.opened(asked("plain"), view))[0].position
+            for of, view in zip(asks, views, strict=True)
+            for _ in range(4)
+        ]
+    assert sorted(entered) == list(range(1, 13))
 
 
 @pytest.mark.parametrize("role", ["explore", "refine", "combine"])
@@ -300,14 +247,39 @@ def test_asks_that_are_open_together_offer_no_candidate_twice(role: str) -> None
         now = Situation(
             space=few, direction=StudyDirection.MINIMIZE, evidence=evidence, open=tuple(asks), ordinal=ordinal
         )
-        found = guidance_in("menu", now, role, "menu")
-        places = evidence.axes.center(found.region)
-        asks.append(OpenAsk(region=found.region, places=places, offered=found.offered))
+        found = menu_for(now, role, "menu")
+        asks.append(OpenAsk(offered=[evidence.axes.places(candidate) for candidate in found.candidates]))
     offered = [tuple(row) for ask in asks for row in ask.offered]
     assert len(offered) > 12
     assert len(set(offered)) == len(offered)
 
 
-def test_a_record_that_nobody_could_have_written_ends_no_run() -> None:
-    for wrong in (10**400, math.nan, -1, "all", True):
-        assert read_guidance(create_trial(value=1.0, user_attrs={"llm": {"inside": wrong}})).inside is None
+def test_where_all_is_known_the_ask_is_free() -> None:
+    space = make_space({"kind": CategoricalDistribution(("a", "b"))})
+    evidence = Evidence(Axes(space), StudyDirection.MINIMIZE)
+    evidence.update(
+        [create_trial(params={"kind": k}, distributions=dict(space.distributions), value=0.0) for k in "aab"]
+    )
+    now = Situation(space=space, direction=StudyDirection.MINIMIZE, evidence=evidence, ordinal=3, proposed=3)
+    assert strategy_named("menu").guide(now).form == "plain"
+
+
+@pytest.mark.asyncio
+async def test_schemas_of_menus_are_few_whatever_they_offer_and_a_recording_replays_them(tmp_path: Path) -> None:
+    async def run(client: Any) -> list[Any]:
+        study = optuna.create_study(sampler=LLMGuidedSampler(client, strategy="menu"))
+        await optimize_async(study, lambda trial: trial.params["lr"], n_trials=9, search_space=SPACE)
+        return [trial.params for trial in study.trials]
+
+    model = SchemaModel()
+    recorder = await asyncio.to_thread(RecordingClient, FunctionClient(model), tmp_path / "run.jsonl")
+    made = await run(recorder)
+    await recorder.aclose()
+    assert len({repr(request.schema) for request in model.requests}) == 2
+    assert await run(await asyncio.to_thread(ReplayClient, tmp_path / "run.jsonl")) == made
+
+
+@pytest.mark.parametrize("wrong", [10**400, math.nan, -1, "all", True, None, ["plain"]])
+def test_a_record_that_nobody_could_have_written_ends_no_run(wrong: Any) -> None:
+    llm = dict.fromkeys(("calls", "reasks", "form", "role", "strategy", "duplicate_of"), wrong)
+    assert isinstance(read_guidance(create_trial(value=1.0, user_attrs={"llm": llm})).stumbled, bool)

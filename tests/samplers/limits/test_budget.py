@@ -182,14 +182,17 @@ def test_what_others_have_spent_on_the_study_counts() -> None:
     clock.run(main())
 
 
-def test_the_asker_is_told_what_each_request_took() -> None:
-    told: list[Charge] = []
+def test_the_asker_knows_what_its_own_requests_took() -> None:
+    account = Account()
+    client, other = (BudgetedClient(PricedModel(7), account) for _ in range(2))
 
     async def main() -> None:
-        await BudgetedClient(PricedModel(7), Account(), on_charge=told.append).complete(REQUEST)
+        await client.complete(REQUEST)
+        await other.complete(REQUEST)
 
     clock.run(main())
-    assert told == [Charge(requests=1, tokens=14)]
+    assert client.spent == Charge(requests=1, tokens=14)
+    assert account.statistics().spent == Charge(requests=2, tokens=28)
 
 
 @pytest.mark.parametrize("wrong", [{"usd": -1}, {"tokens": "many"}, {"requests": True}, {"usd": float("nan")}])
@@ -201,3 +204,27 @@ def test_caps_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
 def test_no_tokenizer_makes_more_of_a_prompt_than_its_bytes() -> None:
     request = Request(messages=[{"role": "user", "content": "ü" * 100}], schema={"type": "object"})
     assert most_tokens(request) >= 200 + len('{"type": "object"}')
+
+
+@pytest.mark.parametrize(
+    ("budget", "left"),
+    [
+        (Budget(), None),
+        (Budget(requests=12), 3),
+        (Budget(requests=12, tokens=1_000), 2),
+        (Budget(requests=1_000, tokens=1_400), 4),
+        (Budget(tokens=700), 1),
+        (Budget(usd=1.0), None),
+    ],
+)
+def test_a_budget_says_for_how_many_more_proposals_it_is_good(budget: Budget, left: int | None) -> None:
+    account = Account(budget)
+    assert account.proposals_left(0) is None
+    account.settle(Charge(), Charge(requests=6, tokens=600))
+    assert account.proposals_left(3) == left
+
+
+def test_what_others_spent_on_the_study_counts_for_what_is_left() -> None:
+    account = Account(Budget(requests=10))
+    account.watch("study", lambda: Charge(requests=5))
+    assert account.proposals_left(5) == 5

@@ -7,6 +7,8 @@ import clock
 import pytest
 
 from optuna_llm import Limits, UsageError
+from optuna_llm.engine.records import Share
+from optuna_llm.engine.study.state import Sharing
 from optuna_llm.samplers.limits.limiter import Limiter, Slot
 
 
@@ -192,9 +194,10 @@ def test_a_limit_that_grows_lets_one_more_through_at_once() -> None:
         waiting = asyncio.ensure_future(limiter.acquire())
         await asyncio.sleep(0)
         assert not waiting.done()
-        limiter.succeeded()  # one reply is a whole round at a limit of one
+        second.answered = True  # one reply is a whole round at a limit of one
+        second.release()
         assert (await waiting).held
-        assert second.held
+        assert (await limiter.acquire()).held
 
     clock.run(main())
 
@@ -219,7 +222,7 @@ def test_limits_may_change_while_others_wait() -> None:
     async def main() -> float:
         limiter = Limiter(Limits(requests_per_minute=1))
         await send(limiter)
-        limiter.set_limits(Limits(requests_per_minute=600))
+        limiter.limits = Limits(requests_per_minute=600)
         began = clock.now()
         await asyncio.gather(*(send(limiter) for _ in range(10)))
         return clock.now() - began
@@ -230,8 +233,10 @@ def test_limits_may_change_while_others_wait() -> None:
 def test_a_share_divides_the_rates() -> None:
     async def main() -> float:
         limiter = Limiter(Limits(requests_per_minute=600, max_in_flight=7))
-        limiter.set_processes("a study", lambda: 2)
-        limiter.set_processes("another", lambda: 1)
+        for study, processes in (("a study", 2), ("another", 1)):
+            sharing = Sharing()
+            sharing.update(Share(processes=processes))
+            limiter.share(study, sharing)
         (await limiter.acquire()).release()
         assert limiter.statistics().limit == 3
         times = await asyncio.gather(*(send(limiter) for _ in range(50)))

@@ -9,15 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optuna_llm.samplers.limits.pace import (
-    COOLDOWN_SECONDS,
-    LONG_WINDOW,
-    SHORT_WINDOW,
-    Bucket,
-    ConcurrencyLimit,
-    RequestPace,
-    pace_within,
-)
+from optuna_llm.samplers.limits.limiter import COOLDOWN_SECONDS, ConcurrencyLimit
+from optuna_llm.samplers.limits.pace import LONG_WINDOW, SHORT_WINDOW, Bucket, RequestPace, pace_within
 
 
 def admitted(bucket: Bucket, amounts: list[float], late: float = 0.0) -> list[tuple[float, float]]:
@@ -27,7 +20,7 @@ def admitted(bucket: Bucket, amounts: list[float], late: float = 0.0) -> list[tu
         wait = bucket.wait(now)
         now += wait + (late if wait else 0.0)
         bucket.take(amount, now)
-        bucket.remember_size(amount, now)
+        bucket.send(amount, amount, now)
         taken.append((now, amount))
     return taken
 

@@ -56,7 +56,7 @@ def measure(limits: Limits, server: Counting) -> Stalls:
         watching.cancel()
         over.set()
         server.over = True
-        stack.limiter.set_limits(Limits())
+        stack.limiter.limits = Limits()
         await asyncio.gather(*tasks)
         await client.aclose()
 

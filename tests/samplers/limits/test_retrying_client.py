@@ -1,6 +1,5 @@
 import pytest
 
-from optuna_llm.engine.errors import UsageError
 from optuna_llm.samplers.client import (
     AuthenticationError,
     ClientError,
@@ -98,8 +97,3 @@ def test_backoff_doubles_up_to_its_cap() -> None:
 
 def test_backoff_is_jittered_down_to_nothing() -> None:
     assert backoff(3, None, 0.0) == 0.0
-
-
-def test_at_least_one_attempt_is_made() -> None:
-    with pytest.raises(UsageError, match="at least 1"):
-        Script(attempts=0)

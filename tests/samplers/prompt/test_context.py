@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE, study_view
 
 from optuna_llm import ContextPolicy, Proposal, UsageError
-from optuna_llm.engine.study.snapshot import History, Snapshot
+from optuna_llm.engine.study.snapshot import Snapshot
+from optuna_llm.engine.study.state import History
 from optuna_llm.samplers.prompt.context import BLOCK, Context, block_size, build_context
 from optuna_llm.samplers.prompt.messages import Subject, render, render_head
 from optuna_llm.samplers.space.space import make_space
@@ -203,6 +204,35 @@ def test_the_trial_that_asks_is_not_in_flight_beside_itself() -> None:
     context = shown(Snapshot(running=running), own=3)
     assert [row.number for row in context.in_flight] == [4]
     assert context.running == 1
+
+
+def wanted(words: str = "", *, asking: int = 1, **more: Any) -> str:
+    """What the prompt asks for, its last paragraph."""
+    context = shown(Snapshot(asking=asking), **more)
+    return render(context, SPACE_, "", words=words)[-1]["content"].rpartition("\n\n")[2]
+
+
+def test_a_lone_ask_whose_end_is_not_known_is_told_neither() -> None:
+    assert wanted() == "Propose one configuration."
+
+
+def test_what_is_left_is_said_where_an_end_is_known() -> None:
+    assert wanted(proposals_left=2) == "Propose one configuration. 2 are left, this one included."
+    assert wanted(proposals_left=1) == "Propose one configuration. It is the last one."
+
+
+def test_each_ask_of_a_wave_is_told_how_many_there_are_and_which_it_is() -> None:
+    said = [wanted(asking=3, position=position) for position in (1, 2, 3)]
+    assert all(" 3 are being computed at this moment" in text for text in said)
+    assert [f"this is number {n}." in text for n, text in enumerate(said, 1)] == [True] * 3
+
+
+def test_a_position_beyond_the_asks_that_are_known_of_makes_them_more() -> None:
+    assert " 5 are being computed at this moment" in wanted(asking=2, position=5)
+
+
+def test_a_menu_stands_in_place_of_the_wave_since_no_two_have_a_candidate_in_common() -> None:
+    assert "being computed" not in wanted("Take one of these candidates:", asking=3, position=2)
 
 
 def test_reasons_of_failures_and_guidance_keep_to_the_ceiling() -> None:

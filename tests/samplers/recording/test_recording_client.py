@@ -81,7 +81,7 @@ async def test_an_exchange_is_on_file_with_all_its_fields_when_its_caller_has_it
         "quota": {"left": "3"},
     }
     assert lines(path) == [
-        {**HEADER, "schema_per_ask": True},
+        HEADER,
         {"event": "request", "id": 1, "request": asked},
         {"event": "reply", "id": 1, "reply": answered},
     ]

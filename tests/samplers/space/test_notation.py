@@ -7,7 +7,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from optuna_llm.samplers.space.notation import clean, describe, format_number, format_value, labels, show
+from optuna_llm.samplers.space.notation import (
+    DIGITS,
+    FLOAT_DIGITS,
+    clean,
+    describe,
+    digits_apart,
+    format_number,
+    format_value,
+    labels,
+    show,
+)
 from optuna_llm.samplers.space.reply_model import conform
 from optuna_llm.samplers.space.space import make_space
 
@@ -128,6 +138,34 @@ def test_an_objective_value_keeps_four_digits_and_is_stable(value: float) -> Non
 )
 def test_an_objective_value_is_short(value: float, text: str) -> None:
     assert format_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "digits"),
+    [
+        ([], 4),
+        ([0.5], 4),
+        ([0.5, 0.5, 0.5], 4),
+        ([0.1234, 0.1235], 4),
+        ([0.12341, 0.12342], 5),
+        ([0.12341, 0.12342, 0.5], 5),
+        ([-0.12341, 0.12341], 4),
+        ([1234567.0, 1234568.0], 7),
+        ([1.0, 1.0 + 2**-52], 17),
+        ([math.inf, -math.inf, 1.0], 4),
+    ],
+)
+def test_values_that_differ_have_as_many_digits_as_tell_them_apart(values: list[float], digits: int) -> None:
+    assert digits_apart(values) == digits
+
+
+@given(st.lists(st.floats(allow_nan=False), max_size=8))
+def test_with_those_digits_different_values_read_differently(values: list[float]) -> None:
+    digits = digits_apart(values)
+    assert DIGITS <= digits <= FLOAT_DIGITS
+    assert len({format_number(value, digits) for value in values}) == len(set(values))
+    if digits > DIGITS:
+        assert len({format_number(value, digits - 1) for value in values}) < len(set(values))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@ import json
 import re
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -53,36 +52,11 @@ def test_equal_spaces_share_one_schema() -> None:
     assert json_schema(SPACE) is json_schema(make_space(dict(SPACE.distributions)))
 
 
-def test_a_menu_does_not_change_the_schema_without_one() -> None:
-    before = json.dumps(json_schema(SPACE))
-    json_schema(SPACE, menu={"layers": [1, 2]})
-    assert json.dumps(json_schema(SPACE)) == before
-
-
 def test_true_and_one_do_not_share_a_schema() -> None:
     numbers = json_schema(make_space({"x": CategoricalDistribution([1, 0])}))
     flags = json_schema(make_space({"x": CategoricalDistribution([True, False])}))
     assert numbers["properties"]["x"]["enum"] == ["1", "0"]
     assert flags["properties"]["x"]["enum"] == ["true", "false"]
-
-
-@pytest.mark.parametrize(
-    ("name", "offered", "expected"),
-    [
-        ("layers", [2, 4, 4], [2, 4]),
-        ("model/lr max", [1e-5, 0.00123456789, 0.001235], [1e-5, 0.001235]),
-        ("opt", [None, 1], ["null", "1 (int)"]),
-        ("opt", [], LABELS),
-    ],
-)
-def test_a_menu_lists_values_as_the_prompt_writes_them(name: str, offered: list[Any], expected: list[Any]) -> None:
-    schema = json_schema(SPACE, menu={name: offered})
-    assert schema["properties"][SPACE.keys[name]]["enum"] == expected
-
-
-def test_a_parameter_without_a_menu_keeps_its_range() -> None:
-    menu = json_schema(SPACE, menu={"opt": ["adam"]})
-    assert menu["properties"]["layers"] == json_schema(SPACE)["properties"]["layers"]
 
 
 @given(st.dictionaries(st.text(max_size=80), st.sampled_from(list(SPACE.distributions.values())), min_size=1))

@@ -10,11 +10,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna_llm.engine.study.attributes import is_inconclusive, is_interrupted
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
-from optuna_llm.samplers.view.evidence import UNSCORED_TRIALS, Evidence, Trust
+from optuna_llm.samplers.view.evidence import Evidence, Trust
 
 SPACE = {"x": FloatDistribution(0, 1)}
 OTHER = {"old name": FloatDistribution(0, 1)}
-ASKED = {"calls": 1, "role": "refine", "form": "menu", "inside": 1.0}
+ASKED = {"calls": 1, "role": "refine", "form": "menu"}
 
 
 def made(number: int, value: float | None = None, *, failure: str | None = None, **more: Any) -> FrozenTrial:
@@ -27,7 +27,7 @@ def made(number: int, value: float | None = None, *, failure: str | None = None,
     return trial
 
 
-BEGINNING = [made(number, 10.0 - number) for number in range(UNSCORED_TRIALS + 1)]
+BEGINNING = [made(number, 10.0 - number) for number in range(5)]
 
 
 def after(*trials: FrozenTrial) -> Evidence:
@@ -50,7 +50,7 @@ def test_what_a_signal_ended_may_be_proposed_again_and_what_died_with_its_run_on
 @pytest.mark.parametrize(("kind", "asks"), [("Interrupted", 0), ("RunDied", 0), ("MemoryError", 1)])
 def test_an_ask_whose_trial_was_cut_short_is_not_judged(kind: str, asks: int) -> None:
     evidence = after(made(5, failure=kind, llm=ASKED))
-    assert evidence.score().asks == asks
+    assert evidence.newest.menu.sum() == asks
     assert evidence.trust == Trust(failures=asks)
     assert evidence.proposed == 1
 
@@ -64,9 +64,9 @@ def test_an_ask_is_judged_once_however_often_its_trial_is_tried(kinds: list[str]
         for n, kind in enumerate(kinds)
     ]
     last = made(9, 99.0, llm=ASKED, system_attrs={"retry_history": [trial.number for trial in tried]})
-    assert after(*tried).score().asks == failures
+    assert after(*tried).newest.menu.sum() == failures
     evidence = after(*tried, last)
-    assert evidence.score().asks == 1
+    assert evidence.newest.menu.sum() == 1
     assert evidence.trust == Trust(failures=1)
 
 
@@ -75,7 +75,24 @@ def test_an_ask_is_judged_once_however_often_its_trial_is_tried(kinds: list[str]
 )
 def test_a_trial_without_a_place_is_none_to_go_on_from_but_its_value_counts(elsewhere: Any) -> None:
     evidence = after(made(5, 1.0, **elsewhere), made(6, 2.0, llm=ASKED))
-    assert evidence.complete == UNSCORED_TRIALS + 2
+    assert evidence.complete == 6
     assert [best.number for best in evidence.best(99)] == [6, 4, 3, 2, 1, 0]
     assert evidence.since_improvement == 1
-    assert evidence.score().improved == 0
+
+
+@pytest.mark.parametrize(
+    ("llm", "free", "menu", "stumbled"),
+    [
+        ({"calls": 1, "form": "plain"}, True, False, False),
+        ({"calls": 3, "reasks": 2, "form": "plain"}, True, False, True),
+        ({"calls": 1, "form": "plain", "duplicate_of": 0}, True, False, True),
+        ({"calls": 1, "form": "menu"}, False, True, False),
+        ({"calls": 1, "form": "words"}, False, False, False),
+        ({"calls": 0, "form": "plain"}, False, False, False),
+        ({}, False, False, False),
+        ({"calls": "x", "form": 5, "reasks": None}, False, False, False),
+    ],
+)
+def test_each_trial_says_how_it_was_asked_for(llm: Any, free: bool, menu: bool, stumbled: bool) -> None:
+    newest = after(made(5, 1.0, llm=llm)).newest
+    assert (newest.free[-1], newest.menu[-1], newest.stumbled[-1]) == (free, menu, stumbled)

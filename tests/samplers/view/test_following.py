@@ -13,7 +13,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE
 
-from optuna_llm.engine.study.snapshot import History, Snapshot
+from optuna_llm.engine.study.snapshot import Snapshot
+from optuna_llm.engine.study.state import History
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view import evidence as evidence_module
@@ -99,15 +100,19 @@ def of_rows(rows: FinishedRows) -> Any:
 
 
 def newest(evidence: Evidence, found: TrialWindow) -> str:
-    return repr((found.places.tolist(), found.losses.tolist(), found.failed.tolist()))
+    return repr(
+        (
+            found.places.tolist(),
+            found.losses.tolist(),
+            [flags.tolist() for flags in (found.failed, found.free, found.menu, found.stumbled)],
+        )
+    )
 
 
 def of_evidence(evidence: Evidence) -> Any:
-    kinds = [(role, form) for role in ("explore", "refine", "combine", "") for form in ("menu", "words")]
-    scores = [evidence.score(role=role, form=form) for role, form in kinds]
     counts = (evidence.known, evidence.complete, evidence.proposed, evidence.since_improvement, evidence.trust)
     best = [(best.number, best.value, best.params, repr(best.places)) for best in evidence.best(99)]
-    return counts, scores, evidence.score(), best, newest(evidence, evidence.newest), evidence.cached_per_step(newest)
+    return counts, best, newest(evidence, evidence.newest), evidence.cached_per_step(newest)
 
 
 def grown(cache: Any, new: Callable[[], Any], looks: Sequence[Sequence[FrozenTrial]], summary: Any) -> None:

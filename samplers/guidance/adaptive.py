@@ -1,0 +1,93 @@
+"""Whether this model needs menus: decided by this study's own record, anew on every ask.
+
+The model speaks first. It is given menus once it repeats itself or cannot answer, or once its free proposals do worse
+than what the surrogate would have taken; and it is left free again once it does better in the asks that probe it.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from ..space.axes import Array
+from ..view.evidence import Evidence, TrialWindow
+from .acquisition import shortfall
+from .facts import facts
+from .menu import menu_for, role_of
+from .strategy import Guidance, Situation
+
+# What an older free ask counts, beside the next one: the last three decide, so that a model that has learned is soon
+# believed.
+FADING: Final = 0.7
+
+# Faded number, and share, of free asks that stumbled from which menus are given: two of them, so that no single slip
+# decides, and more than every other third.
+MIN_STUMBLED: Final = 1.2
+MIN_STUMBLED_SHARE: Final = 0.4
+
+# Deviations of the responses by which free proposals may be worse than what the surrogate expects of its own, which is
+# too hopeful by about half of that: with less, models that explore on their way are taken for ones that draw at random.
+MAX_SHORTFALL: Final = 1.0
+
+# Menus are compared with free asks once there are so many of each among the newest trials.
+COMPARED_TRIALS: Final = 24
+MIN_COMPARED: Final = 3
+
+# Chance that a menu's trial is better than a free one from which menus go on.
+MIN_BETTER: Final = 0.6
+
+# Every so many asks one is free all the same; twice as many after each free ask that failed, up to the longest.
+PROBE_EVERY: Final = 5
+PROBE_EVERY_AT_MOST: Final = 40
+
+
+class Adaptive:
+    """Leaves the model free until this study's record says that it needs menus, and again once it does not."""
+
+    name: Final = "adaptive"
+
+    def guide(self, situation: Situation) -> Guidance:
+        """The facts alone, or the menu of a role."""
+        if needs_menu(situation.evidence) and situation.ordinal % probe_every(situation.newest):
+            return menu_for(situation, role_of(situation), self.name)
+        return Guidance(strategy=self.name, summary=facts(situation))
+
+
+def needs_menu(evidence: Evidence) -> bool:
+    """Whether free asks of this model have stumbled, or were worse than menus are, or would be."""
+    if stumbles(evidence.newest):
+        return True
+    better = menus_better(evidence.newest)
+    if better is not None:
+        return better >= MIN_BETTER
+    return evidence.cached_per_step(shortfall) >= MAX_SHORTFALL
+
+
+def stumbles(newest: TrialWindow) -> bool:
+    """Whether too many of the last free asks repeated a trial or took a second call."""
+    flags = newest.stumbled[newest.free]
+    weights = FADING ** np.arange(len(flags))[::-1]
+    stumbled = float(weights @ flags)
+    return stumbled >= MIN_STUMBLED and stumbled >= MIN_STUMBLED_SHARE * float(weights.sum())
+
+
+def menus_better(newest: TrialWindow) -> float | None:
+    """The chance that a trial of a menu is better than a free one, among the last; None with too few of them."""
+    recent = newest.only(slice(-COMPARED_TRIALS, None))
+    free, menu = (_ranked(recent.losses[rows]) for rows in (recent.free, recent.menu))
+    if min(len(free), len(menu)) < MIN_COMPARED:
+        return None
+    last = free[-MIN_COMPARED:, None]
+    return float(np.mean(last > menu) + np.mean(last == menu) / 2)
+
+
+def probe_every(newest: TrialWindow) -> int:
+    """How many asks there are to one that is free although the model needs menus."""
+    usual = np.median(_ranked(newest.losses[newest.menu][-COMPARED_TRIALS:])) if newest.menu.any() else np.inf
+    bad = newest.stumbled[newest.free] | (_ranked(newest.losses[newest.free]) > usual)
+    failures = int(np.argmin(bad[::-1])) if not bad.all() else len(bad)
+    return int(min(PROBE_EVERY_AT_MOST, PROBE_EVERY * 2 ** min(max(failures - 1, 0), 8)))
+
+
+def _ranked(losses: Array) -> Array:
+    """The losses, with trials that gave none as the worst."""
+    return np.where(np.isnan(losses), np.inf, losses)

@@ -1,0 +1,108 @@
+"""Facts about the finished trials that a table does not say by itself, a line each. They name; they do not advise."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..space.axes import Array, Axis
+from ..space.notation import format_number, labels, quote
+from .acquisition import EQUAL_WITHIN
+from .candidates import inactive
+from .strategy import Situation
+
+# Complete trials without an improvement that are worth a line: with fewer, every other study would have it.
+REPORT_STAGNATION_AFTER: Final = 3
+
+# Trials, choices or parameters that a line lists, and lines about choices: what is longer is not read.
+MAX_LISTED: Final = 6
+
+# Characters of a choice: enough to tell it from others, while a choice may be a whole text.
+MAX_LABEL: Final = 40
+
+# Distinct values among which a step is looked for, and how far, in steps, a gap may be from a whole number of them:
+# values that were rounded are within it, those of a continuous measure are not.
+MIN_DISTINCT: Final = 4
+STEP_SLACK: Final = 0.02
+
+
+def facts(situation: Situation) -> tuple[str, ...]:
+    """What is known of the best value, of the values, of each choice, and of parameters that did not count."""
+    return (*_standing(situation), *_value_step(situation), *_choices(situation), *_inactive(situation))
+
+
+def _standing(situation: Situation) -> Iterator[str]:
+    """Which trials have the best value, and for how long it has stood."""
+    evidence = situation.evidence
+    best = evidence.best(MAX_LISTED + 1)
+    tied = [trial.number for trial in best if trial.value == best[0].value]
+    since = evidence.since_improvement
+    if not best or (len(tied) < 2 and since < REPORT_STAGNATION_AFTER):
+        return
+    value = format_number(best[0].value)
+    stood = f"has stood for {since} trials" if since >= REPORT_STAGNATION_AFTER else ""
+    more = " and more" * (len(tied) > MAX_LISTED)
+    shared = f"is shared by trials {', '.join(map(str, tied[:MAX_LISTED]))}{more}" if len(tied) > 1 else ""
+    of = "" if shared else f" of trial {tied[0]}"
+    yield f"The best value, {value}{of}, {' and '.join(filter(None, [shared, stood]))}."
+
+
+def _value_step(situation: Situation) -> Iterator[str]:
+    """The step that all values are multiples of, as an accuracy over a few samples has one."""
+    losses = situation.newest.losses
+    step = smallest_step(losses[np.isfinite(losses)])
+    if step is not None:
+        yield f"Values differ by multiples of {format_number(step)}: less than that cannot be told apart."
+
+
+def smallest_step(values: Array) -> float | None:
+    """The smallest gap between values if all gaps are multiples of it, and some values are equal; else None."""
+    with np.errstate(over="ignore", invalid="ignore"):  # values may be as large as floats are
+        gaps = np.diff(np.sort(values))
+        gaps = gaps[gaps > EQUAL_WITHIN * np.abs(values).max(initial=0.0)]  # means of folds differ by rounding alone
+        distinct = len(gaps) + 1
+        if distinct < MIN_DISTINCT or distinct == len(values):
+            return None
+        multiples = gaps / gaps.min()
+        even = np.abs(multiples - np.round(multiples)) < STEP_SLACK
+    return float(gaps.min()) if even.all() else None
+
+
+def _choices(situation: Situation) -> Iterator[str]:
+    """For each choice how many trials had it, how many of these failed, and the best value."""
+    evidence, space = situation.evidence, situation.space
+    if not evidence.complete:
+        return
+    axes = [(c, axis) for c, axis in enumerate(evidence.axes.all) if axis.choices and axis.name in space.distributions]
+    for column, axis in axes[:MAX_LISTED]:
+        places = situation.newest.places[:, column]
+        counts = np.bincount(places[np.isfinite(places)].astype(int), minlength=len(axis.choices))
+        most = sorted(range(len(axis.choices)), key=lambda index: (-counts[index], index))
+        shown = ", ".join(_choice(situation, axis, index, places == index) for index in most[:MAX_LISTED])
+        rest = len(most) - MAX_LISTED
+        yield f"{space.keys[axis.name]}: {shown}{f' and {rest} more' if rest > 0 else ''}."
+
+
+def _choice(situation: Situation, axis: Axis, index: int, rows: npt.NDArray[np.bool_]) -> str:
+    label, count = quote(labels(axis.choices)[index], MAX_LABEL), int(rows.sum())
+    if not count:
+        return f"{label} not tried"
+    losses, failed = situation.newest.losses[rows], int(situation.newest.failed[rows].sum())
+    said = [f"{failed} failed"] * bool(failed)
+    if np.isfinite(losses).any():
+        said.append(f"best {format_number(situation.evidence.value_of(float(np.nanmin(losses))))}")
+    return f"{label} {count} trial{'s' * (count > 1)}" + f" ({', '.join(said)})" * bool(said)
+
+
+def _inactive(situation: Situation) -> Iterator[str]:
+    """Which parameters the trials of a choice did not have."""
+    space, axes = situation.space, situation.evidence.axes.all
+    lines = []
+    for column, choice, columns in inactive(situation.evidence.axes, situation.newest.places):
+        names = [space.keys[axes[c].name] for c in columns if axes[c].name in space.keys][:MAX_LISTED]
+        key = space.keys.get(axes[column].name)
+        if names and key is not None:
+            label = quote(labels(axes[column].choices)[choice], MAX_LABEL)
+            lines.append(f"With {key} {label}, {', '.join(names)} did not count.")
+    yield from lines[:MAX_LISTED]

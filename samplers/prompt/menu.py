@@ -1,0 +1,34 @@
+"""A menu as the prompt shows it: candidates as a numbered table."""
+
+from collections.abc import Sequence
+
+from ...engine.records import Params
+from ..space.menu_reply import number_key
+from ..space.notation import cells, format_number
+from ..space.space import Space
+
+
+def menu_text(candidates: Sequence[Params], expected: Sequence[float], space: Space) -> str:
+    """The candidates, a row each, of the parameters in which they differ; what they have in common stands below.
+
+    `expected` has a value for each of them, or none. Empty without candidates.
+    """
+    if not candidates:
+        return ""
+    key = number_key(space)
+    names = [name for name in space.distributions if any(name in candidate for candidate in candidates)]
+    rows = [cells(candidate, space.distributions, names) for candidate in candidates]
+    differing = [index for index, column in enumerate(zip(*rows, strict=True)) if len(set(column)) > 1]
+    values = [[format_number(value)] for value in expected] or [[]] * len(rows)
+    header = [key, *["expected value"] * bool(expected), *(space.keys[names[index]] for index in differing)]
+    lines = [
+        [str(number), *value, *(row[index] for index in differing)]
+        for number, (value, row) in enumerate(zip(values, rows, strict=True), 1)
+    ]
+    table = "\n".join(",".join(line) for line in [header, *lines])
+    common = [f"{space.keys[name]} = {rows[0][i]}" for i, name in enumerate(names) if i not in differing]
+    shared = f"In all of them {', '.join(common)}.\n" if common else ""
+    return (
+        f"Take one of these candidates:\n{table}\n{shared}"
+        f'Instead of values for the parameters give "{key}": the number of the one to try.'
+    )

@@ -1,0 +1,166 @@
+"""When a model is given menus: by what this study's own trials show, and by nothing else."""
+
+import random
+from typing import Any
+
+import anyio
+import optuna
+import pytest
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, create_trial
+from support import SPACE, sampler
+
+from benchmarks.quality.strengths import Outcome, study_of
+from optuna_llm import Guidance, ProposalError, Situation, optimize_async
+from optuna_llm.samplers.guidance.adaptive import (
+    PROBE_EVERY,
+    PROBE_EVERY_AT_MOST,
+    Adaptive,
+    menus_better,
+    needs_menu,
+    probe_every,
+    stumbles,
+)
+from optuna_llm.samplers.space.axes import Axes
+from optuna_llm.samplers.space.space import make_space
+from optuna_llm.samplers.view.evidence import Evidence
+
+COLUMNS = make_space(SPACE)
+
+
+def asked(form: str, value: float, **llm: Any) -> FrozenTrial:
+    """A trial of a free ask ("plain") or a menu."""
+    rng = random.Random(repr((form, value, llm)))
+    params = {"lr": 10 ** rng.uniform(-5, -1), "momentum": 0.5, "layers": 3, "optimizer": "adam"}
+    record = {"calls": 1, "reasks": 0, "duplicate_of": None, "form": form, **llm}
+    return create_trial(params=params, distributions=SPACE, value=value, user_attrs={"llm": record})
+
+
+def after(*trials: FrozenTrial) -> Evidence:
+    evidence = Evidence(Axes(COLUMNS), StudyDirection.MINIMIZE)
+    evidence.update(trials)
+    return evidence
+
+
+def guided(evidence: Evidence, ordinal: int) -> Guidance:
+    situation = Situation(
+        space=COLUMNS, direction=StudyDirection.MINIMIZE, evidence=evidence, ordinal=ordinal, proposed=ordinal
+    )
+    return Adaptive().guide(situation)
+
+
+GOOD = asked("plain", 1.0)
+REPEATS = asked("plain", 1.0, duplicate_of=0)
+REASKED = asked("plain", 1.0, calls=2, reasks=1)
+
+
+def test_a_study_begins_free() -> None:
+    assert not needs_menu(after())
+    assert [guided(after(), ordinal).form for ordinal in range(8)] == ["plain"] * 8
+
+
+@pytest.mark.parametrize(
+    ("trials", "found"),
+    [
+        ([REPEATS], False),
+        ([REPEATS, REASKED], True),
+        ([GOOD, GOOD, REPEATS], False),
+        ([GOOD, GOOD, GOOD, REASKED, REASKED], True),
+        ([REPEATS, REPEATS, GOOD], False),
+        ([REPEATS, REPEATS, REPEATS, GOOD], True),
+        ([REPEATS, GOOD, REPEATS, GOOD, REPEATS, GOOD], True),
+        ([REPEATS, REPEATS, REPEATS, GOOD, GOOD], False),
+        ([GOOD, GOOD, GOOD, REPEATS] * 8, False),
+    ],
+)
+def test_a_model_that_stumbles_twice_in_a_row_needs_menus_until_it_no_longer_does(
+    trials: list[FrozenTrial], found: bool
+) -> None:
+    assert stumbles(after(*trials).newest) == found
+
+
+def test_what_menus_gave_says_nothing_of_stumbling() -> None:
+    assert not stumbles(after(*[asked("menu", 1.0, duplicate_of=0)] * 5).newest)
+
+
+def test_menus_and_free_asks_are_compared_once_there_are_three_of_each() -> None:
+    free, menu = [asked("plain", value) for value in (1, 2, 3)], [asked("menu", value) for value in (0, 0.5, 2.5)]
+    assert menus_better(after(*free[:2], *menu).newest) is None
+    assert menus_better(after(*free, *menu).newest) == pytest.approx(7 / 9)
+    assert needs_menu(after(*free, *menu))
+    assert not needs_menu(after(*free, *[asked("menu", 5.0 + n) for n in range(3)]))
+
+
+def test_of_free_asks_the_last_three_are_compared_so_that_a_model_that_got_better_is_soon_believed() -> None:
+    bad, menu = [asked("plain", 9.0 + n) for n in range(6)], [asked("menu", 2.0 + n) for n in range(6)]
+    assert needs_menu(after(*bad, *menu))
+    assert not needs_menu(after(*bad, *menu, *[asked("plain", 1.0 + n / 10) for n in range(3)]))
+
+
+def test_free_asks_go_on_now_and_then_and_ever_more_rarely_while_they_fail() -> None:
+    menus = [asked("menu", value) for value in (1.0, 2.0, 3.0)]
+    every = [probe_every(after(*menus, *[REPEATS] * failed).newest) for failed in range(1, 7)]
+    assert every == [PROBE_EVERY, 10, 20, PROBE_EVERY_AT_MOST, PROBE_EVERY_AT_MOST, PROBE_EVERY_AT_MOST]
+    assert probe_every(after(*menus, *[REPEATS] * 3, GOOD).newest) == PROBE_EVERY
+    worse = [asked("plain", 9.0)] * 2
+    assert probe_every(after(*menus, GOOD, *worse).newest) == 10
+    stumbling = after(*menus, REPEATS, REPEATS, REPEATS)
+    forms = [guided(stumbling, ordinal).form for ordinal in range(40, 80)]
+    assert forms.count("plain") == 2
+
+
+def mean(name: str, strategy: str = "adaptive", *, seeds: int = 6, **options: Any) -> dict[str, float]:
+    """What studies of one model of known strength come to, on average."""
+    trials = options.pop("trials", 24)
+    found: list[Outcome] = [
+        anyio.run(lambda: study_of(name, strategy, seed, trials=trials, **options))  # noqa: B023
+        for seed in range(seeds)
+    ]
+    quarters = {f"menus {n}": sum(outcome.menus(n) for outcome in found) / seeds for n in range(4)}
+    best = sum(outcome.best(trials) for outcome in found) / seeds
+    return {**quarters, "best": best, "calls": sum(outcome.calls for outcome in found) / seeds}
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_model_that_learns_hardly_sees_a_menu(workers: int) -> None:
+    found = mean("learns", workers=workers)
+    assert sum(found[f"menus {n}"] for n in range(4)) / 4 <= 0.1
+    assert found["calls"] == 1.0
+    assert found["best"] < 0.01
+
+
+def test_a_model_that_knows_without_learning_is_mostly_left_free() -> None:
+    found = mean("knows")
+    assert sum(found[f"menus {n}"] for n in range(4)) / 4 <= 0.25
+    assert found["calls"] == 1.0
+    assert found["best"] < 0.05
+
+
+@pytest.mark.parametrize("name", ["sits", "copies"])
+def test_a_model_that_repeats_itself_is_soon_carried(name: str) -> None:
+    found, free = mean(name), mean(name, "plain")
+    assert min(found[f"menus {n}"] for n in (1, 2, 3)) > 0.8
+    assert found["calls"] < 1.3 < free["calls"]
+    assert found["best"] < free["best"] / 2
+
+
+def test_a_model_that_draws_at_random_is_carried_without_a_repetition() -> None:
+    found, free = mean("draws", trials=40), mean("draws", "plain", trials=40)
+    assert found["menus 3"] > 0.8
+    assert found["best"] < free["best"] / 2
+
+
+@pytest.mark.parametrize("name", ["draws-then-knows", "sits-then-knows"])
+def test_a_model_that_gets_better_is_left_free_again(name: str) -> None:
+    assert mean(name, trials=80)["menus 3"] < 0.5
+
+
+def test_a_model_that_is_always_wrong_ends_the_run_and_no_trial_is_made() -> None:
+    study = optuna.create_study(sampler=sampler(lambda _: {"lr": "?"}))
+
+    async def run() -> None:
+        await optimize_async(study, lambda _: 0.0, n_trials=9, search_space=SPACE)
+
+    with pytest.raises(ProposalError):
+        anyio.run(run)
+    assert study.trials == []

@@ -1,0 +1,203 @@
+"""Facts about the finished trials, each a line that a table does not say by itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from optuna_llm.samplers.guidance.facts import MAX_LISTED, facts, smallest_step
+from optuna_llm.samplers.guidance.strategy import Situation
+from optuna_llm.samplers.space.axes import Axes
+from optuna_llm.samplers.space.space import make_space, narrow
+from optuna_llm.samplers.view.evidence import Evidence
+
+SPACE: dict[str, BaseDistribution] = {
+    "x": FloatDistribution(0, 1),
+    "kind": CategoricalDistribution(("a", "b", "c")),
+}
+BRANCHES: dict[str, BaseDistribution] = {
+    "model": CategoricalDistribution(("forest", "svm")),
+    "trees": FloatDistribution(1, 100),
+    "C": FloatDistribution(0, 1),
+}
+
+
+def trial(number: int, value: float | None, params: Mapping[str, Any], space: Mapping[str, Any]) -> FrozenTrial:
+    state = TrialState.FAIL if value is None else TrialState.COMPLETE
+    kinds = {name: space[name] for name in params}
+    made = create_trial(state=state, value=value, params=dict(params), distributions=kinds)
+    made.number = number
+    return made
+
+
+def said(
+    values: list[float | None],
+    kinds: str = "a",
+    *,
+    direction: StudyDirection = StudyDirection.MINIMIZE,
+    space: Mapping[str, Any] = SPACE,
+    params: list[dict[str, Any]] | None = None,
+) -> tuple[str, ...]:
+    """The facts of trials with these values, whose kinds are taken in turn."""
+    made = params or [{"x": n / 100, "kind": kinds[n % len(kinds)]} for n in range(len(values))]
+    trials = [trial(n, value, p, space) for n, (value, p) in enumerate(zip(values, made, strict=True))]
+    columns = make_space(space)
+    evidence = Evidence(Axes(columns), direction)
+    evidence.update(trials)
+    return facts(Situation(space=columns, direction=direction, evidence=evidence, ordinal=len(trials)))
+
+
+def test_of_no_trials_nothing_is_said() -> None:
+    assert said([]) == ()
+    assert said([None, None]) == ()
+
+
+def test_how_long_the_best_value_has_stood_is_said_from_the_third_trial_on() -> None:
+    assert not [line for line in said([3.0, 1.0, 2.5, 2.2]) if "best value" in line]
+    assert said([3.0, 1.0, 2.5, 2.2, 2.1])[0] == "The best value, 1 of trial 1, has stood for 3 trials."
+    maximized = said([3.0, 1.0, 2.5, 2.2], direction=StudyDirection.MAXIMIZE)
+    assert maximized[0] == "The best value, 3 of trial 0, has stood for 3 trials."
+
+
+def test_trials_that_share_the_best_value_are_named() -> None:
+    assert said([3.0, 1.0, 1.0])[0] == "The best value, 1, is shared by trials 1, 2."
+    assert said([1.0, 2.0, 1.0, 4.0])[0] == "The best value, 1, is shared by trials 0, 2 and has stood for 3 trials."
+
+
+def test_of_many_trials_that_share_the_best_value_the_first_are_named() -> None:
+    shared = said([1.0] * MAX_LISTED)[0]
+    assert shared == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5 and has stood for 5 trials."
+    shared = said([1.0] * (MAX_LISTED + 1))[0]
+    assert shared == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5 and more and has stood for 6 trials."
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [
+        ([0.75, 0.80, 0.85, 0.85, 0.95], 0.05),
+        ([k / 180 for k in (160, 163, 163, 170, 171)], 1 / 180),
+        ([3.0, 1.0, 2.0, 7.0, 3.0], 1.0),
+        ([0.1, 0.2371, 0.9, 0.55, 0.1], None),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], None),
+        ([1.0, 1.0, 2.0], None),
+        ([0.85, 0.85 + 2**-53, 0.9173, 0.9731, 0.9173], None),
+        ([0.75, 0.80, 0.85, 0.85 + 2**-53, 0.95], 0.05),
+        ([0.0, 1e-20, 1.0, 2.5, 2.5], None),
+        ([-1e308, 1e308, 0.0, 5.0, 5.0], None),
+        ([], None),
+    ],
+)
+def test_the_step_of_values_is_known_where_all_are_multiples_and_some_are_equal(
+    values: list[float], step: float | None
+) -> None:
+    assert smallest_step(np.array(values)) == (None if step is None else pytest.approx(step))
+
+
+def test_of_what_is_maximized_the_highest_values_are_shared() -> None:
+    line = said([2.0, 5.0, 1.0, 5.0, 5.0], direction=StudyDirection.MAXIMIZE)[0]
+    assert line == "The best value, 5, is shared by trials 1, 3, 4 and has stood for 3 trials."
+
+
+def test_trials_that_gave_no_value_neither_share_the_best_nor_let_it_stand_longer() -> None:
+    assert said([3.0, 1.0, None, None, None])[0].startswith("kind:")
+    assert said([3.0, 1.0, None, 1.0, None])[0] == "The best value, 1, is shared by trials 1, 3."
+
+
+def test_the_step_is_that_of_the_values_that_were_given_in_either_direction() -> None:
+    values = [0.75, None, 0.80, 0.85, None, 0.85, 0.95]
+    for direction in (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE):
+        assert [line.split(":")[0] for line in said(values, direction=direction) if "multiples" in line] == [
+            "Values differ by multiples of 0.05"
+        ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_continuous_values_have_no_step_although_some_are_equal(seed: int) -> None:
+    drawn = np.random.default_rng(seed).normal(size=10)
+    assert smallest_step(np.concatenate([drawn, drawn[:3]])) is None
+
+
+@given(st.integers(5, 1000), st.lists(st.integers(0, 5), min_size=8, max_size=40))
+def test_shares_of_samples_have_a_step_where_the_smallest_gap_divides_all(samples: int, hits: list[int]) -> None:
+    gaps = np.diff(np.unique(hits))
+    even = len(gaps) >= 3 and not (gaps % gaps.min()).any()
+    found = smallest_step(np.array(hits) / samples)
+    assert found == (pytest.approx(gaps.min() / samples) if even else None)
+
+
+def test_the_step_of_values_is_said() -> None:
+    lines = said([0.75, 0.80, 0.85, 0.85, 0.95])
+    assert "Values differ by multiples of 0.05: less than that cannot be told apart." in lines
+
+
+@pytest.mark.parametrize(("direction", "best"), [(StudyDirection.MINIMIZE, 1), (StudyDirection.MAXIMIZE, 7)])
+def test_each_choice_has_its_trials_failures_and_best_value(direction: StudyDirection, best: int) -> None:
+    line = said([1.0, 2.0, 7.0, None, None, None], "ab", direction=direction)[-1]
+    assert line == f'kind: "a" 3 trials (1 failed, best {best}), "b" 3 trials (2 failed, best 2), "c" not tried.'
+
+
+def test_of_many_choices_the_most_tried_are_listed() -> None:
+    space = {"kind": CategoricalDistribution(tuple(f"k{n}" for n in range(20)))}
+    params = [{"kind": "k19"}, {"kind": "k19"}, {"kind": "k3"}]
+    line = said([1.0, 2.0, 3.0], space=space, params=params)[-1]
+    assert line.startswith('kind: "k19" 2 trials (best 1), "k3" 1 trial (best 3), "k0" not tried')
+    assert line.endswith(f"and {20 - MAX_LISTED} more.")
+
+
+def test_of_many_parameters_with_choices_the_first_are_listed() -> None:
+    space = {f"kind{n}": CategoricalDistribution(("a", "b")) for n in range(10)}
+    lines = said([1.0], space=space, params=[dict.fromkeys(space, "a")])
+    assert [line.partition(":")[0] for line in lines] == [f"kind{n}" for n in range(MAX_LISTED)]
+
+
+def test_a_choice_without_a_value_has_its_trials_alone() -> None:
+    line = said([1.0, None], "ab")[-1]
+    assert line == 'kind: "a" 1 trial (best 1), "b" 1 trial (1 failed), "c" not tried.'
+
+
+def test_a_long_choice_is_cut() -> None:
+    space = {"prompt": CategoricalDistribution(("Think step by step. " * 30, "b"))}
+    line = said([1.0], space=space, params=[{"prompt": "b"}])[-1]
+    assert len(line) < 120
+    assert '"Think step by step.' in line
+
+
+def test_of_parameters_that_are_not_asked_for_nothing_is_said() -> None:
+    trials = [trial(n, float(n), {"x": n / 10, "kind": "ab"[n % 2]}, SPACE) for n in range(3)]
+    columns = make_space(SPACE)
+    evidence = Evidence(Axes(columns), StudyDirection.MINIMIZE)
+    evidence.update(trials)
+    situation = Situation(
+        space=narrow(columns, ["x"]), direction=StudyDirection.MINIMIZE, evidence=evidence, fixed={"kind": "a"}
+    )
+    assert facts(situation) == ()
+
+
+def test_parameters_that_count_under_every_choice_are_not_named() -> None:
+    params: list[dict[str, Any]] = [{"model": "forest", "trees": 5.0, "C": 0.1}, {"model": "svm", "trees": 7.0}]
+    lines = [line for line in said([1.0, 2.0], space=BRANCHES, params=params) if "did not count" in line]
+    assert lines == ['With model "svm", C did not count.']
+
+
+def test_names_of_parameters_that_did_not_count_are_their_keys() -> None:
+    space = {"my kind": CategoricalDistribution(("a", "b")), "my size": FloatDistribution(0, 1)}
+    params: list[dict[str, Any]] = [{"my kind": "a", "my size": 0.5}, {"my kind": "b"}]
+    assert said([1.0, 2.0], space=space, params=params)[-1] == 'With my_kind "b", my_size did not count.'
+
+
+def test_parameters_that_did_not_count_under_a_choice_are_named() -> None:
+    params: list[dict[str, Any]] = [{"model": "forest", "trees": 5.0}, {"model": "svm", "C": 0.5}]
+    lines = said([1.0, 2.0], space=BRANCHES, params=params)
+    assert lines[-2:] == ('With model "forest", C did not count.', 'With model "svm", trees did not count.')
+
+
+def test_a_name_that_is_no_key_is_said_by_its_key_and_a_choice_is_quoted() -> None:
+    space = {"my kind": CategoricalDistribution(('say "hi"', "b"))}
+    line = said([1.0], space=space, params=[{"my kind": 'say "hi"'}])[-1]
+    assert line == f'{make_space(space).keys["my kind"]}: "say \\"hi\\"" 1 trial (best 1), "b" not tried.'
