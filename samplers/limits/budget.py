@@ -114,15 +114,17 @@ class Account:
         self._settled.set()  # all look again, in their order: what one leaves may be enough for another
         self._settled = asyncio.Event()
 
-    def proposals_left(self, made: int) -> int | None:
-        """How many more proposals the budget pays for, judging by what `made` ones took; None where nothing tells."""
+    def proposals_left(self) -> int | None:
+        """How many more proposals the budget pays for, if each takes one request like those before; None if unknown.
+
+        Every study that spends through this account counts, and so does what others spent on it.
+        """
         spent = self._spent + self._others()
-        left = [
-            made * (cap - taken) / taken
-            for name, cap in asdict(self.budget).items()
-            if cap is not None and (taken := getattr(spent, name))
-        ]
-        return max(1, int(min(left))) if left and made else None
+        left = [] if self.budget.requests is None else [self.budget.requests - spent.requests]
+        for cap, taken in ((self.budget.usd, spent.usd), (self.budget.tokens, spent.tokens)):
+            if cap is not None and taken:
+                left.append(int(spent.requests * (cap - taken) / taken))
+        return max(1, min(left)) if left else None
 
     def _fits(self, worst: Charge) -> bool:
         known = self._spent + self._others()

@@ -70,8 +70,8 @@ class AskCalls:
     """The calls of one ask, one after the other, and what they took.
 
     `turn()` waits until the first request may be sent, before it is written: what goes on meanwhile will be in it.
-    `complete(request)` is one question and its answer, over as many attempts as it takes. `proposals_left(made)` is
-    what the budget pays for.
+    `complete(request)` is one question and its answer, over as many attempts as it takes. `proposals_left()` is what
+    the budget pays for.
     """
 
     def __init__(self, stack: ClientStack) -> None:

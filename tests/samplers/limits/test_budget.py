@@ -207,24 +207,27 @@ def test_no_tokenizer_makes_more_of_a_prompt_than_its_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "left"),
+    ("budget", "before", "after"),
     [
-        (Budget(), None),
-        (Budget(requests=12), 3),
-        (Budget(requests=12, tokens=1_000), 2),
-        (Budget(requests=1_000, tokens=1_400), 4),
-        (Budget(tokens=700), 1),
-        (Budget(usd=1.0), None),
+        (Budget(), None, None),
+        (Budget(requests=12), 12, 6),
+        (Budget(requests=12, tokens=1_000), 12, 4),
+        (Budget(requests=1_000, tokens=1_400), 1_000, 8),
+        (Budget(tokens=650), None, 1),
+        (Budget(usd=1.0), None, None),
+        (Budget(requests=6), 6, 1),
     ],
 )
-def test_a_budget_says_for_how_many_more_proposals_it_is_good(budget: Budget, left: int | None) -> None:
+def test_a_budget_says_for_how_many_more_proposals_it_is_good(
+    budget: Budget, before: int | None, after: int | None
+) -> None:
     account = Account(budget)
-    assert account.proposals_left(0) is None
+    assert account.proposals_left() == before
     account.settle(Charge(), Charge(requests=6, tokens=600))
-    assert account.proposals_left(3) == left
+    assert account.proposals_left() == after
 
 
 def test_what_others_spent_on_the_study_counts_for_what_is_left() -> None:
     account = Account(Budget(requests=10))
     account.watch("study", lambda: Charge(requests=5))
-    assert account.proposals_left(5) == 5
+    assert account.proposals_left() == 5
