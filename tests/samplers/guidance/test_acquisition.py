@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import create_trial
 
@@ -25,7 +25,7 @@ from optuna_llm.samplers.space.axes import Axes, squared_distances
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.evidence import Evidence
 
-UNIT = {"x": FloatDistribution(0, 1)}
+UNIT: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
 
 ONE = Scales(weights=np.array([4.0]), noise=1e-3)
 NOTHING = np.empty((0, 1))

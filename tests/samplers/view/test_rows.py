@@ -1,12 +1,12 @@
 """The best rows of a table: values that differ read differently, and no row of the history ever changes."""
 
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
 from optuna_llm.samplers.view.rows import FinishedRows
 
-SPACE = {"x": FloatDistribution(0, 1)}
+SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
 
 
 def rows_of(*values: float, direction: StudyDirection = StudyDirection.MINIMIZE, curves: bool = False) -> FinishedRows:
