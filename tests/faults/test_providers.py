@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 
 import anyio
 import clock
@@ -158,8 +159,9 @@ def test_a_reply_that_is_no_configuration_is_asked_anew_and_then_an_error(name: 
     with FaultServer(UNUSABLE[name]) as server:
         client = LiteLLMClient("openai/m", api_base=server.url, api_key="k", timeout=20)
         study = optuna.create_study(sampler=LLMGuidedSampler(client, max_reasks=1))
+        run = partial(optimize_async, study, len, n_trials=1, search_space=SPACE, max_failed_proposals=1, patience=5)
         with pytest.raises(ProposalError, match="2 attempts"):
-            anyio.run(lambda: optimize_async(study, len, n_trials=1, search_space=SPACE, max_failed_proposals=1))
+            anyio.run(run)
         assert len(server.received) == 2
         first, second = (received.body["messages"] for received in server.received)
         assert second[: len(first)] == first
