@@ -160,7 +160,7 @@ def _request(ask: Ask, view: View, guidance: Guidance, position: int, left: int 
         len(head(ask.columns)),
         guidance=length,
         own=ask.number,
-        position=position,
+        position=None if menu else position,  # open menus offer different candidates
         proposals_left=left,
     )
     schema = partial(menu_schema, count=len(guidance.candidates)) if menu else json_schema

@@ -41,7 +41,7 @@ def _standing(situation: Situation) -> Iterator[str]:
     if not best or (len(tied) < 2 and since < REPORT_STAGNATION_AFTER):
         return
     value = format_number(best[0].value)
-    stood = f"has stood for {since} trials" if since >= REPORT_STAGNATION_AFTER else ""
+    stood = f"has stood for {since} complete trials" if since >= REPORT_STAGNATION_AFTER else ""
     more = " and more" * (len(tied) > MAX_LISTED)
     shared = f"is shared by trials {', '.join(map(str, tied[:MAX_LISTED]))}{more}" if len(tied) > 1 else ""
     of = "" if shared else f" of trial {tied[0]}"
@@ -53,7 +53,7 @@ def _value_step(situation: Situation) -> Iterator[str]:
     losses = situation.newest.losses
     step = smallest_step(losses[np.isfinite(losses)])
     if step is not None:
-        yield f"Values differ by multiples of {format_number(step)}: less than that cannot be told apart."
+        yield f"Values differ by multiples of {format_number(step)}: a smaller difference does not show."
 
 
 def smallest_step(values: Array) -> float | None:

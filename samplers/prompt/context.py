@@ -43,7 +43,7 @@ class Context:
 
     Rows of `history` are in order of completion, those of `best` best last, `failures` newest reason last. `in_flight`
     are rows of the `running` configurations. This ask is the one at `position` (from 1) of the `asking` that are open
-    at this moment; `proposals_left` are to come, None where no end is known.
+    at this moment, None where that does not matter; `proposals_left` are to come, None where no end is known.
     """
 
     names: tuple[str, ...]
@@ -54,7 +54,7 @@ class Context:
     failures: tuple[FailureLine, ...]
     in_flight: tuple[Row, ...]
     asking: int
-    position: int
+    position: int | None
     proposals_left: int | None
 
 
@@ -65,7 +65,7 @@ def build_context(
     *,
     guidance: int = 0,
     own: int | None = None,
-    position: int = 1,
+    position: int | None = None,
     proposals_left: int | None = None,
 ) -> Context:
     """What a prompt shows of the study beside a head of `head` characters, and guidance of `guidance`.
@@ -90,7 +90,7 @@ def build_context(
         best=tuple(reversed(best)),
         failures=tuple(reversed(failures)),
         in_flight=tuple(_rows_within(in_flight[: policy.in_flight], left)),
-        asking=max(position, view.snapshot.asking),
+        asking=max(position or 0, view.snapshot.asking),
         position=position,
         proposals_left=proposals_left,
     )

@@ -122,7 +122,7 @@ def _tail(context: Context, columns: Space, fixed: Mapping[str, Any], summary: S
     wanted = [
         "Propose one configuration.",
         _left(context.proposals_left),
-        _others(context) if not words else "",
+        _others(context),
         f"It goes with these fixed values: {values}." if values else "",
         words,
     ]
@@ -148,7 +148,7 @@ def _legend(context: Context) -> str:
 def _left(left: int | None) -> str:
     if left is None:
         return ""
-    return "It is the last one." if left == 1 else f"{left} are left, this one included."
+    return "It is the last one." if left == 1 else f"{left} proposals are left, this one included."
 
 
 def _others(context: Context) -> str:
@@ -156,12 +156,12 @@ def _others(context: Context) -> str:
 
     Each of them sees the same trials, and would else come to the same conclusion.
     """
-    if context.asking < 2:
+    if context.position is None or context.asking < 2:
         return ""
     return (
-        f"{context.asking} are being computed at this moment, from the same trials and unseen by each other; this is "
-        f"number {context.position}. Number 1 takes the most promising configuration, and each later number one that "
-        "is about as promising and that no earlier number would take."
+        f"{context.asking} proposals are being computed at this moment, from the same trials and unseen by each other; "
+        f"this is number {context.position}. Number 1 takes the most promising configuration, and each later number one "
+        "that is about as promising and that no earlier number would take."
     )
 
 

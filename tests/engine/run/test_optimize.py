@@ -312,7 +312,7 @@ async def test_prompts_say_how_many_proposals_are_left_where_an_end_is_known() -
         await optimize_async(study, plain_score, n_workers=n_workers, search_space=SPACE, **options)
         return lefts(model)
 
-    counted = ["3 are left, this one", "2 are left, this one", "It is the last"]
+    counted = ["3 proposals are left, this one", "2 proposals are left, this one", "It is the last"]
     assert await said(n_trials=3) == counted
     assert await said(total_trials=3) == counted
     assert await said(n_trials=9, total_trials=3) == counted

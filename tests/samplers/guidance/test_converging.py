@@ -35,7 +35,7 @@ def numbers(count: int) -> dict[str, BaseDistribution]:
 
 
 def bowl(params: Mapping[str, Any], names: str) -> float:
-    return sum((float(value) - 0.4) ** 2 for name, value in params.items() if name[0] in names)
+    return float(sum((value - 0.4) ** 2 for name, value in params.items() if name[0] in names))
 
 
 def branches(trial: optuna.Trial) -> float:

@@ -60,21 +60,27 @@ def test_of_no_trials_nothing_is_said() -> None:
 
 def test_how_long_the_best_value_has_stood_is_said_from_the_third_trial_on() -> None:
     assert not [line for line in said([3.0, 1.0, 2.5, 2.2]) if "best value" in line]
-    assert said([3.0, 1.0, 2.5, 2.2, 2.1])[0] == "The best value, 1 of trial 1, has stood for 3 trials."
+    assert said([3.0, 1.0, 2.5, 2.2, 2.1])[0] == "The best value, 1 of trial 1, has stood for 3 complete trials."
     maximized = said([3.0, 1.0, 2.5, 2.2], direction=StudyDirection.MAXIMIZE)
-    assert maximized[0] == "The best value, 3 of trial 0, has stood for 3 trials."
+    assert maximized[0] == "The best value, 3 of trial 0, has stood for 3 complete trials."
 
 
 def test_trials_that_share_the_best_value_are_named() -> None:
     assert said([3.0, 1.0, 1.0])[0] == "The best value, 1, is shared by trials 1, 2."
-    assert said([1.0, 2.0, 1.0, 4.0])[0] == "The best value, 1, is shared by trials 0, 2 and has stood for 3 trials."
+    assert (
+        said([1.0, 2.0, 1.0, 4.0])[0]
+        == "The best value, 1, is shared by trials 0, 2 and has stood for 3 complete trials."
+    )
 
 
 def test_of_many_trials_that_share_the_best_value_the_first_are_named() -> None:
     shared = said([1.0] * MAX_LISTED)[0]
-    assert shared == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5 and has stood for 5 trials."
+    assert shared == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5 and has stood for 5 complete trials."
     shared = said([1.0] * (MAX_LISTED + 1))[0]
-    assert shared == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5 and more and has stood for 6 trials."
+    assert (
+        shared
+        == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5 and more and has stood for 6 complete trials."
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,7 @@ def test_the_step_of_values_is_known_where_all_are_multiples_and_some_are_equal(
 
 def test_of_what_is_maximized_the_highest_values_are_shared() -> None:
     line = said([2.0, 5.0, 1.0, 5.0, 5.0], direction=StudyDirection.MAXIMIZE)[0]
-    assert line == "The best value, 5, is shared by trials 1, 3, 4 and has stood for 3 trials."
+    assert line == "The best value, 5, is shared by trials 1, 3, 4 and has stood for 3 complete trials."
 
 
 def test_trials_that_gave_no_value_neither_share_the_best_nor_let_it_stand_longer() -> None:
@@ -133,7 +139,7 @@ def test_shares_of_samples_have_a_step_where_the_smallest_gap_divides_all(sample
 
 def test_the_step_of_values_is_said() -> None:
     lines = said([0.75, 0.80, 0.85, 0.85, 0.95])
-    assert "Values differ by multiples of 0.05: less than that cannot be told apart." in lines
+    assert "Values differ by multiples of 0.05: a smaller difference does not show." in lines
 
 
 @pytest.mark.parametrize(("direction", "best"), [(StudyDirection.MINIMIZE, 1), (StudyDirection.MAXIMIZE, 7)])

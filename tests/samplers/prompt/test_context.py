@@ -2,16 +2,19 @@
 
 import datetime
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import anyio
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from support import SPACE, study_view
+from support import SPACE, SchemaModel, sampler, study_view
 
-from optuna_llm import ContextPolicy, Proposal, UsageError
+from optuna_llm import ContextPolicy, Proposal, UsageError, optimize_async
 from optuna_llm.engine.study.snapshot import Snapshot
 from optuna_llm.engine.study.state import History
 from optuna_llm.samplers.prompt.context import BLOCK, Context, block_size, build_context
@@ -217,22 +220,32 @@ def test_a_lone_ask_whose_end_is_not_known_is_told_neither() -> None:
 
 
 def test_what_is_left_is_said_where_an_end_is_known() -> None:
-    assert wanted(proposals_left=2) == "Propose one configuration. 2 are left, this one included."
+    assert wanted(proposals_left=2) == "Propose one configuration. 2 proposals are left, this one included."
     assert wanted(proposals_left=1) == "Propose one configuration. It is the last one."
 
 
 def test_each_ask_of_a_wave_is_told_how_many_there_are_and_which_it_is() -> None:
     said = [wanted(asking=3, position=position) for position in (1, 2, 3)]
-    assert all(" 3 are being computed at this moment" in text for text in said)
+    assert all(" 3 proposals are being computed at this moment" in text for text in said)
     assert [f"this is number {n}." in text for n, text in enumerate(said, 1)] == [True] * 3
 
 
 def test_a_position_beyond_the_asks_that_are_known_of_makes_them_more() -> None:
-    assert " 5 are being computed at this moment" in wanted(asking=2, position=5)
+    assert " 5 proposals are being computed at this moment" in wanted(asking=2, position=5)
+
+
+def test_words_of_a_strategy_do_not_hide_the_wave() -> None:
+    assert wanted("Be bold.", asking=3, position=2).endswith("no earlier number would take. Be bold.")
 
 
 def test_a_menu_stands_in_place_of_the_wave_since_no_two_have_a_candidate_in_common() -> None:
-    assert "being computed" not in wanted("Take one of these candidates:", asking=3, position=2)
+    model = SchemaModel()
+    study = optuna.create_study(sampler=sampler(model, strategy="menu"))
+    run = partial(optimize_async, study, lambda trial: trial.params["lr"], n_trials=6, n_workers=3, search_space=SPACE)
+    anyio.run(run)
+    menus = [text for text in model.prompts if "Take one of these candidates" in text]
+    assert menus
+    assert not any("being computed" in text for text in menus)
 
 
 def test_reasons_of_failures_and_guidance_keep_to_the_ceiling() -> None:
