@@ -160,8 +160,8 @@ def _others(context: Context) -> str:
         return ""
     return (
         f"{context.asking} proposals are being computed at this moment, from the same trials and unseen by each other; "
-        f"this is number {context.position}. Number 1 takes the most promising configuration, and each later number one "
-        "that is about as promising and that no earlier number would take."
+        f"this is number {context.position}. Number 1 takes the most promising configuration, and each later number "
+        "one that is about as promising and that no earlier number would take."
     )
 
 
