@@ -19,10 +19,13 @@ from .strategy import Guidance, Situation
 # believed.
 FADING: Final = 0.7
 
-# Faded number, and share, of free asks that stumbled from which menus are given: two of them, so that no single slip
-# decides, and more than every other third.
-MIN_STUMBLED: Final = 1.2
-MIN_STUMBLED_SHARE: Final = 0.4
+# Faded number, and share, of free asks that stumbled from which menus are given: the last one of up to four, or two of
+# the last four. A strong model stumbles in none of a hundred (benchmarks/README.md), a weak one in every third.
+MIN_STUMBLED: Final = 1.0
+MIN_STUMBLED_SHARE: Final = 0.37
+
+# Free trials after which a model is not at work yet if none of them is better than what it was shown at the start.
+MAX_FRUITLESS: Final = 5
 
 # Deviations of the responses by which free proposals may be worse than what the surrogate expects of its own, which is
 # too hopeful by about half of that: with less, models that explore on their way are taken for ones that draw at random.
@@ -59,7 +62,7 @@ def needs_menu(evidence: Evidence) -> bool:
     better = menus_better(evidence.newest)
     if better is not None:
         return better >= MIN_BETTER
-    return evidence.cached_per_step(shortfall) >= MAX_SHORTFALL
+    return fruitless(evidence.newest) or evidence.cached_per_step(shortfall) >= MAX_SHORTFALL
 
 
 def stumbles(newest: TrialWindow) -> bool:
@@ -68,6 +71,12 @@ def stumbles(newest: TrialWindow) -> bool:
     weights = FADING ** np.arange(len(flags))[::-1]
     stumbled = float(weights @ flags)
     return stumbled >= MIN_STUMBLED and stumbled >= MIN_STUMBLED_SHARE * float(weights.sum())
+
+
+def fruitless(newest: TrialWindow) -> bool:
+    """Whether several free trials are all no better than the best of those that the model did not propose."""
+    free, given = _ranked(newest.losses[newest.free]), _ranked(newest.losses[~newest.free & ~newest.menu])
+    return len(free) >= MAX_FRUITLESS and bool(free.min() >= given.min(initial=np.inf))
 
 
 def menus_better(newest: TrialWindow) -> float | None:

@@ -16,6 +16,7 @@ from optuna_llm.samplers.guidance.adaptive import (
     PROBE_EVERY,
     PROBE_EVERY_AT_MOST,
     Adaptive,
+    fruitless,
     menus_better,
     needs_menu,
     probe_every,
@@ -62,21 +63,34 @@ def test_a_study_begins_free() -> None:
 @pytest.mark.parametrize(
     ("trials", "found"),
     [
-        ([REPEATS], False),
-        ([REPEATS, REASKED], True),
-        ([GOOD, GOOD, REPEATS], False),
-        ([GOOD, GOOD, GOOD, REASKED, REASKED], True),
-        ([REPEATS, REPEATS, GOOD], False),
+        ([REPEATS], True),
+        ([GOOD, GOOD, GOOD, REASKED], True),
+        ([GOOD, GOOD, GOOD, GOOD, REPEATS], False),
+        ([REPEATS, GOOD], False),
+        ([REPEATS, GOOD, REPEATS], True),
+        ([REPEATS, GOOD, REPEATS, GOOD], True),
+        ([GOOD, GOOD, GOOD, GOOD, GOOD, REASKED, REASKED], True),
         ([REPEATS, REPEATS, REPEATS, GOOD], True),
-        ([REPEATS, GOOD, REPEATS, GOOD, REPEATS, GOOD], True),
-        ([REPEATS, REPEATS, REPEATS, GOOD, GOOD], False),
-        ([GOOD, GOOD, GOOD, REPEATS] * 8, False),
+        ([REPEATS, REPEATS, REPEATS, GOOD, GOOD, GOOD], False),
+        ([GOOD, GOOD, GOOD, REPEATS] * 8, True),
+        ([GOOD, GOOD, GOOD, GOOD, REPEATS] * 8, False),
     ],
 )
-def test_a_model_that_stumbles_twice_in_a_row_needs_menus_until_it_no_longer_does(
+def test_a_model_that_stumbles_at_first_or_again_needs_menus_until_it_no_longer_does(
     trials: list[FrozenTrial], found: bool
 ) -> None:
     assert stumbles(after(*trials).newest) == found
+
+
+def test_a_model_that_never_beats_what_it_was_shown_needs_menus() -> None:
+    shown = asked("", 1.0, calls=0)
+    worse = [asked("plain", 2.0 + n) for n in range(5)]
+    assert not fruitless(after(shown, *worse[:4]).newest)
+    assert fruitless(after(shown, *worse).newest)
+    assert needs_menu(after(shown, *worse))
+    assert fruitless(after(shown, *[asked("plain", 1.0, n=n) for n in range(5)]).newest)
+    assert not fruitless(after(shown, *worse, asked("plain", 0.9)).newest)
+    assert not fruitless(after(*worse, *worse).newest)
 
 
 def test_what_menus_gave_says_nothing_of_stumbling() -> None:
