@@ -20,9 +20,9 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.records import Params
-from .fit import nearest
 from .notation import choice_index, format_value
 from .space import Space
+from .values import nearest
 
 Array: TypeAlias = npt.NDArray[np.float64]  # trials or candidates in rows, axes in columns
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.threads import JobThread
-from .fit import Reading, read
 from .notation import describe, quote, show
 from .space import RATIONALE, Space, make_space
+from .values import Reading, read
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optuna_llm.samplers.limits.limiter import COOLDOWN_SECONDS, ConcurrencyLimit
+from optuna_llm.samplers.limits.concurrency import COOLDOWN_SECONDS, ConcurrencyLimit
 from optuna_llm.samplers.limits.pace import LONG_WINDOW, SHORT_WINDOW, Bucket, RequestPace, pace_within
 
 
