@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from optuna_llm.samplers.space.notation import clean, describe, format_number, format_value, labels, show
+from optuna_llm.samplers.space.notation import clean, describe, format_number, format_value, labels, redact, show
 from optuna_llm.samplers.space.reply_model import conform
 from optuna_llm.samplers.space.space import make_space
 
@@ -198,3 +198,7 @@ def test_shown_values_are_short_and_printable(value: Any) -> None:
 @given(st.text(), st.integers(10, 50))
 def test_clean_text_keeps_its_length(text: str, length: int) -> None:
     assert len(clean(text, length)) <= length
+
+
+def test_a_password_in_a_url_is_removed_before_its_path() -> None:
+    assert "hunter2" not in redact("no answer from https://anna:hunter2@example.com/v1/models")
