@@ -13,7 +13,7 @@ from optuna_llm.engine import (
     ask_async,
 )
 from optuna_llm.engine import Optimizer as _Optimizer
-from optuna_llm.samplers import ContextPolicy, Guidance, LLMGuidedSampler, Situation, Strategy
+from optuna_llm.samplers import ContextPolicy, Guidance, LLMGuidedSampler, Situation, Strategy, describe
 from optuna_llm.samplers.client import (
     AuthenticationError,
     Client,
@@ -72,5 +72,6 @@ __all__ = [
     "WorkerError",
     "Workers",
     "ask_async",
+    "describe",
     "optimize_async",
 ]

@@ -7,5 +7,6 @@ study, guidance, prompt, client, verdict on the reply, and its record, the attri
 from .guidance import Guidance, Situation, Strategy
 from .llm_guided import LLMGuidedSampler
 from .prompt.policy import ContextPolicy
+from .task import describe
 
-__all__ = ["ContextPolicy", "Guidance", "LLMGuidedSampler", "Situation", "Strategy"]
+__all__ = ["ContextPolicy", "Guidance", "LLMGuidedSampler", "Situation", "Strategy", "describe"]
