@@ -24,6 +24,7 @@ from optuna_llm.samplers import (
     Situation,
     Strategy,
     TrialWindow,
+    describe,
 )
 from optuna_llm.samplers.client import (
     AuthenticationError,
@@ -88,5 +89,6 @@ __all__ = [
     "WorkerError",
     "Workers",
     "ask_async",
+    "describe",
     "optimize_async",
 ]

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from optuna import Study
@@ -39,11 +39,16 @@ def number(
     raise UsageError(f"{name} must be a {kind}{limits}{' or None' if optional else ''}, not {value!r}")
 
 
-def text(name: str, value: str) -> str:
-    """A string."""
-    if not isinstance(value, str):
-        raise UsageError(f"{name} must be a string, not {value!r}")
-    return value
+def texts(name: str, value: str | Sequence[str], instead: str = "") -> str | tuple[str, ...]:
+    """A string, or a copy of a sequence of strings. `instead`: what else to do with a thing that is neither."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Sequence):
+        raise UsageError(f"{name} must be a string or a list of strings, not a {type(value).__name__}{instead}")
+    for index, part in enumerate(value):
+        if not isinstance(part, str):
+            raise UsageError(f"{name}[{index}] must be a string, not a {type(part).__name__}{instead}")
+    return tuple(value)
 
 
 def instance(name: str, value: T | None, kind: type[T]) -> T | None:

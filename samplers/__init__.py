@@ -7,6 +7,7 @@ study, guidance, prompt, client, verdict on the reply, and its record, the attri
 from .guidance import Guidance, InFlightConfiguration, OpenAsk, Situation, Strategy
 from .llm_guided import LLMGuidedSampler
 from .prompt.policy import ContextPolicy
+from .task import describe
 from .view.evidence import Best, Evidence, TrialWindow
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "Situation",
     "Strategy",
     "TrialWindow",
+    "describe",
 ]

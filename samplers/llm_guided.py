@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from ..engine.arguments import instance, is_coroutine_function, meanings, number, require_single_objective, text
+from ..engine.arguments import instance, is_coroutine_function, meanings, number, require_single_objective, texts
 from ..engine.errors import UsageError
 from ..engine.records import EMPTY, Params, Proposal, SearchSpace
 from ..engine.study.attributes import fixed_params
@@ -26,24 +26,29 @@ from .guidance.strategies import Plain
 from .limits.budget import Account, Budget
 from .limits.limits import Limits
 from .limits.stack import ClientStack, limits_of
-from .prompt.messages import Subject
+from .prompt.messages import MAX_TASK, Subject
 from .prompt.policy import ContextPolicy
 from .proposer import StudyProposer, in_new_range
 from .provenance import DISCOVERY
 from .space.space import make_space, narrow
+from .task import task_text
+
+FACTS = ": optuna_llm.describe() makes text of an objective or of data"
+SHOWN_TASK = 40  # characters of a repr: enough to tell samplers apart
 
 
 class LLMGuidedSampler(BaseSampler):
     """An Optuna sampler that asks a language model, once for each trial, for all parameters together.
 
     `model`: a LiteLLM model string (`"openai/gpt-5-mini"`), `"local"` or `"local:PATH.gguf"` for the embedded model, or
-    a `Client`. `task` says what is tuned, on what, and the metric; `parameters` maps names to one-line meanings.
-    `search_space` declares the union of all parameters, conditional ones included; without it the space follows from
-    the study's trials, and the first trial asks for each name as it meets it. `limits` are rates that hold over
-    everything in this process that uses the same client or model string; `budget` caps what is spent. `context` bounds
-    what the prompt shows; `strategy` ("adaptive", "plain", "menu", or a `Strategy` of yours) decides whether the model
-    is left free or chooses among computed candidates; `max_reasks` bounds the re-asks after an invalid reply; `seed` is
-    passed to models that take one, and varies the candidates that strategies draw.
+    a `Client`. `task` says what is tuned, on what, and the metric: a string, or several that are joined by blank lines,
+    of which `describe` makes some; a prompt has room for 4,000 characters, and the longest parts are cut. `parameters`
+    maps names to one-line meanings. `search_space` declares the union of all parameters, conditional ones included;
+    without it the space follows from the study's trials, and the first trial asks for each name as it meets it.
+    `limits` are rates that hold over everything in this process that uses the same client or model string; `budget`
+    caps what is spent. `context` bounds what the prompt shows; `strategy` ("adaptive", "plain", "menu", or a `Strategy`
+    of yours) decides whether the model is left free or chooses among computed candidates; `max_reasks` bounds the
+    re-asks after an invalid reply; `seed` is passed to models that take one, and varies the candidates that strategies draw.
 
     There is no fallback: what the model cannot propose is a `ProposalError`. Samplers given the same `Client` object
     share its limits and its budget; those given last hold for all of them. A pickled or copied sampler starts with no
@@ -54,7 +59,7 @@ class LLMGuidedSampler(BaseSampler):
         self,
         model: str | Client,
         *,
-        task: str = "",
+        task: str | Sequence[str] = "",
         parameters: Mapping[str, str] | None = None,
         search_space: Mapping[str, BaseDistribution] | None = None,
         limits: Limits | None = None,
@@ -65,7 +70,7 @@ class LLMGuidedSampler(BaseSampler):
         seed: int | None = None,
     ) -> None:
         self._model = model
-        self._subject = Subject(task=text("task", task), parameters=meanings(parameters))
+        self._subject = Subject(task=texts("task", task, FACTS), parameters=meanings(parameters))
         self._search_space = None if search_space is None else make_space(search_space).distributions
         self._policy = instance("context", context, ContextPolicy) or ContextPolicy()
         self._limits = instance("limits", limits, Limits)
@@ -91,7 +96,7 @@ class LLMGuidedSampler(BaseSampler):
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"LLMGuidedSampler({self._model!r}, task={self._subject.task[:40]!r})"
+        return f"LLMGuidedSampler({self._model!r}, task={task_text(self._subject.task, MAX_TASK)[:SHOWN_TASK]!r})"
 
     # -- copies start without connections, locks and views
 

@@ -10,6 +10,7 @@ from optuna.study import StudyDirection
 from ...engine.records import EMPTY
 from ..space.notation import MISSING, cell, clean, describe, quote
 from ..space.space import Space
+from ..task.parts import task_text
 from ..view.rows import Row
 from .context import Context
 
@@ -44,7 +45,7 @@ class Subject:
     Compared by identity: a sampler has one, and its heads are kept.
     """
 
-    task: str = ""
+    task: str | Sequence[str] = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -56,7 +57,7 @@ def render_head(space: Space, subject: Subject, direction: StudyDirection, *, ra
     """
     rules = RULES.format(answer=f'a short "rationale", then {ANSWER}' if rationale else ANSWER)
     goal, better = ("maximize", "higher") if direction is StudyDirection.MAXIMIZE else ("minimize", "lower")
-    task = subject.task.strip()[:MAX_TASK]
+    task = task_text(subject.task, MAX_TASK)
     wanted = f"# Task\n{task}\n" * bool(task) + f"Goal: {goal} the value ({better} is better)."
     lines = [_parameter(name, space, subject) for name in space.distributions if name not in space.fixed]
     return "\n\n".join([rules, wanted, "\n".join(["# Parameters", *lines])])

@@ -51,7 +51,7 @@ def quote(text: str, length: int) -> str:
 
 def redact(text: str) -> str:
     """Remove file paths, and anything that looks like a key, from `text`."""
-    return scrub(_PATH.sub("<path>", text))
+    return _PATH.sub("<path>", scrub(text))  # in this order: a URL without its `//` hides its password from `scrub`
 
 
 def show(value: Any) -> str:

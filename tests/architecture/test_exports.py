@@ -15,6 +15,7 @@ FOLDERS = [
     "optuna_llm.samplers.guidance",
     "optuna_llm.samplers.limits",
     "optuna_llm.samplers.recording",
+    "optuna_llm.samplers.task",
     "optuna_llm.workers",
 ]
 CONTRACT = {
@@ -60,6 +61,7 @@ CONTRACT = {
     "WorkerError",
     "Workers",
     "ask_async",
+    "describe",
     "optimize_async",
 }
 NOT_BUILT_YET = {

@@ -23,6 +23,7 @@ CODE = {
     "samplers/prompt",
     "samplers/recording",
     "samplers/space",
+    "samplers/task",
     "samplers/view",
     "workers",
 }

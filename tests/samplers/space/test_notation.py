@@ -16,6 +16,7 @@ from optuna_llm.samplers.space.notation import (
     format_number,
     format_value,
     labels,
+    redact,
     show,
 )
 from optuna_llm.samplers.space.reply_model import conform
@@ -236,3 +237,7 @@ def test_shown_values_are_short_and_printable(value: Any) -> None:
 @given(st.text(), st.integers(10, 50))
 def test_clean_text_keeps_its_length(text: str, length: int) -> None:
     assert len(clean(text, length)) <= length
+
+
+def test_a_password_in_a_url_is_removed_before_its_path() -> None:
+    assert "hunter2" not in redact("no answer from https://anna:hunter2@example.com/v1/models")
