@@ -48,7 +48,8 @@ class LLMGuidedSampler(BaseSampler):
     `limits` are rates that hold over everything in this process that uses the same client or model string; `budget`
     caps what is spent. `context` bounds what the prompt shows; `strategy` ("adaptive", "plain", "menu", or a `Strategy`
     of yours) decides whether the model is left free or chooses among computed candidates; `max_reasks` bounds the
-    re-asks after an invalid reply; `seed` is passed to models that take one, and varies the candidates that strategies draw.
+    re-asks after an invalid reply; `seed` is passed to models that take one, and varies the candidates that strategies
+    draw.
 
     There is no fallback: what the model cannot propose is a `ProposalError`. Samplers given the same `Client` object
     share its limits and its budget; those given last hold for all of them. A pickled or copied sampler starts with no
