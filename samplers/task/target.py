@@ -60,7 +60,8 @@ def _whole_counts(numbers: Array) -> list[int]:
     """How often each class comes; empty if the numbers are no classes."""
     if not np.isfinite(numbers).all() or (numbers != np.floor(numbers)).any():
         return []
-    low, span = numbers.min(), numbers.max() - numbers.min()
+    low = float(numbers.min())
+    span = float(numbers.max()) - low
     if span < COUNTED_SPAN:
         found = np.bincount((numbers - low).astype(int))
         counts = [int(count) for count in found[found > 0]]

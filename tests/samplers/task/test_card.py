@@ -300,3 +300,9 @@ def test_any_floats_give_a_short_card(rows: list[list[float]]) -> None:
     text = describe(rows, [row[0] for row in rows])
     assert len(text) < 1000
     assert len(text.splitlines()) <= 12
+
+
+def test_the_largest_floats_are_told_without_a_warning() -> None:
+    huge = [3e303, -1.7e308, 1.7e308, 0.0]
+    assert describe([[one] for one in huge], huge)
+    assert describe(np.array(huge).reshape(2, 2, 1))
