@@ -21,9 +21,10 @@ FAR_APART = 10.0  # ratio of standard deviations beyond which distances are thos
 
 def data_card(data: Any, target: Any = None) -> str:
     """Describe data, and the target that goes with it if there is one. Raises `UsageError` for what is no data."""
-    rows, lines = _facts(data)
-    if target is not None:
-        lines += _target(target, rows)
+    with np.errstate(all="ignore"):  # the largest floats overflow when they are summed or squared
+        rows, lines = _facts(data)
+        if target is not None:
+            lines += _target(target, rows)
     return "\n".join(lines)
 
 

@@ -87,17 +87,16 @@ def _merge(group: list[Columns]) -> Columns:
 
 def _of_numbers(array: Array) -> Columns:
     array = np.asfortranarray(array) if array.shape[1] <= NARROW else array
-    with np.errstate(all="ignore"):  # the largest floats overflow when squared
-        known = np.isfinite(array)
-        if known.all():
-            low, high = array.min(axis=0), array.max(axis=0)
-            deviations = array.std(axis=0, dtype=float)
-        else:
-            low = np.where(known, array, np.inf).min(axis=0)
-            high = np.where(known, array, -np.inf).max(axis=0)
-            deviations = _deviations(array, known)
-        varying = deviations[(low < high) & np.isfinite(deviations)]
-        absent = np.isnan(array) if not known.all() else ~known
+    known = np.isfinite(array)
+    if known.all():
+        low, high = array.min(axis=0), array.max(axis=0)
+        deviations = array.std(axis=0, dtype=float)
+    else:
+        low = np.where(known, array, np.inf).min(axis=0)
+        high = np.where(known, array, -np.inf).max(axis=0)
+        deviations = _deviations(array, known)
+    varying = deviations[(low < high) & np.isfinite(deviations)]
+    absent = np.isnan(array) if not known.all() else ~known
     return Columns(
         kind=NUMERIC,
         count=array.shape[1],

@@ -93,11 +93,10 @@ def _moments(numbers: Array, name: str) -> list[str]:
     finite = numbers[np.isfinite(numbers)]
     if not len(finite):
         return [f"{name}: no finite number."]
-    with np.errstate(all="ignore"):  # the largest floats overflow when squared
-        mean, deviation = finite.mean(), finite.std()
-        centred = (finite - mean) / deviation
-        skew = (centred * centred * centred).mean() if deviation > 0 else 0.0
-        quantiles: Any = np.quantile(finite, QUANTILES)
+    mean, deviation = finite.mean(), finite.std()
+    centred = (finite - mean) / deviation
+    skew = (centred * centred * centred).mean() if deviation > 0 else 0.0
+    quantiles: Any = np.quantile(finite, QUANTILES)
     shown = ", ".join(short(float(value)) for value in quantiles)
     lines = [
         f"{name}: regression; mean {short(float(mean))}, standard deviation {short(float(deviation))}, "
