@@ -91,7 +91,8 @@ def menus_better(newest: TrialWindow) -> float | None:
 
 def probe_every(newest: TrialWindow) -> int:
     """How many asks there are to one that is free although the model needs menus."""
-    usual = np.median(_ranked(newest.losses[newest.menu][-COMPARED_TRIALS:])) if newest.menu.any() else np.inf
+    menus = np.sort(_ranked(newest.losses[newest.menu])[-COMPARED_TRIALS:])
+    usual = menus[len(menus) // 2] if len(menus) else np.inf
     bad = newest.stumbled[newest.free] | (_ranked(newest.losses[newest.free]) > usual)
     failures = int(np.argmin(bad[::-1])) if not bad.all() else len(bad)
     return int(min(PROBE_EVERY_AT_MOST, PROBE_EVERY * 2 ** min(max(failures - 1, 0), 8)))
