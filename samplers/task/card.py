@@ -150,7 +150,7 @@ def _tensor(data: Array) -> tuple[int, list[str]]:
     known = data[np.isfinite(data)] if data.dtype.kind in "iuf" else data[:0]
     if known.size:
         low, high, mean, deviation = (
-            short(float(one)) for one in (known.min(), known.max(), known.mean(), known.std())
+            short(float(one)) for one in (known.min(), known.max(), known.mean(dtype=float), known.std(dtype=float))
         )
         lines += [f"Values: from {low} to {high}, mean {mean}, standard deviation {deviation}."]
         lines += [f"Missing or infinite: {percent(1 - known.size / data.size)}."] * (known.size < data.size)
