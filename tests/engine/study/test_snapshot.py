@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_llm.engine.study.state import History
+from optuna_llm.engine.study.history import History
 
 START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
 DISTRIBUTIONS = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1), "z": IntDistribution(0, 9)}

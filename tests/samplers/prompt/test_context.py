@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE, SchemaModel, sampler, study_view
 
 from optuna_llm import ContextPolicy, Proposal, UsageError, optimize_async
+from optuna_llm.engine.study.history import History
 from optuna_llm.engine.study.snapshot import Snapshot
-from optuna_llm.engine.study.state import History
 from optuna_llm.samplers.prompt.context import BLOCK, Context, block_size, build_context
 from optuna_llm.samplers.prompt.messages import Subject, render, render_head
 from optuna_llm.samplers.space.space import make_space

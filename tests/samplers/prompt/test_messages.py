@@ -21,8 +21,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE, SchemaModel, prompt, sampler, study_view
 
 from optuna_llm import ContextPolicy, UsageError
+from optuna_llm.engine.study.history import History
 from optuna_llm.engine.study.snapshot import Snapshot
-from optuna_llm.engine.study.state import History
 from optuna_llm.samplers.ask import Ask, OpenAsks
 from optuna_llm.samplers.guidance import strategy_named
 from optuna_llm.samplers.prompt.context import build_context

@@ -13,8 +13,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE
 
+from optuna_llm.engine.study.history import History
 from optuna_llm.engine.study.snapshot import Snapshot
-from optuna_llm.engine.study.state import History
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view import evidence as evidence_module

@@ -18,8 +18,8 @@ from optuna_llm import Request
 from optuna_llm.engine.outcome import Outcome
 from optuna_llm.engine.records import Share
 from optuna_llm.engine.study.door import StudyDoor
+from optuna_llm.engine.study.history import History
 from optuna_llm.engine.study.snapshot import Snapshot
-from optuna_llm.engine.study.state import History
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.duplicates import DuplicateIndex
