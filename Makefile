@@ -2,14 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
+JOBS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install -qq $(if $(CONSTRAINTS),-c $(CONSTRAINTS),--upgrade --upgrade-strategy eager)
-TYPING := $(addprefix .typing/,benchmarks optuna_llm tests)
+TYPING := $(addprefix .typing/,benchmarks optuna_llm showcase tests)
 HELPERS := $(patsubst tests/%.py,%,$(wildcard tests/*.py))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: test lint types unit slow latest lowest demo bench quality clean
+.PHONY: test lint types unit slow latest lowest demo showcase bench quality release-check clean
 
 test: lint types unit
 
@@ -25,6 +26,10 @@ $(STAMP): pyproject.toml Makefile $(CONSTRAINTS)
 	mkdir -p .typing
 	ln -sfn .. $@
 
+.typing/showcase:
+	mkdir -p .typing
+	ln -sfn ../examples/showcase $@
+
 .typing/%:
 	mkdir -p .typing
 	ln -sfn ../$* $@
@@ -36,10 +41,11 @@ lint: $(STAMP)
 # From .typing every folder is found by one name alone. Tests import their helpers by bare names: so does mypy.
 types: $(STAMP) $(TYPING)
 	python="$$(cd $(BIN) && pwd)/python" && cd .typing && MYPYPATH=tests "$$python" -m mypy \
-		--config-file ../pyproject.toml -p optuna_llm -p benchmarks -p tests $(addprefix -m ,$(HELPERS))
+		--config-file ../pyproject.toml -p optuna_llm -p benchmarks -p showcase -p tests $(addprefix -m ,$(HELPERS))
 
+# Two at a time, each file in one of them; `make unit JOBS=1` and so on are as good.
 unit: $(STAMP)
-	$(BIN)/python -X dev -m pytest -m 'not slow'
+	$(BIN)/python -X dev -m pytest -m 'not slow' --dist loadfile --tx '$(JOBS)*popen//python=$(BIN)/python -X dev'
 
 slow: $(STAMP)
 	$(BIN)/python -X dev -m pytest -m slow
@@ -56,6 +62,9 @@ lowest:
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
+showcase: $(STAMP)
+	PYTHONPATH=examples $(BIN)/python -m showcase
+
 bench: $(STAMP)
 	$(INSTALL) --group bench
 	$(BIN)/python -m benchmarks.throughput --plot benchmarks/results/throughput.png
@@ -66,5 +75,15 @@ quality: $(STAMP)
 		--trials 20 --seeds 1 --classical-seeds 5 --methods random,tpe,menu-no-model,plain,adaptive \
 		--out benchmarks/results/quality
 
+.PHONY: docs
+# To `site/`, which also works from a disk. Every warning is an error.
+docs: $(STAMP)
+	$(INSTALL) --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The docs are in site/index.html"
+
+release-check: $(STAMP)
+	$(BIN)/python -m benchmarks.model_names
+
 clean:
-	rm -rf .venv .venv-* .typing build *.egg-info
+	rm -rf .venv .venv-* .typing build site *.egg-info

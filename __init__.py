@@ -2,15 +2,20 @@
 
 from optuna_llm.engine import (
     BudgetExhaustedError,
+    Call,
+    Failure,
     Objective,
     OptunaLLMError,
+    Outcome,
     Proposal,
     ProposalError,
     RunReport,
     UsageError,
+    WorkerCapabilities,
     WorkerError,
     Workers,
     ask_async,
+    to_dataframe,
 )
 from optuna_llm.engine import Optimizer as _Optimizer
 from optuna_llm.samplers import (
@@ -43,10 +48,22 @@ from optuna_llm.samplers.client import (
 )
 from optuna_llm.samplers.limits import Budget, Limits
 from optuna_llm.samplers.recording import RecordingClient, ReplayClient
-from optuna_llm.workers import AsyncTrial, CoroutineWorkers, ThreadWorkers
+from optuna_llm.workers import (
+    AsyncTrial,
+    CoroutineWorkers,
+    DaskWorkers,
+    ExecutorWorkers,
+    ProcessWorkers,
+    ThreadWorkers,
+)
 from optuna_llm.workers import default_workers as _default_workers
 
-optimize_async = _Optimizer(_default_workers).optimize_async
+__version__ = "0.1.0"
+"""The version of this library."""
+
+_optimizer = _Optimizer(_default_workers)
+optimize = _optimizer.optimize
+optimize_async = _optimizer.optimize_async
 
 __all__ = [
     "AsyncTrial",
@@ -54,12 +71,16 @@ __all__ = [
     "Best",
     "Budget",
     "BudgetExhaustedError",
+    "Call",
     "Client",
     "ClientError",
     "ContextPolicy",
     "CoroutineWorkers",
+    "DaskWorkers",
     "DeadlineExceededError",
     "Evidence",
+    "ExecutorWorkers",
+    "Failure",
     "FunctionClient",
     "Guidance",
     "InFlightConfiguration",
@@ -70,6 +91,8 @@ __all__ = [
     "Objective",
     "OpenAsk",
     "OptunaLLMError",
+    "Outcome",
+    "ProcessWorkers",
     "Proposal",
     "ProposalError",
     "QuotaExceededError",
@@ -86,9 +109,13 @@ __all__ = [
     "TrialWindow",
     "Usage",
     "UsageError",
+    "WorkerCapabilities",
     "WorkerError",
     "Workers",
+    "__version__",
     "ask_async",
     "describe",
+    "optimize",
     "optimize_async",
+    "to_dataframe",
 ]

@@ -1,15 +1,18 @@
 """Conducts: who asks, who runs, who tells. Knows Optuna and anyio, and no model."""
 
 from .errors import BudgetExhaustedError, OptunaLLMError, ProposalError, UsageError, WorkerError
-from .outcome import Outcome
-from .protocols import Proposer, Workers
-from .records import Objective, Proposal
+from .outcome import Failure, Outcome
+from .protocols import Proposer, WorkerCapabilities, Workers
+from .records import Call, Objective, Proposal
 from .run.ask import ask_async
 from .run.optimize import Optimizer
 from .run.report import RunReport
+from .table import to_dataframe
 
 __all__ = [
     "BudgetExhaustedError",
+    "Call",
+    "Failure",
     "Objective",
     "Optimizer",
     "OptunaLLMError",
@@ -19,7 +22,9 @@ __all__ = [
     "Proposer",
     "RunReport",
     "UsageError",
+    "WorkerCapabilities",
     "WorkerError",
     "Workers",
     "ask_async",
+    "to_dataframe",
 ]

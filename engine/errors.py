@@ -1,4 +1,4 @@
-"""Every error that optuna-llm raises on purpose, as one tree; and how secrets are kept out of what errors say.
+"""Every error that optuna-llm raises on purpose, as one tree.
 
     OptunaLLMError
     ├── UsageError (also a ValueError)     the call is wrong: fix it; raised before anything runs
@@ -17,31 +17,18 @@ The client errors live with the client; the engine only looks at `transient`. Th
 and `NoRoom` end a run of `optimize_async` well, and `SetUpError` is a `ProposalError` that the storage caused.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
-REMOVED: Final = "[removed]"
-SHORTEST_SECRET: Final = 6  # local servers are given keys such as "none": removing those would only garble the text
-
-_KEY_PREFIX: Final = r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|pplx|r8|tgp)"
-_KEY_LIKE: Final = (
-    # Not `skip_connect` or `hf_model_name`: keys have digits (or stars, where masked), or are one long word.
-    re.compile(_KEY_PREFIX + r"-(?:(?=[-_A-Za-z]*[0-9*])[-_A-Za-z0-9*]{8,}|[A-Za-z]{16,})"),
-    re.compile(_KEY_PREFIX + r"_(?:(?=[-_A-Za-z]*[0-9*])[-_A-Za-z0-9*]{16,}|[A-Za-z]{20,})"),
-    re.compile(r"\b(?:AIza|AKIA)[-_A-Za-z0-9*]{8,}"),
-    re.compile(r"(?i)(?<=\bbearer )\S+"),
-    re.compile(r"(?i)(?<=[?&]key=)[^&\s'\"]+"),
-    re.compile(r"(?i)(?<=api[-_]key=)[^&\s'\"]+"),
-    re.compile(r"(?<=://)[^/\s@]+(?=@)"),
-    re.compile(r"\b(?=[A-Za-z_-]*[0-9])[-_A-Za-z0-9]{40,}"),
-)
+THIS_RUN: Final = "this run"  # in place of the key of a study, where an error does not know it: the run fills it in
 
 
 class OptunaLLMError(Exception):
     """Base of all errors of this library."""
 
     transient: ClassVar[bool] = False  # whether the same request may succeed later, unchanged
+    study: Hashable = None  # the key of the study that it is about: an objective, or a model, may use another one
 
 
 class UsageError(OptunaLLMError, ValueError):
@@ -69,22 +56,26 @@ class SpaceExhausted(OptunaLLMError):
 
 
 class NoRoom(OptunaLLMError):
-    """The study's total leaves no place for another trial; `final`: waiting cannot change that."""
+    """The study's total leaves no place for another trial.
 
-    def __init__(self, message: str, *, final: bool) -> None:
+    `final`: waiting cannot change that; `reached`: because the study has so many, and not because others hold places.
+    """
+
+    def __init__(self, message: str, *, final: bool, reached: bool = True) -> None:
         super().__init__(message)
         self.final = final
+        self.reached = reached
 
 
 class WorkerError(OptunaLLMError):
     """The place where the objective ran failed, not the objective itself."""
 
 
-def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without `secrets` and without anything that looks like a key, a bearer token or a URL's password."""
-    for secret in secrets:
-        if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(secret, REMOVED)
-    for pattern in _KEY_LIKE:
-        text = pattern.sub(REMOVED, text)
-    return text
+@contextmanager
+def about(study: Hashable) -> Iterator[None]:
+    """Have this library's errors say that they are about a study, unless they are about another one already."""
+    try:
+        yield
+    except OptunaLLMError as error:
+        error.study = error.study or study
+        raise

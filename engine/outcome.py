@@ -1,24 +1,24 @@
 """What one objective call came to, judged as `Study.optimize` would."""
 
 import math
-import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from optuna.exceptions import TrialPruned
 from optuna.trial import TrialState
 
-from .errors import scrub
+from .foreign_text import said, text_of, traceback_of
 
-# A trial keeps its failure for good, and prompts show the message: long enough for a sentence or two of an exception,
-# and for the innermost frames of its traceback.
-MAX_MESSAGE: Final = 500
+# A trial keeps its failure for good: long enough for the innermost frames of a traceback.
 MAX_TRACEBACK: Final = 2000
+MAX_VALUE: Final = 100  # characters of a value that is no number
 
 # Types of failures that are not an exception's.
 SURPLUS: Final = "Surplus"  # the study's total has no place for the trial
 INTERRUPTED: Final = "Interrupted"  # a signal, or the cancellation of its run, ended the trial
 RUN_DIED: Final = "RunDied"  # the process of its run died
+NOT_PROPOSED: Final = "NotProposed"  # no configuration could be had for a trial that exists already
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,20 +32,31 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one objective call came to. `error` is the exception that a failed trial's objective raised, if any."""
+    """What one objective call came to. `error` is the exception that a failed trial's objective raised, if any.
+
+    `note` is what a pruned trial's objective said of it.
+    """
 
     state: TrialState
     value: float | None = None
     failure: Failure | None = None
     error: BaseException | None = None
+    note: str = ""
 
 
 def completed(value: Any) -> Outcome:
-    """COMPLETE, or FAIL if `value` is no number or NaN (infinities are numbers)."""
+    """COMPLETE, or FAIL if `value` is no number or NaN (infinities are numbers).
+
+    A sequence of one number is that number: it is how objectives with several values return them.
+    """
+    if value is None:
+        return _fail("ValueError", "the objective returned None, which is not a number (is a `return` missing?)")
     try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return _fail("ValueError", f"the objective returned {_clip(repr(value), 100)}, which is not a number")
+        number = float(value[0] if _is_sequence(value) and len(value) == 1 else value)
+    except Exception:  # whatever a class of the user's raises when it is asked for a number
+        return _fail(
+            "ValueError", f"the objective returned {said(text_of(value, repr), MAX_VALUE)}, which is not a number"
+        )
     if math.isnan(number):
         return _fail("ValueError", "the objective returned NaN")
     return Outcome(state=TrialState.COMPLETE, value=number)
@@ -53,19 +64,19 @@ def completed(value: Any) -> Outcome:
 
 def of_exception(error: BaseException) -> Outcome:
     """PRUNED for `TrialPruned`, FAIL for everything else."""
-    return pruned() if isinstance(error, TrialPruned) else failed(error)
+    return pruned(str(error)) if isinstance(error, TrialPruned) else failed(error)
 
 
-def pruned() -> Outcome:
-    """The objective raised `TrialPruned`."""
-    return Outcome(state=TrialState.PRUNED)
+def pruned(note: str = "") -> Outcome:
+    """The objective raised `TrialPruned`, with these words."""
+    return Outcome(state=TrialState.PRUNED, note=said(note))
 
 
 def failed(error: BaseException) -> Outcome:
-    """The objective raised `error`; what looks like a key is removed from the record."""
-    text = scrub("".join(traceback.format_exception(error)))
-    message = _clip(scrub(str(error)), MAX_MESSAGE)
-    failure = Failure(type=type(error).__name__, message=message, traceback=text[-MAX_TRACEBACK:])
+    """The objective raised `error`; what looks like a secret is removed from the record."""
+    failure = Failure(
+        type=type(error).__name__, message=said(text_of(error)), traceback=traceback_of(error, MAX_TRACEBACK)
+    )
     return Outcome(state=TrialState.FAIL, failure=failure, error=error)
 
 
@@ -84,7 +95,7 @@ def cancelled() -> Outcome:
     return _fail(INTERRUPTED, "the run was cancelled")
 
 
-def surplus(total: int) -> Outcome:
+def surplus(total: int | None) -> Outcome:
     """The study has all its trials; this one was not evaluated."""
     return _fail(SURPLUS, f"not evaluated: the study has no place left within total_trials={total}")
 
@@ -96,6 +107,11 @@ def late(number: int, outcome: Outcome) -> Outcome:
     )
 
 
+def not_proposed(error: Exception) -> Failure:
+    """No configuration could be had for a trial that `study.optimize` had begun."""
+    return Failure(type=NOT_PROPOSED, message=said(f"{type(error).__name__}: {text_of(error)}"))
+
+
 def run_died() -> Failure:
     """The process that ran the trial died before telling it."""
     return Failure(
@@ -103,9 +119,9 @@ def run_died() -> Failure:
     )
 
 
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
 def _fail(kind: str, message: str) -> Outcome:
     return Outcome(state=TrialState.FAIL, failure=Failure(type=kind, message=message))
-
-
-def _clip(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

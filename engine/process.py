@@ -1,10 +1,13 @@
-"""Identifies processes, and says whether one still lives, as far as this host can tell."""
+"""Identifies processes, says whether one still lives, as far as this host can tell, and ends those that strayed."""
 
 import functools
 import os
 import platform
 import subprocess
-from contextlib import suppress
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,17 +23,57 @@ class Process:
     pid: int
     started: str
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is, or was, a process of this host."""
+        return self.host == this_host()
+
     def is_alive(self) -> bool | None:
-        """Whether the process still runs; None if it is of another host, where we cannot look."""
-        if self.host != this_host():
+        """Whether the process still runs; None if we cannot look: it is of another host, or hidden from us."""
+        if not self.is_here:
             return None
-        return started(self.pid) == self.started
+        began = started(self.pid)
+        if began is None:
+            return None if _exists(self.pid) else False
+        return began == self.started if self.started else None
 
 
 def this_process() -> Process:
     """The calling process; a forked child is another one."""
     pid = os.getpid()
     return Process(host=this_host(), pid=pid, started=started(pid) or "")
+
+
+@contextmanager
+def ending_forked_children() -> Iterator[None]:
+    """End a process that is forked inside this block when it leaves it, with the exit code of what it leaves it by.
+
+    The threads and the loop that would go on are the parent's: a child that came back would wait for ever, or would
+    work on the parent's study as if it were the parent.
+    """
+    parent = os.getpid()
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if os.getpid() != parent:
+            _exit(error)
+
+
+def _exit(error: BaseException | None) -> None:
+    """End this process as an interpreter would, but without what its parent has registered for its own end."""
+    code = error.code if isinstance(error, SystemExit) else int(error is not None)
+    if error is not None and not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    elif not (code is None or isinstance(code, int)):
+        sys.stderr.write(f"{code}\n")
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
 
 
 @functools.cache
@@ -45,6 +88,19 @@ def started(pid: int) -> str | None:
         return _started_by_ps(pid)
     fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()  # a name may hold spaces and brackets
     return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else None
+
+
+def _exists(pid: int) -> bool:
+    """Whether a process of which `started` tells nothing is there all the same: /proc may hide those of other users."""
+    if _text(f"/proc/{pid}/stat"):
+        return False  # a zombie
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _started_by_ps(pid: int) -> str | None:

@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 from optuna import Trial
 from optuna.distributions import BaseDistribution
 
+from .study.patience import Patience
 from .threads import JobThread
 
-# What is optimized: `def f(trial) -> float`, or `async def f(trial: AsyncTrial) -> float`.
 Objective: TypeAlias = Callable[[Any], float | None] | Callable[[Any], Awaitable[float | None]]
+"""What is optimized: `def f(trial) -> float`, or `async def f(trial: AsyncTrial) -> float`."""
 Params: TypeAlias = Mapping[str, Any]
 SearchSpace: TypeAlias = Mapping[str, BaseDistribution]
 
@@ -34,6 +35,14 @@ class Proposal:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     seen: int = 0
     new: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """Whose a trial is: a run's, and which of its workers runs it, from 0; None where no worker of a run does."""
+
+    run: str
+    worker: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +77,15 @@ class Charge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One objective call to run: the trial it is for, and the thread for the trial's storage calls."""
+    """One objective call to run: the trial it is for, the thread for its storage calls, and how these are tried.
+
+    `started` is called when the objective begins, if that is later than the call: a timeout counts from then.
+    `interrupted` says whether a signal ended the run, when the call is cancelled.
+    """
 
     objective: Objective
     trial: Trial
     lane: JobThread
+    patience: Patience
+    started: Callable[[], None] = lambda: None
+    interrupted: Callable[[], bool] = lambda: False

@@ -1,14 +1,17 @@
 """A thread that runs jobs in order, and what it takes to await jobs and task groups from any anyio loop."""
 
+import asyncio
 import queue
 import threading
-from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, ParamSpec, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import Context, copy_context
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
 
 import anyio
+from anyio import CancelScope
 from anyio.lowlevel import current_token
 
 from .errors import OptunaLLMError
@@ -23,11 +26,16 @@ async def wait_future(future: Future[T], *, cancel: bool = True) -> T:
     Works on asyncio and trio. Raises what the future raises, and `OptunaLLMError` if its owner gave it up.
     """
     try:
-        await _done_event(future).wait()
+        await done_event(future).wait()
     except BaseException:
         if cancel:
             future.cancel()
         raise
+    return result_of(future)
+
+
+def result_of(future: Future[T]) -> T:
+    """The result of a future that is done; raises as `wait_future` does."""
     try:
         return future.result()
     except CancelledError:
@@ -37,20 +45,41 @@ async def wait_future(future: Future[T], *, cancel: bool = True) -> T:
 async def settled(future: Future[T], seconds: float) -> None:
     """Wait until a future is done, well or not, although we are cancelled; for at most `seconds`."""
     with anyio.move_on_after(seconds, shield=True):
-        await _done_event(future).wait()
+        await done_event(future).wait()
 
 
-def _done_event(future: Future[T]) -> anyio.Event:
+def done_event(future: Future[T]) -> anyio.Event:
+    """An event of the running loop, set once the future is done."""
     done = anyio.Event()
     call_soon = on_this_loop()
     future.add_done_callback(lambda _: call_soon(done.set))
     return done
 
 
+def runs_loop() -> bool:
+    """Whether an event loop runs in this thread, be it between two tasks."""
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        return True
+    with suppress(RuntimeError):
+        current_token()
+        return True
+    return False
+
+
+def outside_of_loops() -> Context:
+    """A copy of the context variables, without the one by which anyio takes whoever copied them for a running loop."""
+    context = copy_context()
+    for variable in context:
+        if variable.name == "current_async_library_cvar":
+            context.run(variable.set, None)
+    return context
+
+
 def on_this_loop() -> Callable[[Callable[[], object]], None]:
     """A function that lets any thread, or a signal handler, have the running loop call another function soon."""
     native: Any = current_token().native_token
-    schedule = native.call_soon_threadsafe if isinstance(native, AbstractEventLoop) else native.run_sync_soon
+    schedule = native.call_soon_threadsafe if isinstance(native, asyncio.AbstractEventLoop) else native.run_sync_soon
 
     def call_soon(callback: Callable[[], object]) -> None:
         try:
@@ -59,6 +88,40 @@ def on_this_loop() -> Callable[[Callable[[], object]], None]:
             return
 
     return call_soon
+
+
+class Shield:
+    """Puts cancellation off until it is left, if `active`: anyio's, and asyncio's own kind, which knows no shields.
+
+    A loop that is closed, and a program that cancels its tasks, use the second. What waits within is to wait again.
+    """
+
+    def __init__(self, active: bool) -> None:
+        self._active = active
+        self._scope = CancelScope(shield=active)
+        self._put_off = False
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._scope.__exit__(kind, error, tb)
+        task = asyncio.current_task() if self._put_off else None
+        if task is not None:
+            task.cancel()  # whatever it awaits next raises
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Come to its end when cancelled, too."""
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            task = asyncio.current_task() if self._active else None
+            if task is None:
+                raise
+            task.uncancel()
+            self._put_off = True
 
 
 class JobThread:
@@ -114,11 +177,11 @@ class SharedJob:
         self._job = job
         self._next: Future[object] | None = None
 
-    async def __call__(self) -> None:
-        """Wait for the end of such a run, and raise what it raises."""
+    def begin(self) -> Future[object]:
+        """Such a run; others may wait for the same one, so nobody may cancel it."""
         if self._next is None or self._next.running() or self._next.done():  # begun: it may have read too early
             self._next = self._thread.submit(self._job)
-        await wait_future(self._next, cancel=False)
+        return self._next
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,8 +27,9 @@ class Ask:
     `space` is what the model chooses, `fixed` what it is told, `columns` what it is shown of every trial. `model` names
     the model for provenance and errors. `number` is the trial's, if there is one already, and `earlier` what that trial
     has on record of calls before. `conditional`: a trial suggests only some of the parameters. `left`: how many
-    proposals are to come, this one included, None where no end is known. `stop_when_exhausted`: raise `SpaceExhausted`
-    when a finite space holds nothing new, instead of proposing a duplicate.
+    proposals are to come, this one included, None where no end is known. `patience`: how long a pause that the provider
+    asks for may be, in seconds. `stop_when_exhausted`: raise `SpaceExhausted` when a finite space holds nothing new,
+    instead of proposing a duplicate.
     """
 
     columns: Space
@@ -44,6 +46,7 @@ class Ask:
     earlier: Mapping[str, Any] | None = None
     conditional: bool = False
     left: int | None = None
+    patience: float | None = None
     stop_when_exhausted: bool = False
 
 
@@ -75,23 +78,29 @@ class OpenAsks:
             fixed=ask.fixed,
             ordinal=next(ordinal for ordinal in itertools.count(first) if ordinal not in self._open),
             share=view.snapshot.share,
-            proposed=view.evidence.proposed + sum(other.proposed for other in view.in_flight) + len(self._open),
+            proposed=view.evidence.proposed + sum(map(attrgetter("proposed"), view.in_flight)) + len(self._open),
+            proposals_left=ask.left,
             seed=ask.seed or 0,
         )
 
     @contextmanager
     def opened(self, ask: Ask, view: View) -> Iterator[tuple[OpenAsk, Guidance]]:
         """One ask and its guidance; other asks see its candidates, and that it is open, while this is entered."""
-        situation, axes = self.situation(ask, view), view.evidence.axes
-        guidance = ask.strategy.guide(situation)
-        numbers = itertools.count(1 + situation.share.place, situation.share.processes)
-        taken = {other.position for other in self._open.values()}
-        one = OpenAsk(
-            position=next(number for number in numbers if number not in taken),
-            offered=[axes.places(candidate) for candidate in guidance.candidates],
-        )
-        self._open[situation.ordinal] = one
+        ordinal, one, guidance = self._open_one(ask, view)
+        self._open[ordinal] = one
         try:
             yield one, guidance
         finally:
-            del self._open[situation.ordinal]
+            del self._open[ordinal]
+
+    def _open_one(self, ask: Ask, view: View) -> tuple[int, OpenAsk, Guidance]:
+        """The ordinal of an ask, what others see of it, and its guidance; no more is kept while the model answers."""
+        situation = self.situation(ask, view)
+        guidance = ask.strategy.guide(situation)
+        numbers = itertools.count(1 + situation.share.place, situation.share.processes)
+        taken = set(map(attrgetter("position"), self._open.values()))
+        one = OpenAsk(
+            position=next(itertools.filterfalse(taken.__contains__, numbers)),
+            offered=[view.evidence.axes.places(candidate) for candidate in guidance.candidates],
+        )
+        return situation.ordinal, one, guidance

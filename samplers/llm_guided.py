@@ -3,20 +3,31 @@
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import anyio
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.arguments import instance, is_coroutine_function, meanings, number, require_single_objective, texts
 from ..engine.errors import UsageError
+from ..engine.names import undeclared
 from ..engine.records import EMPTY, Params, Proposal, SearchSpace
 from ..engine.study.attributes import fixed_params
 from ..engine.study.door import StudyDoor
 from ..engine.study.lanes import Lanes
-from ..engine.study.optuna_internals import fail_trial, objective_of_optimize, study_key, unfiltered
+from ..engine.study.optuna_internals import (
+    fail_trial,
+    objective_of_optimize,
+    raise_at_end,
+    stop,
+    storage_of,
+    study_id_of,
+    unfiltered,
+)
 from ..engine.threads import unwrapped
 from .ask import Ask
 from .client.protocol import Client
@@ -40,12 +51,12 @@ SHOWN_TASK = 40  # characters of a repr: enough to tell samplers apart
 class LLMGuidedSampler(BaseSampler):
     """An Optuna sampler that asks a language model, once for each trial, for all parameters together.
 
-    `model`: a LiteLLM model string (`"openai/gpt-5-mini"`), `"local"` or `"local:PATH.gguf"` for the embedded model, or
-    a `Client`. `task` says what is tuned, on what, and the metric: a string, or several that are joined by blank lines,
-    of which `describe` makes some; a prompt has room for 4,000 characters, and the longest parts are cut. `parameters`
-    maps names to one-line meanings. `search_space` declares the union of all parameters, conditional ones included;
-    without it the space follows from the study's trials, and the first trial asks for each name as it meets it.
-    `limits` are rates that hold over everything in this process that uses the same client or model string; `budget`
+    `model`: a LiteLLM model string (`"openai/gpt-5.4-mini"`), `"local"` or `"local:PATH.gguf"` for the embedded model,
+    or a `Client`. `task` says what is tuned, on what, and the metric: a string, or several that are joined by blank
+    lines, of which `describe` makes some; a prompt has room for 4,000 characters, and the longest parts are cut.
+    `parameters` maps names to one-line meanings. `search_space` declares the union of all parameters, conditional ones
+    included; without it the space follows from the study's trials, and the first trial asks for each name as it meets
+    it. `limits` are rates that hold over everything in this process that uses the same client or model string; `budget`
     caps what is spent. `context` bounds what the prompt shows; `strategy` ("adaptive", "plain", "menu", or a `Strategy`
     of yours) decides whether the model is left free or chooses among computed candidates; `max_reasks` bounds the
     re-asks after an invalid reply; `seed` is passed to models that take one, and varies the candidates that strategies
@@ -92,7 +103,8 @@ class LLMGuidedSampler(BaseSampler):
         if self._budget is not None:
             self._account.budget = self._budget
         self._stack = ClientStack(client, shared.limiter, self._account)
-        self._proposers: dict[tuple[int, int], StudyProposer] = {}
+        # By storage and study; one is gone with its storage.
+        self._proposers: WeakKeyDictionary[BaseStorage, dict[int, StudyProposer]] = WeakKeyDictionary()
         # Guards `_proposers`: a study has one, since the budget watches the state of the last one that was made.
         self._lock = threading.Lock()
 
@@ -125,6 +137,11 @@ class LLMGuidedSampler(BaseSampler):
     def model(self) -> str:
         """What the client says that it asks: the model string, if it was made from one."""
         return self._stack.capabilities.model
+
+    @property
+    def capped(self) -> bool:
+        """Whether a budget ends its asks some day."""
+        return self._account.capped
 
     def door(self, study: Study) -> StudyDoor:
         """A door to a study; all doors of one sampler to one study share what is in flight."""
@@ -167,22 +184,26 @@ class LLMGuidedSampler(BaseSampler):
         search_space: SearchSpace | None = None,
         fixed: Params = EMPTY,
         left: int | None = None,
+        patience: float | None = None,
         stop_when_exhausted: bool = False,
     ) -> Proposal:
         """One reserved proposal; empty if this trial is to discover the space."""
-        proposer = self._proposers[door.key]
+        proposer = self._proposer(door.study)
         space = search_space or self._search_space
         if space is None:
             leader = await proposer.lead_discovery(door)
             if leader is not None:
                 return leader
             space = door.snapshot().space
+        else:
+            proposer.check_meanings(space)
         ask = self._ask(
             proposer,
             space,
             fixed,
             conditional=search_space is None,
             left=left,
+            patience=patience,
             stop_when_exhausted=stop_when_exhausted,
         )
         return await proposer.propose(door, ask)
@@ -208,6 +229,9 @@ class LLMGuidedSampler(BaseSampler):
         proposer = self._proposer(study)
         door = proposer.door(study)
         door.refresh()
+        proposer.require_fitting(self._search_space)
+        if self._search_space is not None:
+            proposer.check_meanings(self._search_space)
         columns = {**(self._search_space or {}), **search_space}
         ask = self._ask(proposer, columns, fixed, wanted=search_space, conditional=True)
         proposal = proposer.propose_for(trial, door, ask)
@@ -217,13 +241,22 @@ class LLMGuidedSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A value for a range that changed since the proposal, or for a name that no trial has met."""
+        """A value for a range that changed since the proposal, or for a name that no trial has met.
+
+        Raises `UsageError` for a name outside a declared space, before anything is asked for it.
+        """
+        if self._search_space is not None and param_name not in self._search_space:
+            error = undeclared(param_name, self._search_space)
+            raise_at_end(unfiltered(study), error)
+            stop(study)
+            raise error
         proposer = self._proposer(study)
         door = proposer.door(study)
         adapted = in_new_range(trial, door, param_name, param_distribution)
         if adapted is not None:
             return adapted[param_name]
         columns = {**door.refresh().space, param_name: param_distribution}
+        proposer.require_fitting({param_name: param_distribution})
         ask = self._ask(proposer, columns, trial.params, wanted=[param_name], strategy=Plain(DISCOVERY))
         with proposer.discovery.meeting():
             proposal = proposer.propose_for(trial, door, ask)
@@ -240,23 +273,32 @@ class LLMGuidedSampler(BaseSampler):
                     "study.optimize cannot run an async objective: "
                     "use `await optuna_llm.optimize_async(study, objective, ...)`"
                 )
-        except UsageError:
+        except UsageError as error:
             fail_trial(study, trial)
+            raise_at_end(unfiltered(study), error)
             raise
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget what was in flight for the trial: its result is in the study now."""
-        self._proposer(study).close(trial)
+        self._proposer(study).close(study, trial, state)
 
     # -- inside
 
     def _proposer(self, study: Study) -> StudyProposer:
         """The one proposer for a study, which sees all its trials, whatever a pruner filters."""
-        key = study_key(study)
+        study = unfiltered(study)
+        id_ = study_id_of(study)
         with self._lock:
-            if key not in self._proposers:
-                self._proposers[key] = StudyProposer(unfiltered(study), self._stack, self._account)
-            return self._proposers[key]
+            known = self._proposers.setdefault(storage_of(study), {})
+            if id_ not in known:
+                known[id_] = StudyProposer(
+                    study,
+                    self._stack,
+                    self._account,
+                    declared=self._search_space or (),
+                    meanings=self._subject.parameters,
+                )
+            return known[id_]
 
     def _ask(
         self,

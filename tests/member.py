@@ -19,7 +19,8 @@ from support import SPACE, SchemaModel, sampler
 from optuna_llm import AsyncTrial, Limits, LiteLLMClient, LLMGuidedSampler, optimize_async
 
 url, folder, given = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+optuna.logging.disable_default_handler()
+optuna.logging.enable_propagation()
 logging.basicConfig(level=logging.INFO, filename=folder / f"log-{os.getpid()}")
 seconds = given.pop("seconds", 0.05)
 api_base = given.pop("api_base", None)

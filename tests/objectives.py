@@ -1,9 +1,11 @@
 """Objectives over `support.SPACE`, and what became of a study."""
 
+from collections.abc import Iterable
+
 import anyio
 import anyio.lowlevel
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from support import llm_sampler
 
 from optuna_llm import AsyncTrial
@@ -21,6 +23,12 @@ def plain_score(trial: optuna.Trial) -> float:
 def states(study: optuna.Study) -> dict[TrialState, int]:
     found = [trial.state for trial in study.trials]
     return {state: found.count(state) for state in set(found)}
+
+
+def failure(trials: Iterable[FrozenTrial]) -> str:
+    """Type and message of the one trial that failed."""
+    (failed,) = [trial.user_attrs["failure"] for trial in trials if trial.state is TrialState.FAIL]
+    return f"{failed['type']}: {failed['message']}"
 
 
 async def nothing_reserved(study: optuna.Study) -> None:

@@ -11,7 +11,7 @@ from optuna.study import Study, StudyDirection
 
 from optuna_llm import FunctionClient, LLMGuidedSampler, Reply, Request, Usage
 from optuna_llm.engine import Optimizer
-from optuna_llm.engine.study.lanes import RetryPolicy
+from optuna_llm.engine.study.patience import RetryPolicy
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.view import StudyView
 from optuna_llm.workers import default_workers

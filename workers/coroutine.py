@@ -5,42 +5,54 @@ Suggesting is immediate there, and storage calls are queued.
 
 import inspect
 import math
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar
 
 import anyio
+from anyio import CancelScope
 from optuna import Study, Trial
 from optuna.distributions import CategoricalChoiceType
 
 from ..engine.arguments import is_coroutine_function, number
-from ..engine.errors import UsageError
+from ..engine.errors import THIS_RUN, UsageError, about
+from ..engine.logs import get_logger
 from ..engine.outcome import Outcome, completed, of_exception
+from ..engine.process import ending_forked_children
 from ..engine.protocols import Workers
 from ..engine.records import Call, Objective
-from ..engine.study.optuna_internals import has_preset
-from ..engine.threads import JobThread, wait_future
+from ..engine.study.optuna_internals import DeclaredTrial, has_preset
+from ..engine.study.patience import Patience, StorageGone, is_away
+from ..engine.threads import JobThread
 from .thread import ThreadWorkers
 
 T = TypeVar("T")
+
+logger = get_logger("optuna_llm.engine")
 
 
 class Queued(Generic[T]):
     """A storage call that was queued: await it for its result, or do not; it is made either way."""
 
-    def __init__(self, future: Future[T]) -> None:
+    def __init__(self, trial: "AsyncTrial", future: Future[T]) -> None:
+        self._trial = trial
         self._future = future
 
     def __await__(self) -> Generator[Any, Any, T]:
-        return wait_future(self._future, cancel=False).__await__()
+        return self._trial._result(self._future).__await__()
 
 
 class QueuedBool(Queued[bool]):
     """A yes or no that must be awaited. Not awaited it would count as true, and prune every trial: so `bool` raises."""
 
     def __bool__(self) -> NoReturn:
-        raise UsageError("should_prune() must be awaited in an async objective: `if await trial.should_prune(): ...`")
+        with about(THIS_RUN):
+            raise UsageError(
+                "should_prune() must be awaited in an async objective: `if await trial.should_prune(): ...`"
+            )
 
 
 class _QueuedWrites:
@@ -60,15 +72,18 @@ class _QueuedWrites:
 class AsyncTrial:
     """One trial of an `async def` objective.
 
-    `suggest_*` return at once: the values are those of the proposal. `report`, `should_prune` and `set_user_attr` are
-    queued, in order; awaiting them waits for the storage. What is still queued when the objective ends is written
-    before the trial is told, and its first error fails the trial.
+    `suggest_*` return at once: the values are those of the proposal. `report`, `should_prune`, `set_user_attr` and
+    `set_constraint` are queued, in order; awaiting them waits for the storage. What is still queued when the objective
+    ends is written before the trial is told, and its first error fails the trial. While the storage is away, the calls
+    wait for it.
     """
 
-    def __init__(self, trial: Trial, lane: JobThread) -> None:
+    def __init__(self, trial: Trial, lane: JobThread, patience: Patience) -> None:
         self._trial = trial
         self._lane = lane
-        self._pending: list[Future[Any]] = []
+        self._patience = patience
+        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()  # filled here, emptied on the lane
+        self._error: BaseException | None = None  # the first of a queued call
         # `Trial.suggest_*` writes the parameter before it returns, which would block the event loop
         trial.storage = _QueuedWrites(self, trial.storage)  # type: ignore[assignment]
 
@@ -115,36 +130,69 @@ class AsyncTrial:
 
     def report(self, value: float, step: int) -> Queued[None]:
         """Queue an intermediate value; see `optuna.Trial.report`."""
-        return Queued(self._queue(self._trial.report, value, step))
+        return Queued(self, self._queue(self._trial.report, value, step))
 
     def should_prune(self) -> QueuedBool:
         """Queue the pruner's question; `await` the answer."""
-        return QueuedBool(self._queue(self._trial.should_prune))
+        return QueuedBool(self, self._queue(self._trial.should_prune))
 
     def set_user_attr(self, key: str, value: Any) -> Queued[None]:
         """Queue a user attribute; `value` must be JSON-serializable."""
-        return Queued(self._queue(self._trial.set_user_attr, key, value))
+        return Queued(self, self._queue(self._trial.set_user_attr, key, value))
+
+    def set_constraint(self, key: str, value: float) -> Queued[None]:
+        """Queue a constraint's value, above 0 where it is violated; see `optuna.Trial.set_constraint`."""
+        return Queued(self, self._queue(self._trial.set_constraint, key, value))
 
     async def flush(self) -> None:
         """Wait until everything queued is stored; raises the first error."""
-        pending, self._pending = self._pending, []
-        for future in pending:
-            await wait_future(future, cancel=False)
+        if self._waiting:  # what was called is there until its call has returned
+            await self._write()
+        if self._error is not None:
+            raise self._error
 
-    def _queue(self, job: Any, *args: Any) -> Future[Any]:
-        future = self._lane.submit(job, *args)
-        self._pending.append(future)
+    def _queue(self, job: Callable[..., T], *args: Any) -> Future[T]:
+        future: Future[T] = Future()
+        self._waiting.append((future, partial(job, *args)))
+        self._lane.submit(self._make_calls)  # what it raises is raised again to whoever waits
         return future
+
+    async def _result(self, future: Future[T]) -> T:
+        if not future.done():
+            await self._write()
+        return future.result()
+
+    async def _write(self) -> None:
+        doing = f"storing what trial {self.number} reported"
+        await self._patience.retry(doing, lambda: self._lane.submit(self._make_calls), may_repeat=is_away)
+
+    def _make_calls(self) -> None:
+        """Make the queued calls, in order; runs on the lane. Where the storage is away, they stay queued."""
+        while self._waiting:
+            future, job = self._waiting[0]
+            try:
+                with about(THIS_RUN):
+                    result = job()
+            except BaseException as error:
+                if is_away(error):
+                    raise
+                self._error = self._error or error
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            self._waiting.popleft()
 
     def _require_known(self, name: str, *, single: bool) -> None:
         trial = self._trial
-        if single or name in trial.distributions or has_preset(trial, name):
+        declared = isinstance(trial, DeclaredTrial)  # and itself refuses what is not
+        if single or declared or name in trial.distributions or has_preset(trial, name):
             return
         known = sorted({*trial.distributions, *trial.relative_params})
-        raise UsageError(
-            f"the parameter {name!r} is not in the search space {known!r}: an async objective can only suggest what "
-            "was proposed; add it to `search_space=`"
-        )
+        with about(THIS_RUN):
+            raise UsageError(
+                f"the parameter {name!r} is not in the search space {known!r}: an async objective can only suggest "
+                "what was proposed; add it to `search_space=`"
+            )
 
 
 class CoroutineWorkers:
@@ -157,14 +205,25 @@ class CoroutineWorkers:
         return f"CoroutineWorkers(slots={self.slots})"
 
     async def run(self, call: Call) -> Outcome:
-        """Await the objective and then its queued storage calls."""
-        trial = AsyncTrial(call.trial, call.lane)
+        """Await the objective and then its queued storage calls.
+
+        A result is one although a storage that is gone did not take what came before it: to be told, or said.
+        """
+        trial = AsyncTrial(call.trial, call.lane, call.patience)
         try:
             value = call.objective(trial)
             if not inspect.isawaitable(value):
-                raise UsageError("the objective is a plain function, which CoroutineWorkers cannot run: use threads")
-            result = await value
-            await trial.flush()
+                with about(THIS_RUN):
+                    raise UsageError(
+                        "the objective is a plain function, which CoroutineWorkers cannot run: use threads"
+                    )
+            with ending_forked_children():
+                result = await value
+            try:
+                with CancelScope(shield=True):
+                    await trial.flush()
+            except StorageGone as gone:
+                logger.warning("Trial %d ended, and not all that it reported is stored: %s", trial.number, gone)
             return completed(result)
         except anyio.get_cancelled_exc_class() as error:
             if anyio.current_effective_deadline() == -math.inf:  # how anyio says that our own scope is cancelled

@@ -1,6 +1,5 @@
 """Keeps one run's lease, and fails the trials of runs that died; on a thread of its own, for a loop may be busy."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,11 +7,14 @@ from typing import Any, Final
 
 from optuna.trial import FrozenTrial
 
+from ..foreign_text import summary
+from ..logs import get_logger
 from ..process import this_process
 from ..records import ALONE
+from ..study.attributes import LEASE_PREFIX
 from ..study.door import StudyDoor
 from ..study.snapshot import Snapshot
-from .dead_trials import reap
+from .dead_trials import owed_retries, reap
 from .leases import LEASE_REFRESH, Lease, Watch, leased, leases_in, share_of
 
 # In seconds. Giving way takes the rival one storage call; if it has not by then, it hangs, and both leave the trial.
@@ -23,7 +25,7 @@ CONFLICT_POLL: Final = 0.02
 # storage could not be told, for the process lives on. Only added to, discarded from and asked with `in`, all atomic.
 _ended: set[str] = set()
 
-logger = logging.getLogger("optuna_llm.engine")
+logger = get_logger("optuna_llm.engine")
 
 
 class LeaseKeeper:
@@ -50,54 +52,74 @@ class LeaseKeeper:
         """Write the lease, fail what the dead left behind, and go on doing so."""
         self.write()
         self.reap_dead()
+        self.door.sharing.readers[self.run] = self.refresh
         self._thread = threading.Thread(target=self._keep, name="optuna-llm lease", daemon=True)
         self._thread.start()
 
     def retire(self) -> None:
         """Refresh the lease no more, and count it as ended in this process; touches no storage."""
         self._over.set()
+        self.door.sharing.readers.pop(self.run, None)
         _ended.add(self.run)
 
-    def stop(self) -> None:
-        """Retire, and write it; where that fails, the lease expires elsewhere, or ends with its process."""
+    def stop(self, end: Mapping[str, Any]) -> None:
+        """Retire, and write what the run did; where that raises, the lease expires elsewhere, or ends with its process.
+
+        `end` is an `end_document`: the others see by it that the run is over.
+        """
         self.retire()
-        try:
-            with self._lock:
-                self.door.sharing.update(ALONE)  # after the lock: whoever was judging has said otherwise before
-                self._put(at=0.0, ended=True)
-            _ended.discard(self.run)
-        except Exception:
-            logger.warning("The storage did not take the end of run %s", self.run, exc_info=True)
+        with self._lock:
+            self.door.sharing.update(ALONE)  # after the lock: whoever was judging has said otherwise before
+            self.door.write_attribute(f"{LEASE_PREFIX}{self.run}", dict(end))
+        _ended.discard(self.run)
 
     def refresh(self) -> Snapshot:
         """Read the study, and judge the leases in what was read, unless that is being done at this moment."""
-        snapshot = self.door.refresh()
+        ticks, snapshot = time.monotonic(), self.door.refresh()
         if self._lock.acquire(blocking=False):
             try:
                 if snapshot.attributes and not self._over.is_set():
-                    self._judge(snapshot.attributes)
+                    self._judge(snapshot.attributes, ticks)
             finally:
                 self._lock.release()
         return snapshot
 
     def reap_dead(self) -> int:
-        """Read and judge the leases, and fail the trials of dead runs; returns how many."""
+        """Read and judge the leases, and fail the trials of dead runs; returns how many.
+
+        Whatever they were to enqueue anew, and did not, is enqueued as well.
+        """
         with self._lock:
             if self._over.is_set():
                 return 0
-            self._leases, living = self._judge(self.door.read_attributes())
+            self._leases, living = self._read_and_judge()
             dead = [lease for lease in self._leases if not living[lease.run]]
-            found = leased(self.door.refresh().running, dead)
-        return sum(reap(self.door, trial, self._retries) for trial in found)
+            now = self.door.refresh()
+        for trial in owed_retries(now, self._retries, lambda run: living.get(run, False)):
+            self._retry(trial)
+        return sum(reap(self.door, trial, self._retries, by=self.run) for trial in leased(now.running, dead))
+
+    def _retry(self, trial: FrozenTrial) -> None:
+        """Enqueue anew what a dead run did not come to, unless another run is about to."""
+        if self.may_take(trial.number, lambda: not self.door.refresh().is_repeated(trial.number)):
+            try:
+                self.door.retry(trial, self._retries)
+            finally:
+                self.forget_taking(trial.number)
+            logger.warning("Enqueued trial %d anew: the run that failed it ended before it could", trial.number)
 
     def with_lease(self, running: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         """The RUNNING trials that end some day: their run lived when last judged, or will be seen to be dead."""
         return leased(running, self._leases)
 
-    def _judge(self, attributes: Mapping[str, Any]) -> tuple[list[Lease], dict[str, bool]]:
-        """The leases and which runs live; updates the door's `sharing`."""
+    def _read_and_judge(self) -> tuple[list[Lease], dict[str, bool]]:
+        ticks = time.monotonic()  # before the reading: it may take long, or we be stopped within it
+        return self._judge(self.door.read_attributes(), ticks)
+
+    def _judge(self, attributes: Mapping[str, Any], ticks: float) -> tuple[list[Lease], dict[str, bool]]:
+        """The leases, read from `ticks` on, and which runs live; updates the door's `sharing`."""
         leases = list(leases_in(attributes))
-        living = self._watch.living(leases, now=time.time(), ticks=time.monotonic())
+        living = self._watch.living(leases, ticks=ticks)
         living = {run: alive and run not in _ended for run, alive in living.items()} | {self.run: True}
         process = this_process()
         rivals = [lease for lease in leases if lease.model == self._model]
@@ -133,7 +155,7 @@ class LeaseKeeper:
 
     def _rivals(self, number: int) -> list[str]:
         with self._lock:
-            leases, living = self._judge(self.door.read_attributes())
+            leases, living = self._read_and_judge()
         return [lease.run for lease in leases if lease.run != self.run and number in lease.taking and living[lease.run]]
 
     # -- inside
@@ -143,15 +165,15 @@ class LeaseKeeper:
             try:
                 self.write()
                 self.reap_dead()
-            except Exception:
-                logger.warning("The lease of run %s could not be refreshed; trying again", self.run, exc_info=True)
+            except Exception as error:
+                logger.warning(
+                    "The lease of run %s could not be refreshed (%s); trying again", self.run, summary(error)
+                )
 
     def write(self) -> None:
         """Write the lease as it is now, unless the run is over."""
         with self._lock:
             if not self._over.is_set():
-                self._put(at=time.time(), model=self._model, taking=tuple(sorted(self._taking)))
-
-    def _put(self, **fields: Any) -> None:
-        lease = Lease(run=self.run, process=this_process(), **fields)
-        self.door.write_attribute(lease.name, lease.document())
+                taking = tuple(sorted(self._taking))
+                lease = Lease(run=self.run, process=this_process(), at=time.time(), model=self._model, taking=taking)
+                self.door.write_attribute(lease.name, lease.document())

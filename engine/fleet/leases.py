@@ -1,9 +1,11 @@
 """Who works on a study: each run keeps a lease in it, and the others judge by it whether the run still lives.
 
-A lease is a user attribute of the study. On one host the process itself decides, at once. A lease of another host is
-over once it has not changed for `LEASE_EXPIRY` seconds; clocks that differ make nobody dead.
+A lease is a user attribute of the study. On one host the process itself decides, at once. A lease of another host, or
+of a process that is hidden from us, is over once we have watched it for `LEASE_EXPIRY` seconds and it did not change.
+The time of day decides nothing: clocks differ, and jump.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -12,14 +14,14 @@ from optuna.trial import FrozenTrial
 
 from ..process import Process
 from ..records import Share
-from ..study.attributes import LEASE_PREFIX, RUN_ATTRIBUTE, run_of
+from ..study.attributes import LEASE_PREFIX, RUN_ATTRIBUTE, as_amount, as_count, as_list, run_of
 
 # All in seconds. A write every 15 s costs a storage nothing, and three of them may be lost or late before a run on
-# another host is thought dead. A lease that looks old when it is first seen may be of a host whose clock is behind: it
-# is given one refresh, and a little more, to change.
+# another host is thought dead. We look as often: of a longer time between two looks no more than the last counts, for
+# then we stood still, and perhaps those that we watch did too (a paused group of containers, a laptop's lid).
 LEASE_REFRESH: Final = 15.0
 LEASE_EXPIRY: Final = 60.0
-FIRST_REFRESH_DUE: Final = 20.0
+LONGEST_GAP: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,8 @@ class Lease:
     """One run's claim to be alive, written `at` (seconds since the epoch, by the writer's clock).
 
     `model` is what its rates are for, None if it asks no model. `taking` are the numbers of enqueued trials that the
-    run is about to take, because they cannot carry its id from the first moment on. `ended`: the run is over.
+    run is about to take, because they cannot carry its id from the first moment on. `ended`: the run is over, and what
+    it did stands in the place of its lease.
     """
 
     run: str
@@ -43,9 +46,7 @@ class Lease:
         return f"{LEASE_PREFIX}{self.run}"
 
     def document(self) -> dict[str, Any]:
-        """The attribute's value: as short as can be once the run has ended, for it stays."""
-        if self.ended:
-            return {"ended": True}
+        """The attribute's value while the run lives; `runs.end_document` takes its place."""
         return {**asdict(self.process), "at": round(self.at, 1), "model": self.model, "taking": list(self.taking)}
 
 
@@ -53,41 +54,47 @@ def leases_in(attributes: Mapping[str, Any]) -> Iterator[Lease]:
     """The leases among a study's user attributes; skips what cannot be read."""
     for name, value in attributes.items():
         if name.startswith(LEASE_PREFIX) and isinstance(value, Mapping):
-            try:
-                yield _lease(name.removeprefix(LEASE_PREFIX), value)
-            except (KeyError, TypeError, ValueError):
-                continue
+            lease = _lease(name.removeprefix(LEASE_PREFIX), value)
+            if lease is not None:
+                yield lease
 
 
-def _lease(run: str, value: Mapping[str, Any]) -> Lease:
+def _lease(run: str, value: Mapping[str, Any]) -> Lease | None:
+    """A lease as `Lease.document` writes it, newer fields aside; None for anything else."""
     if value.get("ended"):
         return Lease(run=run, process=Process(host="", pid=0, started=""), at=0.0, ended=True)
-    process = Process(host=value["host"], pid=int(value["pid"]), started=value["started"])
-    taking = tuple(int(number) for number in value["taking"])
-    return Lease(run=run, process=process, at=float(value["at"]), model=value["model"], taking=taking)
+    host, started, model = value.get("host"), value.get("started"), value.get("model")
+    pid, at = as_amount(value.get("pid")), as_amount(value.get("at"))
+    if not (isinstance(host, str) and isinstance(started, str) and isinstance(model, str | None)):
+        return None
+    if pid is None or at is None:
+        return None
+    taking = tuple(as_count(number) for number in as_list(value.get("taking")) if as_amount(number) is not None)
+    return Lease(run=run, process=Process(host=host, pid=int(pid), started=started), at=at, model=model, taking=taking)
 
 
 class Watch:
-    """Judges leases over time, by two clocks of this host: the time of day, and a monotonic one, in seconds."""
+    """Judges leases over time, by a monotonic clock of this host, in seconds."""
 
     def __init__(self) -> None:
         self._seen: dict[str, Lease] = {}
-        self._since: dict[str, float] = {}  # when each was first seen as it is
+        self._since: dict[str, float] = {}  # for how long we had watched when each was first seen as it is
+        self._watched = 0.0
+        self._last = math.inf
 
-    def living(self, leases: Iterable[Lease], *, now: float, ticks: float) -> dict[str, bool]:
-        """Which runs live, by run."""
-        return {lease.run: self._lives(lease, now, ticks) for lease in leases}
+    def living(self, leases: Iterable[Lease], *, ticks: float) -> dict[str, bool]:
+        """Which runs live, by run; `ticks` is when the reading of `leases` began."""
+        self._watched += min(max(0.0, ticks - self._last), LONGEST_GAP)
+        self._last = ticks if math.isinf(self._last) else max(ticks, self._last)
+        return {lease.run: self._lives(lease) for lease in leases}
 
-    def _lives(self, lease: Lease, now: float, ticks: float) -> bool:
+    def _lives(self, lease: Lease) -> bool:
         if lease.ended:
             return False
         if self._seen.get(lease.run) != lease:
-            self._seen[lease.run], self._since[lease.run] = lease, ticks
+            self._seen[lease.run], self._since[lease.run] = lease, self._watched
         alive = lease.process.is_alive()
-        if alive is not None:
-            return alive
-        unchanged = ticks - self._since[lease.run]
-        return unchanged < LEASE_EXPIRY and (now - lease.at < LEASE_EXPIRY or unchanged < FIRST_REFRESH_DUE)
+        return self._watched - self._since[lease.run] < LEASE_EXPIRY if alive is None else alive
 
 
 def leased(running: Iterable[FrozenTrial], leases: Sequence[Lease]) -> list[FrozenTrial]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import anyio
-from anyio import CancelScope
+import anyio.lowlevel
 from optuna import Study, Trial
 from optuna.distributions import BaseDistribution
 
@@ -46,17 +46,15 @@ async def _ask_batch(source: CandidateSource, n: int) -> list[Trial]:
                 async with anyio.create_task_group() as group:
                     for _ in range(n - len(trials)):
                         group.start_soon(find)
-            with CancelScope(shield=True):
-                while candidates:
-                    trial = await candidates.pop(0).create()
-                    trials += [] if trial is None else [trial]
+            while candidates:
+                trial = await candidates.pop(0).create()
+                trials += [] if trial is None else [trial]
+            await anyio.lowlevel.checkpoint()  # a cancellation that was put off comes here, not after the return
     except BaseException as error:
-        for candidate in candidates:
-            candidate.discard()
+        source.discard_open()
         context = source.context
-        with CancelScope(shield=True):
-            for trial in trials:
-                await context.lanes.storage.run(context.door.tell, trial, failed(error))
-            await context.lanes.storage.run(context.door.save_spending)
+        for trial in trials:
+            await context.lanes.store("failing the other trials", context.door.tell, trial, failed(error), shield=True)
+        await context.lanes.store("storing what was spent", context.door.save_spending, shield=True)
         raise
     return sorted(trials, key=lambda trial: trial.number)

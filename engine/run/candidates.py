@@ -4,6 +4,7 @@ Each kind knows how it is created and discarded.
 """
 
 from abc import ABC, abstractmethod
+from collections import deque
 from dataclasses import replace
 
 from optuna import Trial
@@ -13,8 +14,8 @@ from ..errors import NoRoom, OptunaLLMError
 from ..fleet.total_trials import Place
 from ..outcome import surplus
 from ..protocols import Proposer
-from ..records import Proposal
-from ..study.attributes import fixed_params, run_of
+from ..records import Proposal, Signature
+from ..study.attributes import fixed_params, is_made_of, run_of
 from ..study.optuna_internals import id_of
 from ..study.snapshot import Snapshot
 from ..threads import SharedJob
@@ -38,6 +39,7 @@ class Candidate(ABC):
         self.proposal = proposal
         self._place = place
         self._tried = False  # to store it
+        self._by = Signature(run=context.run)
 
     @property
     def is_open(self) -> bool:
@@ -49,18 +51,21 @@ class Candidate(ABC):
         self._context.places.release(self._place)
         self._door.give_up(self.proposal)
 
-    async def create(self) -> Trial | None:
-        """Make it a RUNNING trial; None if another run took the enqueued trial, the configuration or the last place.
+    async def create(self, worker: int | None = None) -> Trial | None:
+        """Make it a RUNNING trial of this worker of the run.
 
-        A storage that fails is tried again for as long as the candidate is open. Raises `OptunaLLMError` if the
-        storage goes on failing, and what a sampler raises.
+        None if another run took the enqueued trial, the configuration or the last place. A storage that fails is tried
+        again for as long as the candidate is open, and cancellation put off: else a trial could be stored and nobody
+        know of it. Raises `OptunaLLMError` if the storage goes on failing, and what a sampler raises.
         """
+        self._by = Signature(run=self._context.run, worker=worker)
         try:
             return await self._context.lanes.store(
                 "creating a trial",
                 self._create,
                 on=self._lane,
                 may_repeat=lambda error: not isinstance(error, OptunaLLMError) and self.is_open,
+                shield=True,
             )
         except BaseException:
             if self.is_open:
@@ -77,13 +82,16 @@ class Candidate(ABC):
         if trial is None:
             return None
         self._context.created.add(trial.number)
-        places = self._context.places
-        if places.total is None:
+        if self._context.places.total is None:
             return trial
-        with self._door.setting_up(id_of(trial)):
-            if places.has_place(trial.number, self._door.refresh()):
-                return trial
-            self._door.tell(trial, surplus(places.total))
+        return self._door.set_up(id_of(trial), lambda: self._in_place(trial))
+
+    def _in_place(self, trial: Trial) -> Trial | None:
+        """The trial if the study has a place for it, else None, and it is told so."""
+        places = self._context.places
+        if places.has_place(trial.number, self._door.refresh()):
+            return trial
+        self._door.tell(trial, surplus(places.total))
         return None
 
     @abstractmethod
@@ -110,13 +118,13 @@ class ProposedCandidate(Candidate):
         if self._is_late():
             self.discard()
             return None
-        return self._door.create(self.proposal, params_in_one_write=self._written, run=self._context.run)
+        return self._door.create(self.proposal, params_in_one_write=self._written, by=self._by)
 
     def _stored(self) -> Trial | None:
         """The trial that an earlier, failed attempt already stored, if any."""
         for trial in self._door.refresh().running:
             ours = run_of(trial) == self._context.run and trial.number not in self._context.created
-            if ours and self._door.is_made_of(trial, self.proposal, params_in_one_write=self._written):
+            if ours and is_made_of(trial, self.proposal, params_in_one_write=self._written):
                 return self._door.adopt(id_of(trial), self.proposal, params_in_one_write=self._written)
         return None
 
@@ -147,12 +155,13 @@ class EnqueuedCandidate(Candidate):
         super().discard()
 
     def _take(self, *, again: bool) -> Trial | None:
-        context = self._context
-        if not context.may_take(self._waiting):
+        context, door = self._context, self._door
+        popped = again and door.is_unsigned(self._waiting)  # by the earlier attempt, whose success was not heard of
+        if not popped and not context.may_take(self._waiting):
             self.discard()
             return None
         try:
-            return self._door.take(self._waiting, self.proposal, context.search_space or {}, context.run)
+            return door.take(self._waiting, self.proposal, context.search_space or {}, self._by, popped=popped)
         finally:
             context.took(self._waiting)
 
@@ -160,48 +169,99 @@ class EnqueuedCandidate(Candidate):
 class SamplerCandidate(Candidate):
     """The turn of a sampler that proposes while its trial runs: it gets an enqueued trial first, else a new one.
 
-    It is never open: what a sampler did before it raised is not known, so it is not asked twice.
+    It is open until the sampler is asked: what a sampler did before it raised is not known, so it is not asked twice.
     """
 
     def __init__(self, context: RunContext, place: Place | None = None) -> None:
         super().__init__(context, Proposal(params={}, distributions={}), place)
         self._lane = context.lanes.helper  # a sampler may think for long, and must not hold up the storage
+        self._settled = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the sampler was not asked yet."""
+        return not self._settled
+
+    def discard(self) -> None:
+        """Ask the sampler nothing."""
+        self._settled = True
+        super().discard()
 
     def _take(self, *, again: bool) -> Trial | None:
-        context = self._context
-        snapshot = self._door.refresh()
-        if context.places.is_full(snapshot):
+        context, door = self._context, self._door
+        snapshot = door.refresh()
+        context.require_fitting(snapshot)
+        stored = self._stored(snapshot) if again else None
+        if stored is None and context.places.is_full(snapshot):
+            self._settled = True
             return None
+        trial_id = self._begin(snapshot) if stored is None else id_of(stored)
+        self._settled = True
+        return door.ask(trial_id, context.search_space)
+
+    def _begin(self, snapshot: Snapshot) -> int:
+        context = self._context
         waiting = next((trial for trial in context.places.takeable(snapshot) if context.may_take(trial)), None)
         try:
-            return self._door.ask(context.search_space, context.run, waiting)
+            return self._door.begin(self._by, waiting)
         finally:
             if waiting is not None:
                 context.took(waiting)
 
+    def _stored(self, snapshot: Snapshot) -> FrozenTrial | None:
+        """The trial that an earlier attempt stored, although it failed, if any."""
+        ours = (trial for trial in snapshot.running if run_of(trial) == self._context.run)
+        return next((trial for trial in ours if trial.number not in self._context.created), None)
+
 
 class CandidateSource:
-    """Finds candidates; `stop_when_exhausted` raises `SpaceExhausted` instead of proposing duplicates."""
+    """Finds candidates; `stop_when_exhausted` raises `SpaceExhausted` instead of proposing duplicates.
 
-    def __init__(self, context: RunContext, *, stop_when_exhausted: bool = False) -> None:
+    `patience` is how long a pause may be that a provider asks for, in seconds; None leaves it to the proposer.
+    """
+
+    def __init__(
+        self, context: RunContext, *, stop_when_exhausted: bool = False, patience: float | None = None
+    ) -> None:
         self.context = context
         self._proposer = context.proposer
         self._places = context.places
         self._in_flight = context.door.in_flight
         self._stop_when_exhausted = stop_when_exhausted
+        self._patience = patience
         keeper = context.keeper
+        self._open: deque[Candidate] = deque()  # as they were found, the first one open
         self._reap_dead = SharedJob(context.lanes.storage, keeper.reap_dead if keeper is not None else lambda: 0)
 
     async def candidate(self, left: int | None = None) -> Candidate:
         """An enqueued trial if one is free, else a proposal; no trial exists yet, so this may fail or be cancelled.
 
         `left` proposals are to come in this run, this one included, None where no end is known.
-        Raises `NoRoom` if the study's total leaves no place for one more, and what the proposer raises.
+        Raises `NoRoom` if the study's total leaves no place for one more, `UsageError` if the study cannot take the
+        declared space, and what the proposer raises.
         """
+        found = await self._find(left)
+        self._open.append(found)
+        while not self._open[0].is_open and len(self._open) > 1:
+            self._open.popleft()
+        return found
+
+    def discard_open(self) -> None:
+        """Give back every candidate that was found and is neither a trial nor discarded.
+
+        A run that is cancelled may lose one anywhere on its way: an event may be dropped, and a task never begin.
+        """
+        for candidate in self._open:
+            if candidate.is_open:
+                candidate.discard()
+        self._open.clear()
+
+    async def _find(self, left: int | None) -> Candidate:
         if self._proposer is None and self._places.total is None:
             return SamplerCandidate(self.context)
         with self._in_flight.asking():  # before the first await, so that proposals of one wave know of each other
             snapshot = await self.context.lanes.refresh()
+            self.context.require_fitting(snapshot)
             while True:
                 if snapshot.waiting and (takeable := self._places.takeable(snapshot)):
                     if self._proposer is None:  # a sampler finds its own when its turn comes
@@ -221,7 +281,9 @@ class CandidateSource:
         proposal = Proposal(params={}, distributions={})
         try:
             if not all(name in fixed for name in space or proposer.search_space or snapshot.space):
-                proposal = await proposer.propose_one(self.context.door, search_space=space, fixed=fixed, left=left)
+                proposal = await proposer.propose_one(
+                    self.context.door, search_space=space, fixed=fixed, left=left, patience=self._patience
+                )
         except BaseException:
             self._in_flight.unclaim(waiting.number)
             raise
@@ -237,6 +299,7 @@ class CandidateSource:
                 search_space=context.search_space,
                 fixed=context.fixed,
                 left=min((end for end in (left, place.left) if end is not None), default=None),
+                patience=self._patience,
                 stop_when_exhausted=self._stop_when_exhausted,
             )
         except BaseException:
@@ -266,16 +329,15 @@ class CandidateSource:
         set_aside = self._places.set_aside  # read before the await: a candidate may give its place back meanwhile
         active = self.context.door.sharing.active_runs
         if not reached and any(run_of(trial) not in active for trial in full.running):
-            await self.context.lanes.retry("looking after other runs", self._reap_dead)
+            await self.context.lanes.retry_shared("looking after other runs", self._reap_dead)
             running = {trial.number for trial in self.context.door.snapshot().running}
             if any(trial.number not in running for trial in full.running):
                 return await self.context.lanes.refresh()
         final = reached or not (set_aside or self._may_free_a_place(full))
-        raise NoRoom(f"the study has no place left within total_trials={self._places.total}", final=final)
+        raise NoRoom(
+            f"the study has no place left within total_trials={self._places.total}", final=final, reached=reached
+        )
 
     def _may_free_a_place(self, full: Snapshot) -> bool:
         """Whether waiting can help: a trial of a run that we know (alive or dead) may still fail and free its place."""
-        active, keeper = self.context.door.sharing.active_runs, self.context.keeper
-        if self._places.takeable(full) or any(run_of(trial) in active for trial in full.running):
-            return True
-        return keeper is not None and bool(keeper.with_lease(full.running))
+        return bool(self._places.takeable(full)) or len(self.context.leftover(full)) < len(full.running)

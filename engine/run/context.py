@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna import Study
+from optuna import Study, Trial
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
@@ -14,14 +14,23 @@ from ..arguments import number
 from ..errors import UsageError
 from ..fleet.lease_keeper import LeaseKeeper
 from ..fleet.total_trials import Places
+from ..foreign_text import summary
+from ..logs import get_logger
+from ..names import AskedNames
 from ..protocols import Proposer
 from ..records import EMPTY, Objective, Params, SearchSpace
-from ..study.distributions import check_search_space
+from ..study.attributes import LEASE_PREFIX, run_of
+from ..study.distributions import check_search_space, require_same_kinds, require_storable
 from ..study.door import StudyDoor
 from ..study.journal_repair import guard_journal, tidy_journal
-from ..study.lanes import Lanes, RetryPolicy
-from ..study.optuna_internals import behind_fixed, storage_of
+from ..study.lanes import Lanes
+from ..study.optuna_internals import behind_fixed, declare, storage_of
+from ..study.patience import RetryPolicy
+from ..study.snapshot import Snapshot
 from .schedule import RunPlan
+from .signals import Signals
+
+logger = get_logger("optuna_llm.engine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +46,7 @@ class RunOptions:
     callbacks: Sequence[Callable[[Study, FrozenTrial], Any]]
     retries: int
     grace: float
-    handle_signals: bool
+    signals: Signals | None
     show_progress_bar: bool
 
     def __post_init__(self) -> None:
@@ -53,8 +62,9 @@ class RunContext:
     """The study, who samples it, and who we are in it.
 
     `proposer` is the study's sampler, None if that is one of Optuna's own kind; `fixed` are the values that a
-    `PartialFixedSampler` around it fixes. `search_space` is set at the ask, None if it follows from the trials. `run`
-    is the id that our trials bear, and `created` their numbers. `keeper` keeps our lease, None if we have none.
+    `PartialFixedSampler` around it fixes. `search_space` is set at the ask, None if it follows from the trials;
+    `declared` is that, or the proposer's own space, empty if objectives may suggest any name. `run` is the
+    id that our trials bear, and `created` their numbers. `keeper` keeps our lease, None if we have none.
     """
 
     door: StudyDoor
@@ -62,15 +72,32 @@ class RunContext:
     proposer: Proposer | None
     fixed: Params
     search_space: SearchSpace | None
+    declared: SearchSpace
     run: str
     places: Places
     keeper: LeaseKeeper | None
     created: set[int] = field(default_factory=set)
 
+    def require_fitting(self, snapshot: Snapshot) -> None:
+        """Raise `UsageError` if the study has other kinds of the parameters that are declared."""
+        require_same_kinds(self.declared, snapshot.space)
+
+    def watch(self, trial: Trial) -> AskedNames | None:
+        """Hold a trial to the declared space, if there is one; what its objective asks for is in what is returned."""
+        if not self.declared:
+            return None
+        return declare(trial, self.declared, behind_fixed(self.door.study.sampler)[1])
+
+    def leftover(self, snapshot: Snapshot) -> list[FrozenTrial]:
+        """The RUNNING trials of no run that we know: if their process is gone, nobody will ever tell them."""
+        with_lease = () if self.keeper is None else self.keeper.with_lease(snapshot.running)
+        known = {trial.number for trial in with_lease}
+        active = self.door.sharing.active_runs
+        return [trial for trial in snapshot.running if trial.number not in known and run_of(trial) not in active]
+
     async def knows_space(self) -> bool:
         """Whether parameters are declared, or known from the study's trials."""
-        declared = self.search_space or (self.proposer is not None and self.proposer.search_space)
-        return bool(declared or (await self.lanes.refresh()).space)
+        return bool(self.declared or (await self.lanes.refresh()).space)
 
     def may_take(self, waiting: FrozenTrial) -> bool:
         """Whether we may take an enqueued trial; if so, other runs give way until `took`. Blocks on the storage."""
@@ -82,6 +109,19 @@ class RunContext:
         """End what a `may_take` that said yes began, whether the trial was to be had or not."""
         if self.keeper is not None:
             self.keeper.forget_taking(waiting.number)
+
+    def write_end(self, end: Mapping[str, Any]) -> None:
+        """Store what the run did, in the place of its lease if it has one. Blocks on the storage.
+
+        Raises what the storage raises where others would go on believing the lease; else that is a line in the log.
+        """
+        if self.keeper is not None:
+            self.keeper.stop(end)
+            return
+        try:
+            self.door.write_attribute(f"{LEASE_PREFIX}{self.run}", dict(end))
+        except Exception as error:
+            logger.warning("The end of run %s is not in the study: %s", self.run, summary(error))
 
 
 @asynccontextmanager
@@ -106,6 +146,8 @@ async def open_context(
     proposer = sampler if isinstance(sampler, Proposer) else None
     door = StudyDoor(study) if proposer is None else proposer.door(study)
     space = _checked_space(search_space, proposer)
+    if door.is_shareable:
+        require_storable(_declared(space, proposer))
     run = uuid.uuid4().hex[:12]
     keeper = None
     if leased and door.is_shareable:
@@ -120,10 +162,16 @@ async def open_context(
             proposer=proposer,
             fixed=EMPTY if proposer is None else fixed,
             search_space=space,
+            declared=_declared(space, proposer),
             run=run,
             places=Places(total),
             keeper=keeper,
         )
+
+
+def _declared(search_space: SearchSpace | None, proposer: Proposer | None) -> SearchSpace:
+    """The parameters that are declared here or to the sampler; empty if they follow from the trials."""
+    return search_space or (proposer.search_space if proposer is not None else None) or EMPTY
 
 
 def _checked_space(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 from optuna import Study
@@ -10,16 +11,18 @@ from optuna.trial import FrozenTrial
 
 from ..arguments import exceptions, function, is_coroutine_function, plain_functions, require_single_objective
 from ..errors import UsageError
-from ..protocols import Workers
+from ..protocols import Workers, capabilities_of
 from ..records import Objective
-from ..study.lanes import RetryPolicy, stoppable
+from ..study.lanes import stoppable
 from ..study.optuna_internals import clear_stop
+from ..study.patience import RetryPolicy
+from .blocking import blocking
 from .candidates import CandidateSource
 from .context import RunContext, RunOptions, open_context
 from .loop import Run
 from .report import RunReport
 from .schedule import RunPlan
-from .signals import wants_signals
+from .signals import wanted_signals
 
 
 class Optimizer:
@@ -35,6 +38,7 @@ class Optimizer:
     ) -> None:
         self._default_workers = default_workers
         self._policy = policy
+        self.optimize = blocking(self.optimize_async)
 
     async def optimize_async(
         self,
@@ -85,9 +89,10 @@ class Optimizer:
             max_failed_proposals: how many proposals in a row may fail before the run ends.
             patience: seconds for which asking may pause while the model cannot be reached.
             grace: seconds that running trials have to finish after the first signal.
-            handle_signals: False leaves signals alone, None handles them where Python's own handlers stand, True
-                insists on the main thread. The first SIGINT or SIGTERM asks no more and lets running trials finish
-                within `grace`, the second ends them; then `KeyboardInterrupt` or `SystemExit(143)` is raised.
+            handle_signals: False leaves signals alone, None handles them where Python's own handlers stand, or those
+                of an event loop's runner or of a notebook's kernel, True insists on the main thread. The first SIGINT
+                or SIGTERM asks no more and lets running trials finish within `grace`, the second ends them; then
+                `KeyboardInterrupt` or `SystemExit(143)` is raised.
             show_progress_bar: whether to show a progress bar on terminals and in notebooks.
 
         Raises `UsageError` before anything runs; the objective's exception, `ProposalError`, `WorkerError` and client
@@ -95,7 +100,8 @@ class Optimizer:
         """
         require_single_objective(study)
         function("objective", objective)
-        with self._default_workers(objective) if workers is None else nullcontext(_require_workers(workers)) as place:
+        place_of = self._default_workers if workers is None else partial(_given, workers)
+        with place_of(objective) as place:
             options = RunOptions(
                 objective=objective,
                 plan=RunPlan(
@@ -113,7 +119,7 @@ class Optimizer:
                 callbacks=plain_functions("callbacks", callbacks),
                 retries=retries,
                 grace=grace,
-                handle_signals=wants_signals(handle_signals),
+                signals=wanted_signals(handle_signals),
                 show_progress_bar=show_progress_bar,
             )
             async with open_context(
@@ -123,14 +129,17 @@ class Optimizer:
                     if is_coroutine_function(objective) and context.search_space is None:
                         await _require_known_space(context)
                     clear_stop(study)
-                    return await Run(options, CandidateSource(context, stop_when_exhausted=True), place)()
+                    source = CandidateSource(context, stop_when_exhausted=True, patience=patience)
+                    return await Run(options, source, place)()
 
 
-def _require_workers(value: Workers) -> Workers:
-    """An object with `slots` and `run`; the class itself is a common slip."""
-    if isinstance(value, type) or not isinstance(value, Workers):
-        raise UsageError(f"workers must be an object such as CoroutineWorkers() or ThreadWorkers(), not {value!r}")
-    return value
+def _given(workers: Workers, objective: Objective) -> AbstractContextManager[Workers]:
+    """The user's own place, if it has `slots` and `run`, and can run the objective; the class is a common slip."""
+    if isinstance(workers, type) or not isinstance(workers, Workers):
+        raise UsageError(f"workers must be an object such as CoroutineWorkers() or ThreadWorkers(), not {workers!r}")
+    if is_coroutine_function(objective) and not capabilities_of(workers).awaits:
+        raise UsageError(f"{workers!r} cannot run an `async def` objective: leave out workers=, or write it as `def`")
+    return nullcontext(workers)
 
 
 async def _require_known_space(context: RunContext) -> None:

@@ -1,15 +1,21 @@
 """What a run did: counted while its trials are told, shown in a progress bar, and returned as a report."""
 
+import logging
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
+from html import escape
 from typing import Any, Final, TextIO
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..records import Charge
-from ..study.attributes import charge_of, counts_of, llm_of, untracked_charges
+from ..study.attributes import charge_of, counts_of, is_of_unknown_cost, llm_of, untracked_charges, violations_of
 from ..study.snapshot import Snapshot
 
 _COUNT_OF: Final = {TrialState.COMPLETE: "n_complete", TrialState.PRUNED: "n_pruned", TrialState.FAIL: "n_failed"}
@@ -19,11 +25,14 @@ _COUNT_OF: Final = {TrialState.COMPLETE: "n_complete", TrialState.PRUNED: "n_pru
 class RunReport:
     """What one call of `optimize_async` did.
 
-    `stop_reason`: "n_trials", "total_trials", "timeout", "stop" (`study.stop()`), "budget", "exhausted" (a finite
-    search space) or "max_failure_rate". `seconds` is the wall time; `utilization` the share of worker seconds that
+    `n_infeasible` of the `n_complete` trials violate a constraint (`Trial.set_constraint`): none of them is the best.
+    `stop_reason`: "n_trials", "total_trials", "occupied" (RUNNING trials that nobody is known to run hold the
+    rest of `total_trials`), "timeout", "stop" (`study.stop()`), "budget", "exhausted" (a finite search space) or
+    "max_failure_rate". `seconds` is the wall time; `utilization` the share of worker seconds that
     evaluated something, from the first launch to the last end (None if nothing ran); `throughput` is in trials per
     second. `tokens` are prompt and completion tokens, `cached_tokens` those of the prompts that the provider had in its
-    cache; `cost` is in US dollars, None as soon as one call's is unknown.
+    cache, `written_tokens` those that it billed as written into it; `cost` is in US dollars, None as soon as one call's
+    is unknown.
     `left_over` proposals were ready or being computed when the run stopped, and were not evaluated.
 
     Where the time went, in seconds summed over workers and asks: `llm_seconds` the model's own latency,
@@ -34,6 +43,7 @@ class RunReport:
     n_complete: int
     n_pruned: int
     n_failed: int
+    n_infeasible: int
     stop_reason: str
     seconds: float
     utilization: float | None
@@ -41,6 +51,7 @@ class RunReport:
     llm_calls: int
     tokens: int
     cached_tokens: int
+    written_tokens: int
     cost: float | None
     reasks: int
     repairs: int
@@ -53,26 +64,45 @@ class RunReport:
     idle_seconds: float
 
     def __str__(self) -> str:
-        busy = "-" if self.utilization is None else f"{self.utilization:.0%}"
-        cost = "unknown" if self.cost is None else f"${self.cost:.4f}"
-        return (
-            f"{self.n_complete} complete, {self.n_pruned} pruned, {self.n_failed} failed in {self.seconds:.1f} s "
-            f"(ended by {self.stop_reason}; workers {busy} busy, {self.throughput:.2f} trials/s); "
-            f"{self.llm_calls} LLM calls, {self.tokens} tokens ({self.cached_tokens} cached), cost {cost}; "
-            f"{self.reasks} re-asks, {self.repairs} repairs, {self.duplicates} duplicates, "
-            f"{self.left_over} proposals left over"
-        )
+        title, rows = self._told()
+        return "\n".join([title, *(f"  {name:<10} {text}" for name, text in rows.items())])
+
+    def _told(self) -> tuple[str, dict[str, str]]:
+        """What it says in words: a title, and a line for each of what people look for."""
+        busy = "nothing ran" if self.utilization is None else f"{self.utilization:.0%} busy"
+        cost = "unknown cost" if self.cost is None else f"${self.cost:.4f}"
+        infeasible = f" ({self.n_infeasible} infeasible)" if self.n_infeasible else ""
+        trials = f"{self.n_complete} complete{infeasible}, {self.n_pruned} pruned, {self.n_failed} failed"
+        written = f", {self.written_tokens} written to the cache" if self.written_tokens else ""
+        return f"{trials} in {self.seconds:.1f} s, ended by {self.stop_reason}", {
+            "workers": f"{busy}, {self.throughput:.2f} trials/s",
+            "model": f"{self.llm_calls} calls, {self.tokens} tokens ({self.cached_tokens} cached{written}), {cost}",
+            "proposals": f"{self.reasks} re-asks, {self.repairs} repairs, {self.duplicates} duplicates, "
+            f"{self.left_over} left over",
+            "seconds": f"model {self.llm_seconds:.1f}, waiting to ask {self.limiter_seconds:.1f}, storage "
+            f"{self.storage_seconds:.1f}, objectives {self.objective_seconds:.1f}, idle {self.idle_seconds:.1f}",
+        }
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython and notebooks show of it."""
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        title, rows = self._told()
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows.items())
+        return f"<table><caption>{escape(title)}</caption>{cells}</table>"
 
 
 class Tally:
     """What a `RunReport` is made of, counted; times are readings of one monotonic clock, in seconds.
 
     `counts` has the names of the report's fields; there `limiter_seconds` is all that asking took. `best` is the
-    study's best value if a progress bar shows it.
+    study's best trial if a progress bar shows it.
     """
 
     def __init__(self, *, started: float, n_workers: int) -> None:
-        self.best: float | None = None
+        self.best: FrozenTrial | None = None
         self.counts: dict[str, Any] = dict.fromkeys((field.name for field in fields(RunReport)), 0)
         self._started = started
         self._n_workers = n_workers
@@ -98,6 +128,7 @@ class Tally:
     def told(self, trial: FrozenTrial, seconds: float) -> None:
         """A trial of this run is finished; telling it took so many seconds."""
         self.counts[_COUNT_OF[trial.state]] += 1
+        self.counts["n_infeasible"] += trial.state is TrialState.COMPLETE and bool(violations_of(trial))
         self.counts["storage_seconds"] += seconds
         self.spent(llm_of(trial))
 
@@ -128,7 +159,7 @@ class Tally:
     def show(self, bar: Any, *, now: float, running: int, proposing: int) -> None:
         """Draw a `progress_bar`; `proposing` asks are open."""
         counts, seconds = self.counts, now - self._started
-        best = "-" if self.best is None else f"{self.best:.6g}"
+        best = "-" if self.best is None else f"{self.best.value:.6g}"
         rate = counts["llm_calls"] / seconds * 60 if seconds > 0 else 0.0
         cost = f", ${counts['cost']:.4f}" if counts["cost"] else ""
         bar.n = self.finished
@@ -140,12 +171,22 @@ class Tally:
         bar.refresh()
 
 
-def progress_bar(total: int | None, file: TextIO | None = None) -> Any:
+@contextmanager
+def progress_bar(total: int | None, file: TextIO | None = None) -> Iterator[Any]:
     """Open a line for a run of `total` trials; silent where standard error is no terminal and no notebook.
 
-    tqdm is Optuna's habit and dependency, and right in terminals and notebooks alike.
+    tqdm is Optuna's habit and dependency, and right in terminals and notebooks alike. What Optuna's handler writes
+    meanwhile goes above the line.
     """
-    return tqdm(total=total, unit="trial", disable=None, dynamic_ncols=True, file=file)
+    optunas = optuna.logging.get_logger("optuna")
+    with tqdm(total=total, unit="trial", disable=None, dynamic_ncols=True, file=file) as bar:
+        above = not bar.disable and any(map(_writes_on_terminal, optunas.handlers))
+        with logging_redirect_tqdm([optunas], tqdm) if above else nullcontext():
+            yield bar
+
+
+def _writes_on_terminal(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.stderr)
 
 
 def describe_study(snapshot: Snapshot, total: int | None) -> str:
@@ -162,4 +203,8 @@ def describe_study(snapshot: Snapshot, total: int | None) -> str:
     spent = sum((charge_of(llm_of(trial)) for trial in snapshot.finished), Charge())
     spent = sum(untracked_charges(snapshot.attributes).values(), spent)
     wanted = "" if total is None else f" of {total} wanted"
-    return f"{words}{wanted}; asking for them took {spent}" if spent.requests else f"{words}{wanted}"
+    if not spent.requests:
+        return f"{words}{wanted}"
+    known = not any(is_of_unknown_cost(llm_of(trial)) for trial in snapshot.finished)
+    dollars = f"${spent.usd:.4f}" if known else f"at least ${spent.usd:.4f}" if spent.usd else "at unknown cost"
+    return f"{words}{wanted}; asking for them took {spent.requests} requests, {spent.tokens} tokens, {dollars}"

@@ -18,6 +18,8 @@ C = TypeVar("C")
 MIN_TRIALS_FOR_RATE: Final = 5
 # Seconds. A service that is back after an hour's outage should not stay unused for long.
 LONGEST_ASK_PAUSE: Final = 60.0
+# Seconds in place of `patience` where nothing has ever answered. With the last attempt, 30 s at most.
+UNREACHED_PATIENCE: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +59,15 @@ class Proposed(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class ProposingFailed:
-    """No candidate could be had; `at` is a reading of a monotonic clock, in seconds."""
+    """No candidate could be had; `at` is a reading of a monotonic clock, in seconds, and `began` that of its start.
+
+    `foreign`: the error is about another study, which the model uses.
+    """
 
     error: BaseException
     at: float = 0.0
+    foreign: bool = False
+    began: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +82,11 @@ class Rechecked:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A launched trial was told. `error` is given if it ends the run."""
+    """A launched trial was told. `error` is given if it ends the run; `foreign`: it is the objective's own."""
 
     error: BaseException | None = None
     failed: bool = False
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,48 +225,56 @@ class Schedule:
                     else:
                         self._outage = None
                 self.ready.append(candidate)
-            case ProposingFailed(error, at):
+            case ProposingFailed(error, at, foreign, began):
                 self.proposing -= 1
                 if self._stop is not None and not self._stop.keep_proposing:
                     self.left_over += 1  # cancelled by the stop, or failed while the run drained
                 else:
-                    yield from self._judge(error, at)
+                    yield from self._judge(error, at, foreign=foreign, began=began)
             case Resumed():
                 if self._outage is not None:
                     self._outage.paused = False
                     self._outage = None if self._outage.answered else self._outage
             case Rechecked():
                 self._no_room = self._rechecking = False
-            case Finished(error, failed):
+            case Finished(error, failed, foreign):
                 self.running -= 1
                 self._no_room = False
-                yield from self._finish_trial(error, failed)
+                yield from self._finish_trial(error, failed, foreign)
             case Missed():
                 self.running -= 1
                 self.launched -= 1
             case StopRequested():
                 yield from self._request_stop(event)
 
-    def _finish_trial(self, error: BaseException | None, failed: bool) -> Iterator[Action]:
+    def _finish_trial(self, error: BaseException | None, failed: bool, foreign: bool) -> Iterator[Action]:
         self._finished += 1
         self._failed += failed
         if error is not None:
-            yield from self._judge(error)
+            yield from self._judge(error, foreign=foreign)
             return
         self._failed_in_row = 0
         rate = self.plan.max_failure_rate
         if rate is not None and self._finished >= MIN_TRIALS_FOR_RATE and self._failed > rate * self._finished:
             yield from self._request_stop(StopRequested("max_failure_rate"))
 
-    def _judge(self, error: BaseException, at: float | None = None) -> Iterator[Action]:
-        """Stop because of an error, unless it may pass; `at` is None for an error of a trial."""
+    def _judge(
+        self, error: BaseException, at: float | None = None, *, foreign: bool, began: float | None = None
+    ) -> Iterator[Action]:
+        """Stop because of an error, unless it may pass; `at` is None for an error of a trial.
+
+        What is `foreign` says nothing about our own asking, whatever its type.
+        """
         match error:
+            case _ if foreign:
+                yield from self._request_stop(StopRequested("error", error))
             case OptunaLLMError(transient=True) if at is not None:
-                yield from self._wait_out(error, at)
+                yield from self._wait_out(error, at, began)
             case BudgetExhaustedError():
                 yield from self._request_stop(StopRequested("budget", keep_proposing=True))
-            case NoRoom(final=True):
-                yield from self._request_stop(StopRequested("total_trials", keep_proposing=True))
+            case NoRoom(final=True, reached=reached):
+                reason = "total_trials" if reached else "occupied"
+                yield from self._request_stop(StopRequested(reason, keep_proposing=True))
             case NoRoom():
                 if not self._rechecking:
                     yield Recheck()
@@ -272,18 +288,23 @@ class Schedule:
             case _:
                 yield from self._request_stop(StopRequested("error", error))
 
-    def _wait_out(self, error: BaseException, at: float) -> Iterator[Action]:
-        """Pause with exponential backoff, within `patience`; after each pause one proposal tries the model."""
+    def _wait_out(self, error: BaseException, at: float, began: float | None) -> Iterator[Action]:
+        """Pause with exponential backoff, within `patience`; after each pause one proposal tries the model.
+
+        Where nothing has ever answered, asking itself counts as well, and patience is short.
+        """
+        unreached = getattr(error, "unreached", False)
         if self._outage is None:
-            self._outage = _Outage(at)
+            self._outage = _Outage(at if began is None or not unreached else began)
         outage = self._outage
         outage.answered = False
         if outage.paused:
             return
-        left = outage.since + self.plan.patience - at
+        patience = min(self.plan.patience, UNREACHED_PATIENCE) if unreached else self.plan.patience
+        left = outage.since + patience - at
         asked = getattr(error, "retry_after", None) or 0.0
         if left <= 0 or asked > left:
-            error.add_note(f"proposals have failed for {at - outage.since:.0f} s (patience={self.plan.patience:g})")
+            error.add_note(f"proposals have failed for {at - outage.since:.0f} s (patience={patience:g})")
             yield from self._request_stop(StopRequested("error", error))
             return
         outage.paused = True

@@ -1,44 +1,57 @@
 """From a candidate to a trial that was told: create it, run its objective, store what came of it."""
 
-import logging
-import math
+import heapq
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 
 import anyio
 from anyio import CancelScope
 from optuna import Trial
 from optuna.trial import FrozenTrial, TrialState
 
-from ..errors import OptunaLLMError, SetUpError, WorkerError
+from ..errors import THIS_RUN, OptunaLLMError, SetUpError, WorkerError
 from ..fleet.dead_trials import add_late
+from ..foreign_text import said, summary
+from ..logs import get_logger
 from ..outcome import Outcome, cancelled, failed, interrupted, timed_out
-from ..protocols import Workers
+from ..protocols import Workers, capabilities_of
 from ..records import Call
 from ..study.attributes import is_reaped
-from ..study.lanes import StorageTimeout
 from ..study.optuna_internals import stop_requested
+from ..study.patience import StorageGone
 from .candidates import Candidate
 from .context import RunContext, RunOptions
+from .lines import RunLog
 from .report import Tally
 from .schedule import Event, Finished, Missed, StopRequested
 
-logger = logging.getLogger("optuna_llm.engine")
+logger = get_logger("optuna_llm.engine")
 
 
 class TrialRunner:
     """Runs the trials of one run, each to its end. `send` takes what the schedule needs to know of them."""
 
     def __init__(
-        self, options: RunOptions, context: RunContext, workers: Workers, tally: Tally, send: Callable[[Event], None]
+        self,
+        options: RunOptions,
+        context: RunContext,
+        workers: Workers,
+        tally: Tally,
+        log: RunLog,
+        send: Callable[[Event], None],
     ) -> None:
         self._options = options
         self._context = context
         self._workers = workers
         self._tally = tally
+        self._log = log
         self._send = send
         self._scopes: set[CancelScope] = set()
+        # Numbers of workers, as a heap. The schedule launches no more trials than there are workers, and hears that one
+        # is over after its number is free again: so there is a free one for each.
+        self._free = list(range(options.plan.n_workers))
         self._interrupted = False
 
     def interrupt(self) -> None:
@@ -50,70 +63,94 @@ class TrialRunner:
     async def run(self, candidate: Candidate) -> None:
         """Create, run and tell one trial. The schedule always hears of its end: else the run would wait for ever."""
         event: Event = Finished()
+        worker = heapq.heappop(self._free)
         try:
-            trial = await self._create(candidate)
+            trial = await self._create(candidate, worker)
             event = Missed() if trial is None else await self._run(trial)
         except SetUpError as error:  # a hiccup of the storage; several in a row end the run, as failed proposals do
-            logger.warning("%s; going on with another one", error)
+            logger.warning("%s; going on with another one", said(str(error)))
             event = Finished(error, failed=True)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             event = Finished(error)
         finally:
+            heapq.heappush(self._free, worker)
             if stop_requested(self._context.door.study):
                 self._send(StopRequested("stop"))
             self._send(event)
 
-    async def _create(self, candidate: Candidate) -> Trial | None:
+    async def _create(self, candidate: Candidate, worker: int) -> Trial | None:
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseException:  # a run that is cancelled creates no more trials
             candidate.discard()
             raise
         began = anyio.current_time()
-        with CancelScope(shield=True):  # else a trial could be stored and nobody know of it
-            trial = await candidate.create()
+        trial = await candidate.create(worker)
         self._tally.add(storage_seconds=anyio.current_time() - began)
         if trial is None:
             self._tally.spent(candidate.proposal.provenance)
         return trial
 
     async def _run(self, trial: Trial) -> Finished:
+        names = self._context.watch(trial)
         try:
             outcome = await self._evaluate(trial)
         except BaseException:  # whatever ends the evaluation, the trial is told
             await self._store(trial, cancelled())
             raise
+        if names is not None and names.refused is not None:  # although the objective may have caught it
+            outcome = failed(names.refused)
+        error = outcome.error
+        if isinstance(error, OptunaLLMError) and error.study == THIS_RUN:
+            error.study = self._context.door.key
         told = await self._store(trial, outcome)
-        log_trial(told, outcome)
+        if names is not None:
+            self._log.asked(names.asked, complete=told.state is TrialState.COMPLETE)
+        if self._options.callbacks:
+            told = deepcopy(told)  # theirs to change
         for callback in self._options.callbacks:
             await self._context.lanes.helper.run(callback, self._context.door.study, told)
-        return Finished(self._fatal(outcome.error), failed=told.state is TrialState.FAIL)
+        return Finished(self._fatal(error), failed=told.state is TrialState.FAIL, foreign=not self._is_ours(error))
 
     async def _evaluate(self, trial: Trial) -> Outcome:
         """Run the objective within `trial_timeout`; the clock starts with the objective."""
         limit = self._options.trial_timeout
         began = anyio.current_time()
-        scope = CancelScope(deadline=math.inf if limit is None else began + limit)
+        scope = CancelScope()
         self._scopes.add(scope)
         if self._interrupted:
             scope.cancel()
+
+        def started() -> None:
+            if limit is not None:
+                scope.deadline = anyio.current_time() + limit
+
+        if not capabilities_of(self._workers).says_start:
+            started()
         try:
             with scope:
-                return await self._run_on_workers(trial)
+                return await self._run_on_workers(trial, started)
         finally:
             self._scopes.discard(scope)
             now = anyio.current_time()
             self._tally.evaluated(began, now)
         return timed_out(limit) if now >= scope.deadline or not self._interrupted else interrupted()
 
-    async def _run_on_workers(self, trial: Trial) -> Outcome:
-        lane = self._context.lanes.storage
+    async def _run_on_workers(self, trial: Trial, started: Callable[[], None]) -> Outcome:
+        objective, lanes = self._options.objective, self._context.lanes
+        call = Call(
+            objective=objective,
+            trial=trial,
+            lane=lanes.storage,
+            patience=lanes.patience,
+            started=started,
+            interrupted=lambda: self._interrupted,
+        )
         try:
-            return await self._workers.run(Call(objective=self._options.objective, trial=trial, lane=lane))
+            return await self._workers.run(call)
         except Exception as error:  # an objective's own error is an outcome: this one is of the place where it ran
-            message = f"{self._workers!r} failed while it ran trial {trial.number}: {type(error).__name__}: {error}"
-            broken = WorkerError(message)
-            broken.__cause__ = error
+            broken = WorkerError(f"{self._workers!r} failed while it ran trial {trial.number}: {summary(error)}")
+            broken.__cause__, broken.study = error, THIS_RUN
             return failed(broken)
 
     # -- storing a result: no result is lost silently
@@ -121,7 +158,7 @@ class TrialRunner:
     async def _store(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
         """Tell on the storage thread, again while that raises; shielded from cancellation.
 
-        Raises `OptunaLLMError`, which holds the result, if the storage did not take it in time. What a sampler's
+        Raises `OptunaLLMError`, which holds the result, if the storage does not take it. What a sampler's
         `after_trial` raises is raised as it is: the result is stored all the same.
         """
         lanes, began = self._context.lanes, anyio.current_time()
@@ -130,54 +167,58 @@ class TrialRunner:
             told = await lanes.store(
                 doing, self._tell, trial, outcome, may_repeat=lambda error: not _is_of_sampler(error), shield=True
             )
-        except StorageTimeout as timeout:
-            lost = _lost(trial, outcome, lanes.policy.seconds, timeout.why)
+        except StorageGone as gone:
+            lost = _lost(trial, outcome, gone.why)
             logger.error("%s", lost)  # a run raises one error, and several results may be lost
-            raise lost from timeout.__cause__
+            raise lost from gone.__cause__
         self._tally.told(told, anyio.current_time() - began)
         return told
 
     def _fatal(self, error: BaseException | None) -> BaseException | None:
-        """The error if it ends the run; `catch` never covers this library's own errors."""
-        caught = isinstance(error, self._options.catch) and not isinstance(error, OptunaLLMError)
-        return None if caught else error
+        """The error if it ends the run; `catch` never covers what is about this study, and not of the objective."""
+        return None if isinstance(error, self._options.catch) and not self._is_ours(error) else error
+
+    def _is_ours(self, error: BaseException | None) -> bool:
+        """Whether an error is of this library and about this study; an objective may work on another one."""
+        return isinstance(error, OptunaLLMError) and error.study == self._context.door.key
 
     # -- what follows runs on the lane
 
     def _tell(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
         """Write all that follows from the end of a trial; an error counts for nothing if the result is stored."""
         try:
-            return self._write_end(trial, outcome)
+            told = self._write_end(trial, outcome)
         except Exception as error:
-            if not _is_of_sampler(error):
-                with suppress(Exception):  # a storage that cannot be read has not taken it, as far as we know
-                    stored = self._context.door.stored(trial)
-                    if stored.state.is_finished() and not is_reaped(stored):
-                        return stored
-            raise
-
-    def _write_end(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
-        door = self._context.door
-        told = door.tell(trial, outcome)
-        if told.state is TrialState.FAIL:
-            if outcome.state is not TrialState.FAIL and is_reaped(told):
-                told = add_late(door, told, outcome, self._context.run, self._context.places)
-            elif self._options.retries and self._fatal(outcome.error) is None:
-                door.retry(told, self._options.retries)
-        if self._options.show_progress_bar:
-            self._tally.best = door.best_value()
+            stored = None if _is_of_sampler(error) else self._stored_end(trial, outcome)
+            if stored is None:
+                raise
+            told = stored
+        self._log.trial(told, self._context.door.best(), outcome.note)
         return told
 
+    def _stored_end(self, trial: Trial, outcome: Outcome) -> FrozenTrial | None:
+        """The trial if its end is stored, as far as we know; one that is still to be retried is not at its end."""
+        with suppress(Exception):  # a storage that cannot be read has not taken it
+            stored = self._context.door.stored(trial)
+            to_retry = stored.state is TrialState.FAIL and self._retries(outcome)
+            return stored if stored.state.is_finished() and not is_reaped(stored) and not to_retry else None
+        return None
 
-def log_trial(trial: FrozenTrial, outcome: Outcome) -> None:
-    """Write one INFO line about a trial that was told."""
-    if trial.state is TrialState.COMPLETE:
-        logger.info("Trial %d complete: value %r, parameters %r", trial.number, trial.value, trial.params)
-    elif trial.state is TrialState.PRUNED:
-        logger.info("Trial %d pruned at step %s: parameters %r", trial.number, trial.last_step, trial.params)
-    else:
-        why = "unknown reason" if outcome.failure is None else f"{outcome.failure.type}: {outcome.failure.message}"
-        logger.info("Trial %d failed (%s): parameters %r", trial.number, why, trial.params)
+    def _retries(self, outcome: Outcome) -> bool:
+        """Whether a trial that fails so is enqueued anew, as long as it has retries left."""
+        return self._options.retries > 0 and self._fatal(outcome.error) is None
+
+    def _write_end(self, trial: Trial, outcome: Outcome) -> FrozenTrial:
+        door, run, again = self._context.door, self._context.run, self._retries(outcome)
+        told = door.tell(trial, outcome, retry_by=run if again else None)
+        if told.state is TrialState.FAIL:
+            if outcome.state is not TrialState.FAIL and is_reaped(told):
+                told = add_late(door, told, outcome, run, self._context.places)
+            elif again:
+                door.retry(told, self._options.retries)
+        if self._options.show_progress_bar:
+            self._tally.best = door.best()
+        return told
 
 
 def _is_of_sampler(error: BaseException) -> bool:
@@ -189,12 +230,12 @@ def _is_of_sampler(error: BaseException) -> bool:
     return any(frame.f_code.co_name == "after_trial" for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
-def _lost(trial: Trial, outcome: Outcome, seconds: float, why: str) -> OptunaLLMError:
+def _lost(trial: Trial, outcome: Outcome, why: str) -> OptunaLLMError:
     """The error that holds a result which no storage took."""
     result = f"state {outcome.state.name}, value {outcome.value!r}, parameters {trial.params!r}"
     if outcome.failure is not None:
         result += f", failure {outcome.failure.type}: {outcome.failure.message}"
     return OptunaLLMError(
-        f"the storage did not take the result of trial {trial.number} within {seconds:g} s ({why}); the result: "
+        f"the storage did not take the result of trial {trial.number} {why}; the result: "
         f"{result}. Tell it by hand once the storage is back: study.tell({trial.number}, ...)"
     )

@@ -1,15 +1,26 @@
 """Distributions: a search space is checked before anything runs, and values are told apart as storages do."""
 
+import json
 import math
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
 
 from ..errors import UsageError
+from ..foreign_text import text_of
 from ..records import SearchSpace
 
 EXACT_INT = 2**53  # Optuna stores integers as floats, which hold every integer up to here
+
+LONGEST_NAME: Final = 512  # characters of a parameter's name that databases hold
+SHOWN: Final = 200  # characters of a distribution or a choice in a message
 
 Number = TypeVar("Number", FloatDistribution, IntDistribution)
 
@@ -25,6 +36,58 @@ def check_search_space(search_space: Mapping[str, BaseDistribution]) -> SearchSp
     if not search_space:
         raise UsageError("the search space is empty: give at least one parameter, or leave it out")
     return {name: _checked(name, distribution) for name, distribution in search_space.items()}
+
+
+def require_same_kinds(search_space: SearchSpace, known: SearchSpace) -> None:
+    """Refuse what a study cannot take beside the distributions that are `known` of it.
+
+    Optuna keeps one kind, one scale and one list of choices of a parameter in a study; ranges may change. Not every
+    storage insists on it, and those that do would only refuse the trial, after the model was asked.
+    """
+    for name, distribution in search_space.items():
+        before = known.get(name, distribution)
+        try:
+            check_distribution_compatibility(before, distribution)
+        except ValueError as error:
+            raise UsageError(
+                f"parameter {name!r} is {_shown(distribution)}, but was {_shown(before)} in this study ({error}) Only "
+                "bounds and steps may change: keep the rest as it was, give the parameter another name, or begin "
+                "another study"
+            ) from None
+
+
+def require_storable(search_space: SearchSpace) -> None:
+    """Refuse names and choices that a storage which outlives its process could not hold, or give back as they were."""
+    for name, distribution in search_space.items():
+        if "\0" in name or len(name) > LONGEST_NAME or name.encode(errors="ignore").decode() != name:
+            problem = f"databases take up to {LONGEST_NAME} characters of Unicode text, and no NUL"
+            raise UsageError(f"parameter name {_shown(name)}: {problem}")
+        lost = _lost(distribution.choices) if isinstance(distribution, CategoricalDistribution) else []
+        if lost:
+            raise UsageError(
+                f"parameter {name!r}: the study's storage cannot give back the choice {_shown(lost[0])} "
+                f"({type(lost[0]).__name__}). Choices are None, bool, int, float or str, no two of them equal as 1 and "
+                "True are: use names, and look up in the objective what they stand for"
+            )
+
+
+def _lost(choices: Sequence[Any]) -> list[Any]:
+    """The choices that do not come back from JSON as they were, or would be taken for an earlier one."""
+    first: dict[Any, Any] = {}
+    lost = []
+    for choice in choices:
+        try:
+            known = first.setdefault(choice, choice) if isinstance(choice, Hashable) else choice
+            kept = same(json.loads(json.dumps(choice)), choice) and same(known, choice)
+        except (TypeError, ValueError, RecursionError):
+            kept = False
+        lost += [] if kept else [choice]
+    return lost
+
+
+def _shown(thing: object) -> str:
+    text = text_of(thing, repr)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def plain(value: Any) -> Any:

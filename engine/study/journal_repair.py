@@ -4,33 +4,29 @@
 file, same rules; the file only says more about its owner.
 """
 
-import atexit
 import errno
-import fcntl
-import glob
 import json
-import logging
 import os
-import platform
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX, BaseJournalFileLock, get_lock_file
 
-from ..process import Process, this_process
+from ..logs import get_logger
+from ..process import this_process
+from .journal_owners import LockWait, clear_dead, owner_file, owner_of, release_dead, write_whole
+from .patience import Patience, StorageGone
 
-OWNER_INFIX: Final = ".owner-"
 TORN_INFIX: Final = ".torn-"
 RECORD_START: Final = b'{"op_code":'  # how Optuna's writer begins every line
-MAX_OWNER_BYTES: Final = 1000  # an owner file is a tenth of that; Optuna's own lock links to the journal, which is long
+MARK_BYTES: Final = 32  # the end of a record: all that is ever blanked out, by `mend_joined`, lies before it
 
 # How Optuna's locks come to be; a lock of any other kind is taken as it is.
 LINKS: Final[Mapping[type, Callable[[str, str], None]]] = {
@@ -38,12 +34,7 @@ LINKS: Final[Mapping[type, Callable[[str, str], None]]] = {
     JournalFileOpenLock: os.link,
 }
 
-# In seconds. Optuna's lock is held for a write, some milliseconds, and Optuna polls at the first of these.
-FIRST_POLL: Final = 0.001
-LONGEST_POLL: Final = 0.02
-WARN_AFTER: Final = 10.0
-
-logger = logging.getLogger("optuna_llm.engine")
+logger = get_logger("optuna_llm.engine")
 
 _guarding = threading.Lock()  # invariant: a backend's lock is wrapped once
 
@@ -62,6 +53,40 @@ def guard_journal(storage: BaseStorage) -> JournalFileBackend | None:
     return backend
 
 
+def patience_with(storage: BaseStorage, study: Hashable) -> Patience:
+    """Patience that knows when a journal file is waited for, and when there is nothing to wait for."""
+    check = partial(require_same_journal, storage)
+    return Patience(study=study, held_up=partial(waits_for_the_living, storage), check=check)
+
+
+def waits_for_the_living(storage: BaseStorage) -> bool:
+    """Whether a thread of ours waits for a journal file's lock that a living process of this host holds.
+
+    Such a process may be stopped for as long as its user likes. The storage itself is well.
+    """
+    lock = _mending_lock(storage)
+    return lock is not None and lock.waits
+
+
+def require_same_journal(storage: BaseStorage) -> None:
+    """Raise `StorageGone` if a journal file was cut or replaced while we used it."""
+    lock = _mending_lock(storage)
+    if lock is not None:
+        with suppress(OSError):
+            lock.require_same_file()
+
+
+def was_cut(storage: BaseStorage) -> bool:
+    """Whether a journal file was seen to be cut or replaced."""
+    lock = _mending_lock(storage)
+    return lock is not None and lock.cut
+
+
+def _mending_lock(storage: BaseStorage) -> "MendingLock | None":
+    lock = getattr(getattr(storage, "_backend", None), "_lock", None)
+    return lock if isinstance(lock, MendingLock) else None
+
+
 def tidy_journal(storage: BaseStorage) -> None:
     """Mend all that dead processes left in a journal file, and remove the files they left beside it."""
     backend = guard_journal(storage)
@@ -72,7 +97,10 @@ def tidy_journal(storage: BaseStorage) -> None:
 
 
 class MendingLock(BaseJournalFileLock):
-    """A journal file's lock that frees itself of a dead owner, and whose holder finds a file of whole lines."""
+    """A journal file's lock that frees itself of a dead owner, and whose holder finds a file of whole lines.
+
+    The file only ever grows: one that was cut or replaced under this process is written no more.
+    """
 
     def __init__(self, path: str, lock: BaseJournalFileLock) -> None:
         self._path = path
@@ -80,89 +108,102 @@ class MendingLock(BaseJournalFileLock):
         self._lock = lock
         self._link = LINKS.get(type(lock))
         self._owner = ""
+        self._named = False  # whether the lock that we hold says that it is ours
+        self._mark = Mark()
+        # Both are written by the one thread that a storage lets in, and read by others.
+        self.waits = False  # for a living owner
+        self.cut = False  # the file was cut or replaced
 
     def __repr__(self) -> str:
         return f"MendingLock({self._path!r}, {type(self._lock).__name__})"
 
     def acquire(self) -> bool:
-        """Wait for the lock, then mend the file."""
-        if self._link is None or not self._acquire_named(self._link):
+        """Wait for the lock, then mend the file; raises `StorageGone` if it is not the file that it was."""
+        self._named = self._link is not None and self._acquire_named(self._link)
+        if not self._named:
             self._lock.acquire()
         try:
+            self.require_same_file()
             mend(self._path)
+            self._mark = mark_of(self._path)
         except BaseException:
             self._lock.release()
             raise
         return True
 
     def release(self) -> None:
-        """Let the next one in."""
-        self._lock.release()
+        """Let the next one in, unless the lock was taken from us while we stood still.
+
+        A last line that is torn now is ours, and its author hears of it: it is dropped, or a full disk would fill with
+        copies of it.
+        """
+        if self._named and owner_of(self._file) != this_process():
+            return
+        try:
+            with suppress(OSError):
+                if not is_whole(self._path):
+                    os.truncate(self._path, self._mark.size)
+                self._mark = mark_of(self._path)
+        finally:
+            self._lock.release()
+
+    def require_same_file(self) -> None:
+        """Raise `StorageGone` if the file does not hold what it held."""
+        if self._mark.is_in(self._path):
+            return
+        self.cut = True
+        what = f"the journal file {self._path} was cut or replaced while it was in use"
+        raise StorageGone(
+            f"{what}, so nothing more is written to it. End all that writes to it, and put a whole copy back; what "
+            "this process knows of the study is in its log",
+            why=f"because {what}",
+        )
 
     def _acquire_named(self, link: Callable[[str, str], None]) -> bool:
         """Wait for the lock and take it in our name; False where the file system has no such links."""
         wait = LockWait(getattr(self._lock, "grace_period", None))
-        while True:
-            try:
-                self._owner = owner_file(self._file, self._owner)
-                link(self._owner, self._file)
-                return True
-            except FileExistsError:
-                if release_dead(self._path):
-                    continue
-                if wait.is_over(self._file):
-                    logger.warning("Took the lock %s: its owner is unknown, and held it for too long", self._file)
-                    with suppress(RuntimeError):  # somebody else took it at the same moment
-                        self._lock.release()
-            except OSError as error:
-                if error.errno in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
-                    return False
-                raise
-            wait.sleep()
-
-
-class LockWait:
-    """Decides how long to wait for a lock that never changes hands: `grace` seconds, or for ever if its owner lives."""
-
-    def __init__(self, grace: float | None) -> None:
-        self._grace = grace
-        self._poll = FIRST_POLL
-        self._seen: tuple[int, int] | None = None
-        self._since = self._warned = time.monotonic()
-
-    def is_over(self, lock: str) -> bool:
-        """Look at the lock once more; says whether the wait is over."""
-        now = time.monotonic()
-        if now - self._warned > WARN_AFTER:
-            self._warned = now
-            logger.warning("Waiting for the lock of a journal file, %s, for more than %.0f s", lock, WARN_AFTER)
         try:
-            link = os.lstat(lock)
-        except OSError:
-            return False
-        if self._seen != (link.st_ino, link.st_mtime_ns):
-            self._seen, self._since = (link.st_ino, link.st_mtime_ns), now
-            return False
-        return self._grace is not None and now - self._since > self._grace and not is_alive(lock)
+            while True:
+                try:
+                    self._owner = owner_file(self._file, self._owner)
+                    link(self._owner, self._file)
+                    return True
+                except FileExistsError:
+                    if release_dead(self._path):
+                        continue
+                    if wait.is_over(self._file):
+                        logger.warning("Took the lock %s: its owner is unknown, and held it for too long", self._file)
+                        with suppress(RuntimeError):  # somebody else took it at the same moment
+                            self._lock.release()
+                    self.waits = wait.for_the_living
+                except OSError as error:
+                    if error.errno in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+                        return False
+                    raise
+                wait.sleep()
+        finally:
+            self.waits = False
 
-    def sleep(self) -> None:
-        """Wait a little, longer each time."""
-        time.sleep(self._poll)
-        self._poll = min(LONGEST_POLL, 1.5 * self._poll)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Where a journal file ended when this process last held its lock: its size, and the bytes before that."""
+
+    size: int = 0
+    end: bytes = b""
+
+    def is_in(self, path: str) -> bool:
+        """Whether the file still goes so far, with the same bytes there; others may have added to it."""
+        with open(path, "rb") as file:
+            return os.pread(file.fileno(), len(self.end), self.size - len(self.end)) == self.end
 
 
-def release_dead(path: str) -> bool:
-    """Remove the lock of a journal file if its owner, of this host, is dead; says whether it did."""
-    lock = path + LOCK_FILE_SUFFIX
-    if is_alive(lock) is not False:
-        return False
-    with host_lock(path):
-        if is_alive(lock) is not False:  # somebody was faster, and holds it now
-            return False
-        with suppress(FileNotFoundError):
-            os.unlink(lock)
-    logger.warning("Removed the lock of the journal file %s: the process that held it died", path)
-    return True
+def mark_of(path: str) -> Mark:
+    """Where a journal file ends now."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = max(0, size - MARK_BYTES)
+        return Mark(size=size, end=os.pread(file.fileno(), size - start, start))
 
 
 def mend(path: str) -> None:
@@ -171,11 +212,9 @@ def mend(path: str) -> None:
     A record that was cut off in mid-write is moved to a file beside the journal: its author was never told that it was
     stored. A record that lacks only its line end gets one.
     """
+    if is_whole(path):
+        return
     with open(path, "r+b") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-        if file.read() in (b"", b"\n"):
-            return
-        file.seek(0)
         before, line_end, torn = file.read().rpartition(b"\n")
         if _is_record(torn):
             file.write(b"\n")
@@ -215,8 +254,15 @@ def mend_joined(path: str) -> None:
 
 def _backup(path: str, position: int, torn: bytes) -> str:
     backup = f"{path}{TORN_INFIX}{position}-{uuid.uuid4().hex[:6]}"
-    Path(backup).write_bytes(torn)
+    write_whole(backup, torn)
     return backup
+
+
+def is_whole(path: str) -> bool:
+    """Whether a journal file ends with a whole line, or is empty."""
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        return file.read() in (b"", b"\n")
 
 
 def _is_record(line: bytes) -> bool:
@@ -224,55 +270,3 @@ def _is_record(line: bytes) -> bool:
         return isinstance(json.loads(line), dict)
     except ValueError:
         return False
-
-
-# -- the file that a lock links to, or is, names its owner
-
-
-def owner_file(lock: str, known: str = "") -> str:
-    """Write the file that names this process; the lock becomes a link to it, so that lock and name appear at once.
-
-    `known` is what an earlier call returned. Its time is set anew: others wait for as long as that changes.
-    """
-    owner = f"{os.path.abspath(lock)}{OWNER_INFIX}{platform.node()}-{os.getpid()}"
-    if owner == known:
-        with suppress(FileNotFoundError):
-            os.utime(owner)
-            return owner
-    unique = f"{owner}-{uuid.uuid4().hex[:6]}"
-    Path(unique).write_text(json.dumps(asdict(this_process())), encoding="utf-8")
-    os.replace(unique, owner)
-    atexit.register(_remove_own, owner, os.getpid())
-    return owner
-
-
-def _remove_own(owner: str, pid: int) -> None:
-    if os.getpid() == pid:  # a forked child inherits the exit handlers
-        Path(owner).unlink(missing_ok=True)
-
-
-def clear_dead(path: str) -> None:
-    """Remove the files that name dead processes of this host, unless the lock links to them."""
-    with host_lock(path):
-        lock = path + LOCK_FILE_SUFFIX
-        held = os.path.realpath(lock)
-        for owner in Path(path).parent.glob(glob.escape(os.path.basename(lock)) + OWNER_INFIX + "*"):
-            if os.path.realpath(owner) != held and is_alive(str(owner)) is False:
-                owner.unlink(missing_ok=True)
-
-
-def is_alive(owner: str) -> bool | None:
-    """Whether the owner that a file names lives; None if it names none, or one of another host."""
-    try:
-        with open(owner, "rb") as file:
-            return Process(**json.loads(file.read(MAX_OWNER_BYTES))).is_alive()
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-@contextmanager
-def host_lock(path: str) -> Iterator[None]:
-    """Hold a lock that only processes of this host contend for: who is dead on a host is judged there alone."""
-    with open(path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -5,14 +5,19 @@ met in this folder alone.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from traceback import walk_tb
+from types import FrameType
 from typing import Any
 
 from optuna import Study, Trial
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import BaseStorage
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial, TrialState
 
+from ..names import AskedNames
 from ..records import EMPTY, Params, SearchSpace
 
 # -- studies
@@ -23,10 +28,21 @@ def storage_of(study: Study) -> BaseStorage:
     return study._storage
 
 
-def study_key(study: Study) -> tuple[int, int]:
-    """What tells a study, or a view of it, from others in this process, for as long as its storage object lives."""
-    study = unfiltered(study)
-    return id(study._storage), study._study_id
+def study_id_of(study: Study) -> int:
+    """The study's id in its storage."""
+    return study._study_id
+
+
+def study_key(study: Study) -> tuple[str | int, int]:
+    """What tells a study from others: the address of its database, else its storage object for as long as that lives.
+
+    A service that loads a study for each request has several storage objects for it at a time.
+    """
+    storage = study._storage
+    backend = getattr(storage, "_backend", storage)
+    address = str(getattr(backend, "url", None) or getattr(backend, "_file_path", ""))
+    is_own = address in ("", "sqlite://") or "memory" in address  # what is in memory is its storage's own
+    return id(storage) if is_own else address, study._study_id
 
 
 def unfiltered(study: Study) -> Study:
@@ -45,6 +61,28 @@ def fail_trial(study: Study, trial: Trial | FrozenTrial) -> None:
     study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
 
+def tell(study: Study, trial: Trial, value: float | None, state: TrialState) -> None:
+    """Do what `study.tell` does, less the deep copy that it returns; passes over a trial that is finished."""
+    _tell_with_warning(study=study, trial=trial, value_or_values=value, state=state, skip_if_finished=True)
+
+
+class _Template(FrozenTrial):
+    """A trial to be stored that nobody else holds: a storage that wants a deep copy may have it itself.
+
+    Half of what a trial costs in memory is else the copy of its distributions, which Optuna's own trials share.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
+        self.__class__ = FrozenTrial  # type: ignore[assignment]
+        return self
+
+
+def create_from(study: Study, template: FrozenTrial) -> int:
+    """Store a trial in one write; returns its id. The template, and all that is in it, belongs to the storage then."""
+    template.__class__ = _Template
+    return study._storage.create_new_trial(study._study_id, template_trial=template)
+
+
 # -- Study.stop, whose flag Optuna guards per thread
 
 
@@ -58,9 +96,11 @@ def clear_stop(study: Study) -> None:
     study._stop_flag = False
 
 
-def may_stop(study: Study) -> bool:
-    """Whether `study.stop()` is allowed on this thread."""
-    return bool(study._thread_local.in_optimize_loop)
+def stop(study: Study) -> None:
+    """Call `study.stop()` if that is allowed on this thread: elsewhere nobody would obey it."""
+    study = unfiltered(study)
+    if study._thread_local.in_optimize_loop:
+        study.stop()
 
 
 def objective_of_optimize() -> Any:
@@ -70,9 +110,47 @@ def objective_of_optimize() -> Any:
         if frame.f_back is None:
             return None
         frame = frame.f_back
-        if frame.f_code.co_name == "_run_trial" and frame.f_globals.get("__name__") == "optuna.study._optimize":
+        if _is_of_optuna(frame, "_run_trial"):
             return frame.f_locals.get("func")
     return None
+
+
+class _RaisingClose:
+    """Stands for the `close` of a run's progress bar, which is the last that Optuna calls before a run returns."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+        self.errors: list[BaseException] = []
+
+    def __call__(self) -> None:
+        type(self._bar).close(self._bar)
+        optimize, passing = sys._getframe(1), sys.exception()
+        if passing is not None and any(frame is optimize for frame, _ in walk_tb(passing.__traceback__)):
+            return  # the run raises something already
+        unseen = [future.exception() for future in optimize.f_locals.get("futures", ()) if future.done()]
+        errors, self.errors = self.errors, []
+        for error in errors:
+            if any(error is other for other in unseen):
+                raise error
+
+
+def raise_at_end(study: Study, error: BaseException) -> None:
+    """Have the `study.optimize` that runs on this thread raise `error` at its end, if that ended a trial.
+
+    With `n_jobs` Optuna looks at the outcome of a trial when it starts another one: at none after `study.stop()`, and
+    at none of the last `n_jobs`. What an objective or `catch` has caught is not raised.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if _is_of_optuna(frame, "_optimize_sequential") and frame.f_locals.get("study") is study:
+            bar = frame.f_locals.get("progress_bar")
+            vars(bar).setdefault("close", _RaisingClose(bar)).errors.append(error)
+            return
+        frame = frame.f_back
+
+
+def _is_of_optuna(frame: FrameType, function: str) -> bool:
+    return frame.f_code.co_name == function and frame.f_globals.get("__name__") == "optuna.study._optimize"
 
 
 # -- trials
@@ -94,6 +172,21 @@ def has_preset(trial: Trial, name: str) -> bool:
     return name in trial._fixed_params or name in trial.relative_params
 
 
+def enqueued_values(trial: Trial) -> Params:
+    """The values that the trial was enqueued with: it suggests them whatever range is asked for."""
+    return dict(trial._fixed_params)
+
+
+def written_values(trial: Trial) -> Params:
+    """The values that are suggested already, without counting as somebody who asks for them."""
+    return dict(trial._cached_frozen_trial.params)
+
+
+def declared_names(trial: Trial) -> AskedNames | None:
+    """The space that a trial is held to; None if it may suggest any name."""
+    return trial.names if isinstance(trial, DeclaredTrial) else None
+
+
 def suggest_all(trial: Trial, search_space: SearchSpace) -> None:
     """Suggest every name of `search_space` at once, as `study.ask(fixed_distributions=...)` does."""
     for name, distribution in search_space.items():
@@ -108,3 +201,34 @@ def behind_fixed(sampler: BaseSampler) -> tuple[BaseSampler, Mapping[str, Any]]:
     if isinstance(sampler, PartialFixedSampler):
         return sampler._base_sampler, dict(sampler._fixed_params)
     return sampler, EMPTY
+
+
+# -- trials of a declared space
+
+
+class DeclaredTrial(Trial):
+    """An `optuna.Trial` that refuses names outside its space before any sampler is asked: that would be a paid call.
+
+    It is made of a trial that exists, by `declare`: to make one anew would ask the sampler again.
+    """
+
+    names: AskedNames
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The values suggested so far."""
+        self.names.ask_for_all()
+        return super().params
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        if not distribution.single() or name in self.names.declared:  # what has one value, no sampler is asked for
+            self.names.ask(name)
+        return super()._suggest(name, distribution)
+
+
+def declare(trial: Trial, declared: Collection[str], fixed: Collection[str]) -> AskedNames:
+    """Let `trial` suggest the names that are declared, `fixed` by its sampler, or its own already."""
+    names = AskedNames(declared, also={*fixed, *trial._fixed_params, *trial._cached_frozen_trial.distributions})
+    trial.__class__ = DeclaredTrial
+    vars(trial)["names"] = names
+    return names

@@ -3,8 +3,9 @@
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -12,6 +13,9 @@ from optuna.trial import FrozenTrial
 from ..records import ALONE, EMPTY, Charge, Proposal, Share
 from .history import History
 from .snapshot import Snapshot
+
+# A proposal is a trial within milliseconds of its acceptance, unless all workers are busy.
+ABOUT_TO_SECONDS = 1.0
 
 A_NANODOLLAR = 1e-9  # sums of prices differ by rounding: so little is no reason for a write
 
@@ -113,37 +117,82 @@ class InFlight:
 
 
 class UntrackedSpending:
-    """What one sampler spent on a study that no trial has on record: proposals given up, and asks that failed.
+    """What one sampler spent on a study that no trial has on record: asks that are open or failed, and proposals.
 
-    `own` are the runs and tokens whose spending this process counts itself, so that it is not counted again where
-    trials report it. The account of the client owns the set, and hands it to all that need it. It is only used by `add`
-    and `in`, which are atomic: no lock.
+    What is about to be recorded counts only once it has been for `ABOUT_TO_SECONDS`: most of it never has to be
+    written. `own` are the runs and tokens whose spending this process counts itself, so that it is not counted again
+    where trials report it. The account of the client owns the set, and hands it to all that need it. It is only used by
+    `add` and `in`, which are atomic: no lock.
     """
 
     def __init__(self, own: set[str] | None = None) -> None:
         self.own = set() if own is None else own
-        self._lock = threading.Lock()  # guards both sums: `_saved` is a value that `_total` once had
+        self.writing = threading.Lock()  # one write at a time, across its storage call: the newest amount stays
+        self._lock = threading.Lock()  # guards what follows, which belongs together; never held across a storage call
         self._total = self._saved = Charge()
+        self._expected: dict[int, _Expected] = {}
 
     def __repr__(self) -> str:
-        return f"UntrackedSpending({self._total}, saved {self._saved})"
+        return f"UntrackedSpending({self._total}, saved {self._saved}, {len(self._expected)} expected on trials)"
 
     def add(self, charge: Charge) -> None:
-        """Add what no trial will have on record."""
+        """Add what no trial has on record."""
         with self._lock:
             self._total += charge
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether nothing was ever added: the study holds no record of it."""
+        total = self._total
+        return not (total.requests or total.tokens or total.usd > A_NANODOLLAR or self._expected)
+
+    def expect(self, proposal: Proposal, charge: Charge) -> None:
+        """Add what a trial will have on record as soon as the proposal is one."""
+        with self._lock:
+            self._total += charge
+            self._expected[id(proposal.provenance)] = _Expected(charge=charge, since=time.monotonic())
+
+    def give_up(self, proposal: Proposal) -> None:
+        """No trial will have a proposal on record: what it took stays untracked."""
+        with self._lock:
+            self._expected.pop(id(proposal.provenance), None)
+
+    def record(self, proposal: Proposal, charge: Charge) -> None:
+        """Subtract what a trial has on record of a proposal."""
+        with self._lock:
+            self._total -= charge
+            self._expected.pop(id(proposal.provenance), None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the study holds the total, and time alone changes nothing in that."""
+        with self._lock:
+            coming = self._about_to_be_recorded()
+        return not coming and self.unsaved() is None
+
+    def _about_to_be_recorded(self) -> list[Charge]:
+        now = time.monotonic()
+        return [one.charge for one in self._expected.values() if now - one.since < ABOUT_TO_SECONDS]
+
     def unsaved(self) -> Charge | None:
-        """The total, or None if the study already holds it."""
+        """The total that the study should hold, or None if it does."""
         with self._lock:
             total, saved = self._total, self._saved
+            for charge in self._about_to_be_recorded():
+                total -= charge
             held = (total.requests, total.tokens) == (saved.requests, saved.tokens)
-            return None if held and total.usd - saved.usd <= A_NANODOLLAR else total
+            return None if held and abs(total.usd - saved.usd) <= A_NANODOLLAR else total
 
     def mark_saved(self, total: Charge) -> None:
         """The study holds this total now."""
         with self._lock:
             self._saved = total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Expected:
+    charge: Charge
+    since: float
 
 
 class Sharing:
@@ -157,6 +206,7 @@ class Sharing:
         self.asking = 1  # processes that ask the same model for the study: they divide its rates
         self.was_shared = False  # whether others have worked on the study since we began; they may be gone again
         self.active_runs: set[str] = set()  # runs of this process that go on
+        self.readers: dict[str, Callable[[], object]] = {}  # by run: reads the study, and judges the others by it
 
     def __repr__(self) -> str:
         return f"Sharing({self.share}, asking={self.asking}, active_runs={len(self.active_runs)})"
@@ -194,6 +244,10 @@ class StudyState:
         with self._lock:
             return self.history.extend_one(trial)
 
+    def age(self) -> float:
+        """Seconds since all trials were last read."""
+        return time.monotonic() - self.read_at
+
     def snapshot(self) -> Snapshot:
         """The last reading with what is in flight at this moment; touches no storage."""
         with self._lock:
@@ -206,7 +260,7 @@ class StudyState:
             finished=history.finished,
             running=history.running,
             waiting=history.waiting,
-            surplus=history.surplus,
+            unevaluated=history.unevaluated,
             space=history.space,
             reserved=reserved,
             assigned=assigned,

@@ -8,20 +8,36 @@ import inspect
 import logging
 import os
 import re
-import time
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from ...engine.errors import UsageError, scrub
-from .errors import AuthenticationError, ClientError, DeadlineExceededError
-from .litellm_errors import translate
+from ...engine.errors import UsageError
+from ...engine.logs import get_logger
+from ...engine.secrets import scrub
+from ..wire.cache_marks import caches_at_marks, mark_arguments, marked
+from ..wire.ladder import MODES, SORTING_PROVIDERS, Manner, Mode, completion_arguments, thinks
+from .errors import AuthenticationError, ClientError, DeadlineExceededError, as_unreached, told_of_silence
+from .litellm_errors import ErrorFacts, facts_in, facts_of, translate
 from .llm_loop import at_close
-from .protocol import Prices, Reply, Request, Usage
+from .pricing import cost_of, prices_of, require_tier, timeout_for
+from .protocol import PRICE_NAMES, Prices, Reply, Request, prices_in
 from .secret import Secret
-from .structured_output import MODES, Mode, SchemaRejectedError, arguments, is_about_structure, next_mode, text_of
+from .structured_output import (
+    Heard,
+    SchemaRejectedError,
+    field_of,
+    is_cut_in_thought,
+    quota_in,
+    reply_in,
+    usage_in,
+    without_refused,
+)
+
+logger = get_logger("optuna_llm.samplers.client")
 
 # LiteLLM reads these while it is imported: no price list over the network, no `.env` file.
 _ENVIRONMENT: Final = {
@@ -33,8 +49,8 @@ _ENVIRONMENT: Final = {
 # A reasoning model may think so much before it answers: its thoughts count as completion tokens.
 REASONING_TOKENS: Final = 8192
 
-# LiteLLM's names of prices, in US dollars; in this order.
-PRICE_NAMES: Final = ("input_cost_per_token", "output_cost_per_token")
+# A connection that takes longer, through a proxy or not, will not come: OpenAI's own library gives it half of that.
+CONNECT_SECONDS: Final = 10.0
 
 # Sent to a custom server when no key was given: otherwise LiteLLM would send it the environment's.
 NO_KEY: Final = "no-key"
@@ -47,20 +63,27 @@ _GEMINI: Final = (
     "litellm.llms.vertex_ai.context_caching.vertex_ai_context_caching",
 )
 # What a provider's first request would import while the loop waits.
-_LATE: Final[Mapping[str, Sequence[str]]] = {"gemini": _GEMINI, "vertex_ai": _GEMINI}
+_LATE: Final[Mapping[str, Sequence[str]]] = {
+    "gemini": _GEMINI,
+    "mistral": ("litellm.llms.mistral.chat.transformation",),
+    "vertex_ai": _GEMINI,
+}
 
 
 class LiteLLMClient:
-    """Asks `model`, a LiteLLM model string such as "openai/gpt-5-mini", and sends each request once.
+    """Asks `model`, a LiteLLM model string such as "openai/gpt-5.4-mini", and sends each request once.
 
-    `timeout` is the total time of a request in seconds, `max_tokens` a cap on the answer (a reasoning model gets
-    `REASONING_TOKENS` more for its thoughts), `temperature` is sent only when given, `extra` goes to LiteLLM as it is;
-    `input_cost_per_token` and `output_cost_per_token` in it are prices in US dollars.
+    `timeout` is the total time of a request in seconds, None for 60, or 900 in the flex tier. `max_tokens` is a cap on
+    the answer (None: what the request asks for; a reasoning model, and one that is seen to think, gets
+    `REASONING_TOKENS` more for its thoughts). `temperature` and `service_tier` ("flex", "priority") are sent only when
+    given. `extra` goes to LiteLLM as it is; `input_cost_per_token` and `output_cost_per_token` in it are prices in US
+    dollars, which are believed before any other.
 
     `api_key` is a key or a function that gives one; without it, the provider's environment variable is read, but never
     sent to a custom `api_base`. Pickles and copies leave out the key and everything in `extra` that is named like a
-    secret. `structured_output` pins how the answer is held to its schema: "json_schema", "tool", "json_object" or
-    "prompt". Without it the client begins with what LiteLLM knows of the model, and steps down when the server refuses.
+    secret. `structured_output` pins how the answer is held to its schema: "json_schema", "json_schema_without_bounds",
+    "tool", "json_object" or "prompt". Without it the client begins with what LiteLLM knows of the model, and steps down
+    when the server refuses. Where a provider caches prompts at marks, the parts of a prompt that last are marked.
     """
 
     def __init__(
@@ -70,27 +93,32 @@ class LiteLLMClient:
         api_base: str | None = None,
         api_key: str | Callable[[], str] | None = None,
         temperature: float | None = None,
-        max_tokens: int = 1024,
-        timeout: float = 60.0,
+        max_tokens: int | None = None,
+        timeout: float | None = None,
+        service_tier: str | None = None,
         extra: Mapping[str, Any] | None = None,
         structured_output: Mode | None = None,
     ) -> None:
         self.model = _valid_model(model)
-        if max_tokens < 1 or not timeout > 0:
+        self.service_tier = service_tier
+        self.timeout = timeout_for(service_tier, timeout)
+        if (max_tokens is not None and max_tokens < 1) or not self.timeout > 0:
             raise UsageError(f"max_tokens and timeout must be positive, got {max_tokens!r} and {timeout!r}")
         self.extra = dict(extra or {})
         bases = [api_base, *(self.extra.pop(name, None) for name in _BASES)]
         self.api_base = next((base for base in bases if base), None)
         self.temperature = temperature
         self.max_tokens = max_tokens
-        self.timeout = timeout
-        self._own_prices = _prices_in(self.extra)
+        self._own_prices = prices_in(self.extra)
         if structured_output not in (None, *MODES):
             raise UsageError(f"structured_output must be one of {MODES} or None, not {structured_output!r}")
         self.structured_output = structured_output
-        self._mode: Mode | None = structured_output
         key_in_extra = self.extra.pop("api_key", None)
         self._api_key = Secret(api_key or key_in_extra)
+        self._is_warm = False
+        self._silent: set[str] = set()  # what a user was told to have not answered
+        self._is_reached = False  # whether anything has ever answered, well or not
+        self.manner: Manner | None = None  # as the server is known to take it
 
     def __repr__(self) -> str:
         base = f", api_base={scrub(self.api_base)!r}" if self.api_base else ""
@@ -98,28 +126,49 @@ class LiteLLMClient:
 
     def __getstate__(self) -> dict[str, Any]:
         extra = {name: value for name, value in self.extra.items() if not _SECRET_NAME.search(name)}
-        return {**self.__dict__, "extra": extra}
+        return {**self.__dict__, "extra": extra, "_is_warm": False, "_is_reached": False}
 
     async def complete(self, request: Request) -> Reply:
-        litellm = await asyncio.to_thread(_ready, self.model)
+        await self.warm_up()
+        litellm = load()
         _users_of(asyncio.get_running_loop()).add(self)
-        started = time.monotonic()
-        mode = self._mode = self._mode or first_mode(self.model, self.api_base)
+        manner = self.manner = self.manner or self._first_manner()
         key: str | None = None
+        heard = Heard()
         failure: ClientError
         try:
             async with asyncio.timeout(self.timeout):
                 key = await self._api_key.reveal_async()
-                response = await litellm.acompletion(**self._arguments(request, mode, key))
-            return _reply(response, self.model, time.monotonic() - started, self._own_prices)
+                with self._told_of_silence():
+                    response = await litellm.acompletion(**self._arguments(request, manner, key), logger_fn=heard)
+            self._is_reached = True
+            return self._understood(response, heard, key)
         except TimeoutError:
             failure = DeadlineExceededError(f"model {self.model!r}: no complete answer within {self.timeout:g} s")
         except ClientError as error:
-            failure = error
+            failure = self._explained(error, manner)
         except Exception as error:
-            failure = translate(error, model=self.model, api_base=self.api_base, secrets=self._secrets(key))
-            failure = self._explained(failure, mode)
+            if (reply := self._salvaged(heard)) is not None:
+                return reply
+            failure = self._explained(self._translated(facts_of(error, heard.text), key), manner)
+        if failure.transient and not self._is_reached:
+            failure = as_unreached(failure)
         raise failure  # outside the handlers: the original may hold the key, and its traceback the prompt
+
+    async def warm_up(self) -> None:
+        """Import LiteLLM, and have the key's function answer once: both may take seconds."""
+        if not self._is_warm:
+            litellm = await asyncio.to_thread(_ready, self.model)
+            require_tier(self.model, self.service_tier, litellm)
+            with contextlib.suppress(TimeoutError, ClientError):  # the request itself will say so
+                async with asyncio.timeout(self.timeout):
+                    await self._api_key.reveal_async()
+            self._is_warm = True
+
+    def _told_of_silence(self) -> contextlib.AbstractContextManager[None]:
+        if self._is_reached:
+            return contextlib.nullcontext()
+        return told_of_silence(self.model, once=self._silent, seconds=self.timeout)
 
     async def aclose(self) -> None:
         """Close the connections, once no other client on this loop uses them: LiteLLM shares them."""
@@ -130,46 +179,103 @@ class LiteLLMClient:
             await _close_connections()
 
     async def prices(self) -> Prices:
-        """What `extra` or LiteLLM's own table says that tokens cost; a server of your own has its own prices."""
-        await asyncio.to_thread(load)
+        """What `extra` or LiteLLM's own table says that tokens cost, see `pricing`."""
+        if not self._is_warm:
+            await asyncio.to_thread(load)
         prices = self._own_prices
-        if not (prices.known or self.api_base):
-            prompt, completion = map(_info(self.model).get, PRICE_NAMES)
-            if prompt and completion is not None:
-                prices = Prices(prompt=prompt, completion=completion)
-        return replace(prices, extra_tokens=_thinking_tokens(self.model, 0))
+        if not prices.known:
+            writes = bool((self.manner or self._first_manner()).marks)
+            prices = prices_of(self.model, self.service_tier, load().model_cost, writes=writes)
+        return replace(prices, extra_tokens=self._room_to_think(0, self.manner))
 
-    def _explained(self, error: ClientError, mode: Mode) -> ClientError:
-        """Step down if the mode was refused; say so if a key was not sent; else leave the failure as it is."""
+    def _understood(self, response: Any, heard: Heard, key: str | None) -> Reply:
+        """The reply; raises the error that a server put in its place."""
+        choice = response.choices[0] if response.choices else None
+        tier = self.service_tier and (getattr(response, "service_tier", None) or self.service_tier)
+        usage = usage_in(response, lambda usage: cost_of(usage, self.model, tier, self._own_prices, load()))
+        reply = reply_in(choice, heard, model=response.model, usage=usage)
+        if not reply.text and (facts := facts_in(heard.document)) is not None:
+            raise self._translated(facts, key)
+        self._make_room(choice, reply)
+        return replace(reply, quota=quota_in(response))
+
+    def _salvaged(self, heard: Heard) -> Reply | None:
+        """A reply that LiteLLM could not read, as far as we can: it was received, and is paid for."""
+        if heard.choices is None or facts_in(heard.document) is not None:
+            return None
+        choice = heard.choices[0] if heard.choices else None
+        usage = heard.usage(self._own_prices)
+        reply = reply_in(choice, heard, model=heard.document.get("model"), usage=usage)
+        self._make_room(choice, reply)
+        return reply
+
+    def _make_room(self, choice: Any, reply: Reply) -> None:
+        """Give a model that turns out to think the room to do so, from the next request on."""
+        cut = is_cut_in_thought(field_of(choice, "message"), reply.finish_reason)
+        if cut and not self._room_to_think(0, self.manner):
+            self.manner = replace(self.manner or self._first_manner(), room=REASONING_TOKENS)
+
+    def _room_to_think(self, cap: int, manner: Manner | None) -> int:
+        """Completion tokens beyond an answer's cap: as the table knows of the model, or as it showed itself."""
+        return _thinking_tokens(self.model, cap) or (manner.room if manner else 0)
+
+    def _first_manner(self) -> Manner:
+        """The strictest that the model may take, as far as is known before it is asked."""
+        marks = caches_at_marks(self.model, _info(self.model), api_base=self.api_base, extra=self.extra)
+        mode = self.structured_output or first_mode(self.model, self.api_base)
+        return Manner(mode=mode, forced=not thinks(self.extra), marks=marks)
+
+    def _translated(self, facts: ErrorFacts, key: str | None) -> ClientError:
+        self._is_reached = self._is_reached or facts.status is not None or facts.page or facts.unreadable
+        return translate(facts, model=self.model, api_base=self.api_base, secrets=self._secrets(key))
+
+    def _explained(self, error: ClientError, asked: Manner) -> ClientError:
+        """Give up what the server refused of the manner; say so if a key was not sent; else leave the error as it is.
+
+        What another request has given up meanwhile stays so, and this one is sent again as all are by now.
+        """
         names = (self.model, self.model.partition("/")[2], scrub(self.api_base or ""))
-        if self.structured_output is None and is_about_structure(error, mode, names):
-            lower = next_mode(mode)
-            if lower is not None:
-                if self._mode == mode:  # not if another request has stepped down already
-                    self._mode = lower
-                return SchemaRejectedError(f"{error} (asking in mode {self._mode!r} from now on)", status=error.status)
+        left = without_refused(asked, error, names)
+        if left is not None and (self.structured_output is None or left.mode == asked.mode):
+            before = self.manner or asked
+            self.manner = before.following(asked, left)
+            words = f"{error} ({self.manner.words(asked)} from now on)"
+            if self.manner != before:  # others that were refused with this one say nothing new
+                logger.info("%s", words)
+            return SchemaRejectedError(words, status=error.status)
         if isinstance(error, AuthenticationError) and self.api_base and not self._api_key:
             note = "the environment's key is not sent to a custom api_base: pass api_key="
             return AuthenticationError(f"{error}; {note}", status=error.status, code=error.code)
         return error
 
-    def _arguments(self, request: Request, mode: Mode, key: str | None) -> dict[str, Any]:
+    def _arguments(self, request: Request, manner: Manner, key: str | None) -> dict[str, Any]:
         if key is None and self.api_base:
             key = NO_KEY
         optional = {"api_base": self.api_base, "api_key": key, "temperature": self.temperature}
+        optional["service_tier"] = self.service_tier
         if request.seed is not None and _takes_seed(self.model):
             optional["seed"] = request.seed
-        cap = min(request.max_tokens, self.max_tokens)
+        cap = min(request.max_tokens, self.max_tokens or request.max_tokens, _most_tokens(self.model))
+        wanted = completion_arguments(
+            request.messages,
+            request.schema,
+            manner.mode,
+            forced=manner.forced,
+            ordered=self.model.startswith(SORTING_PROVIDERS),
+        )
+        if manner.marks:
+            wanted["messages"] = marked(wanted["messages"], request.prefix_ends)
         return {
             "model": self.model,
-            **arguments(request, mode),
-            "max_tokens": cap + _thinking_tokens(self.model, cap),
-            "timeout": self.timeout,
+            **wanted,
+            "max_tokens": min(cap + self._room_to_think(cap, manner), _most_tokens(self.model)),
+            "timeout": _timeout(self.model, self.timeout, is_reached=self._is_reached),
             "num_retries": 0,
             "max_retries": 0,
             **{name: value for name, value in optional.items() if value is not None},
             # Not the prices: LiteLLM would make them those of every client in the process.
             **{name: value for name, value in self.extra.items() if name not in PRICE_NAMES},
+            **(mark_arguments(self.model, self.extra) if manner.marks else {}),
         }
 
     def _secrets(self, key: str | None) -> list[str]:
@@ -181,7 +287,7 @@ class LiteLLMClient:
 def _valid_model(model: str) -> str:
     provider, slash, name = model.partition("/") if isinstance(model, str) else ("", "", "")
     if not (slash and provider and name) or any(character.isspace() for character in model):
-        raise UsageError(f"model {model!r} is not of the form 'provider/model', such as 'openai/gpt-5-mini'")
+        raise UsageError(f"model {model!r} is not of the form 'provider/model', such as 'openai/gpt-5.4-mini'")
     return model
 
 
@@ -194,6 +300,8 @@ def load() -> Any:
     litellm.suppress_debug_info = True
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # What is odd in a reply is dealt with here; OpenAI's library, which LiteLLM uses, only warns of it.
+    warnings.filterwarnings("ignore", message="Pydantic serializer warnings")
     # The first request imports these, which would stall every other request for most of a second.
     importlib.import_module("openai.resources")
     litellm.completion(model="openai/warm-up", messages=[{"role": "user", "content": ""}], mock_response="{}")
@@ -210,6 +318,18 @@ def _ready(model: str) -> Any:
         for name in _LATE.get(model.partition("/")[0], ()):
             importlib.import_module(name)
     return litellm
+
+
+@functools.cache
+def _timeout(model: str, seconds: float, *, is_reached: bool) -> Any:
+    """What LiteLLM is told to wait; of the connection, for less, where it can tell the two apart.
+
+    What a proxy takes counts as the wait for a free connection, of which there are plenty at first.
+    """
+    if not load().utils.supports_httpx_timeout(model.partition("/")[0]):
+        return seconds
+    connect = min(seconds, CONNECT_SECONDS)
+    return importlib.import_module("httpx").Timeout(seconds, connect=connect, pool=seconds if is_reached else connect)
 
 
 @functools.cache
@@ -232,7 +352,9 @@ def _info(model: str) -> Mapping[str, Any]:
     provider, _, name = model.partition("/")
     table = load().model_cost
     own = table.get(name, {})
-    found: Mapping[str, Any] = table.get(model) or (own if own.get("litellm_provider") == provider else {})
+    kinds = rf"{re.escape(provider)}(?:_converse|-.+)?"  # "bedrock_converse", "vertex_ai-anthropic_models"
+    is_its = re.fullmatch(kinds, str(own.get("litellm_provider", "")))
+    found: Mapping[str, Any] = table.get(model) or (own if is_its else {})
     return found
 
 
@@ -242,8 +364,14 @@ def _thinking_tokens(model: str, cap: int) -> int:
     info = _info(model)
     if not info.get("supports_reasoning"):
         return 0
-    most = info.get("max_output_tokens")
-    return max(0, min(REASONING_TOKENS, most - cap)) if isinstance(most, int) else REASONING_TOKENS
+    return max(0, min(REASONING_TOKENS, _most_tokens(model) - cap))
+
+
+@functools.cache
+def _most_tokens(model: str) -> int:
+    """The most that the model may complete, thoughts included, as far as LiteLLM's table knows."""
+    most = _info(model).get("max_output_tokens")
+    return most if isinstance(most, int) and most > 0 else sys.maxsize
 
 
 @functools.cache
@@ -269,58 +397,3 @@ async def _close_connections() -> None:
         close = getattr(clients.cache_dict.pop(key), "close", None)
         if inspect.iscoroutinefunction(close):
             await close()
-
-
-def _reply(response: Any, model: str, latency: float, prices: Prices) -> Reply:
-    choice = response.choices[0] if response.choices else None
-    message = getattr(choice, "message", None)
-    fields = getattr(message, "provider_specific_fields", None) or {}
-    # LiteLLM has moved it from one place to the other.
-    refused = bool(fields.get("refusal") or getattr(message, "refusal", None)) and not text_of(message)
-    return Reply(
-        text=text_of(message),
-        model=response.model,
-        finish_reason="refusal" if refused else getattr(choice, "finish_reason", None),
-        usage=_usage(getattr(response, "usage", None), model, prices),
-        latency=latency,
-        quota=_quota(response),
-    )
-
-
-def _usage(usage: Any, model: str, prices: Prices) -> Usage | None:
-    if not getattr(usage, "prompt_tokens", 0):  # litellm fills in zeros where the provider sent nothing
-        return None
-    details = getattr(usage, "prompt_tokens_details", None)
-    return Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens or 0,
-        cached_tokens=getattr(details, "cached_tokens", None) or 0,
-        cost=_cost(usage, model, prices),
-    )
-
-
-def _cost(usage: Any, model: str, prices: Prices) -> float | None:
-    """By the prices that were given, else by the model that was asked for: a local server may answer under any name."""
-    if prices.known:
-        return prices.usd(usage.prompt_tokens, usage.completion_tokens or 0)
-    try:
-        prompt, completion = load().cost_per_token(model=model, usage_object=usage)
-    except Exception:  # litellm raises a bare Exception for a model without a price
-        return None
-    return float(prompt + completion)
-
-
-def _quota(response: Any) -> dict[str, str] | None:
-    headers = (getattr(response, "_hidden_params", None) or {}).get("additional_headers") or {}
-    named = {str(name).removeprefix("llm_provider-"): str(value) for name, value in headers.items()}
-    return {name: value for name, value in named.items() if "ratelimit" in name} or None
-
-
-def _prices_in(extra: Mapping[str, Any]) -> Prices:
-    """The prices in a client's `extra`, under LiteLLM's names. Raises `UsageError` if only one is there."""
-    values = [extra[name] for name in PRICE_NAMES if name in extra]
-    if not values:
-        return Prices()
-    if len(values) < len(PRICE_NAMES) or not all(isinstance(value, int | float) and value >= 0 for value in values):
-        raise UsageError(f"extra needs both {' and '.join(PRICE_NAMES)}, in US dollars per token, or neither")
-    return Prices(prompt=float(values[0]), completion=float(values[1]))

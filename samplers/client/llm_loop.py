@@ -8,7 +8,7 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from typing import Final, Generic, TypeVar
 
@@ -65,9 +65,10 @@ class _Call(Future[T], Generic[T]):
 
 
 class LLMLoop:
-    """One daemon thread that runs one asyncio loop until `close`."""
+    """One daemon thread that runs one asyncio loop until `close`, which awaits the `closers` there."""
 
-    def __init__(self) -> None:
+    def __init__(self, closers: Sequence[Closer] = ()) -> None:
+        self._closers = closers
         self._loop = asyncio.new_event_loop()
         self._group = asyncio.TaskGroup()
         self._closing = asyncio.Event()
@@ -114,7 +115,7 @@ class LLMLoop:
                 raise _Closing
         except* _Closing:
             pass
-        await _close_all()
+        await _close_all(self._closers)
         await _cancel_rest()
 
 
@@ -126,11 +127,11 @@ async def _cancel_rest() -> None:
     await asyncio.gather(*rest, return_exceptions=True)
 
 
-async def _close_all() -> None:
+async def _close_all(closers: Sequence[Closer]) -> None:
     """Await the closers, last registered first: what was opened on top of something closes before it."""
     try:
         async with asyncio.timeout(CLOSE_SECONDS / 2):
-            for fn in reversed(_closers):
+            for fn in reversed(closers):
                 with contextlib.suppress(Exception):  # one that fails must not keep the others open
                     await fn()
     except TimeoutError:
@@ -145,7 +146,7 @@ _lock = threading.Lock()  # guards the names below: there is one loop at most, a
 _current: LLMLoop | None = None
 _exiting = False
 _closers: list[Closer] = []
-_loops_of_parents: list[LLMLoop | None] = []
+_of_parents: list[tuple[LLMLoop | None, list[Closer]]] = []
 
 
 def _running_loop() -> LLMLoop:
@@ -154,7 +155,7 @@ def _running_loop() -> LLMLoop:
         if _exiting:
             raise RuntimeError("the LLM loop is closed: the interpreter is exiting")
         if _current is None:
-            _current = LLMLoop()
+            _current = LLMLoop(_closers)
             _close_first_at_exit()
         return _current
 
@@ -200,11 +201,12 @@ def _close_at_exit() -> None:
 
 
 def _forget_after_fork() -> None:
-    global _lock, _current
-    # Kept, not collected: closing the child's copy would unregister the parent's wake-up pipe from a shared epoll.
-    _loops_of_parents.append(_current)
+    global _lock, _current, _closers
+    # Kept, neither closed nor collected: that would unregister the parent's connections and its wake-up pipe from an
+    # epoll that both share.
+    _of_parents.append((_current, _closers))
     _lock = threading.Lock()
-    _current = None
+    _current, _closers = None, []
 
 
 if hasattr(os, "register_at_fork"):

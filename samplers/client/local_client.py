@@ -8,13 +8,16 @@ import importlib
 import importlib.util
 import os
 import secrets
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ...engine.errors import UsageError
-from .litellm_client import LiteLLMClient
+from ...engine.foreign_text import summary
+from ..wire.ladder import Manner
+from .litellm_client import LiteLLMClient, load
 from .llm_loop import at_close
 from .protocol import Reply, Request
 
@@ -60,18 +63,33 @@ class LocalClient:
         return {"path": self.path, "_asked": None}
 
     async def complete(self, request: Request) -> Reply:
-        server = await asyncio.to_thread(servers.get, self.path)
-        if self._asked is None or self._asked[0] is not server:
-            base = f"{server.address}/v1"
-            client = LiteLLMClient(f"openai/{_ALIAS}", api_base=base, api_key=server.key, timeout=TIMEOUT_SECONDS)
-            self._asked = (server, client)
-        return await self._asked[1].complete(dataclasses.replace(request, schema=brief(request.schema)))
+        client = await self._client()
+        return await client.complete(dataclasses.replace(request, schema=brief(request.schema)))
+
+    async def warm_up(self) -> None:
+        """Load the model, unless it is loaded."""
+        await (await self._client()).warm_up()
 
     async def aclose(self) -> None:
         """Close the connections; the model stays loaded until the process ends."""
         if self._asked is not None:
-            await self._asked[1].aclose()
-            self._asked = None
+            (_, client), self._asked = self._asked, None
+            await client.aclose()
+            await client.extra["client"].close()
+
+    @property
+    def manner(self) -> Manner | None:
+        """How the server is asked, None while it is not."""
+        return None if self._asked is None else self._asked[1].manner
+
+    async def _client(self) -> LiteLLMClient:
+        server = await asyncio.to_thread(servers.get, self.path)
+        if self._asked is None or self._asked[0] is not server:
+            asked = server, await asyncio.to_thread(server.connect)
+            if self._asked is None or self._asked[0] is not server:  # else another request was faster
+                self._asked = asked
+                at_close(self.aclose)
+        return self._asked[1]
 
 
 def brief(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,10 +121,27 @@ def find_model(path: str | os.PathLike[str] | None = None) -> Path:
     return bundled[0]
 
 
+class _OwnServer(LiteLLMClient):
+    """Asks a server of this process: it is there, and where it is silent it is slow; nobody has to check a network."""
+
+    def __init__(self, model: str, **options: Any) -> None:
+        super().__init__(model, **options)
+        self._is_reached = True
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Server:
     address: str
     key: str
+
+    def connect(self) -> LiteLLMClient:
+        """Make a client that asks the server itself: a proxy of the environment's is not on this machine."""
+        openai = importlib.import_module("openai")
+        direct = openai.DefaultAsyncHttpxClient(trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        base = f"{self.address}/v1"
+        own = openai.AsyncOpenAI(base_url=base, api_key=self.key, http_client=direct, max_retries=0)
+        model, extra = f"openai/{_ALIAS}", {"client": own}
+        return _OwnServer(model, api_base=base, api_key=self.key, timeout=TIMEOUT_SECONDS, extra=extra)
 
 
 class _Servers:
@@ -119,6 +154,7 @@ class _Servers:
 
     def get(self, path: Path) -> _Server:
         """Blocks for seconds while a model loads."""
+        load()
         with self._lock:
             if path not in self._running:
                 key = secrets.token_urlsafe(16)
@@ -154,7 +190,7 @@ def _start(path: Path, key: str) -> Any:
     try:
         return xllamacpp.Server(params)
     except Exception as error:
-        raise UsageError(f"{str(path)!r} could not be loaded as a model: {error}") from error
+        raise UsageError(f"{str(path)!r} could not be loaded as a model: {summary(error)}") from error
 
 
 def _import_backend() -> Any:
@@ -162,7 +198,9 @@ def _import_backend() -> Any:
         with _sleepy_openmp():
             return importlib.import_module("xllamacpp")
     except ImportError as error:
-        raise UsageError(f'local models need llama.cpp ({error}): run `pip install "optuna-llm[local]"`') from error
+        raise UsageError(
+            f'local models need llama.cpp ({summary(error)}): run `pip install "optuna-llm[local]"`'
+        ) from error
 
 
 @contextlib.contextmanager

@@ -110,24 +110,27 @@ def outlook_of(situation: Situation, candidates: Array) -> Outlook:
     values = responses(learned.losses)
     surrogate = Surrogate(tried, values, evidence.cached_per_step(_scales), pending)
     means, deviations = surrogate.predict(wanted)
+    worth = surrogate.improvements(means, deviations)
     known = np.flatnonzero(np.isfinite(learned.losses))
+    if not len(known):  # all values are infinite
+        return Outlook(worth=worth)
     order = known[np.argsort(values[known], kind="stable")]
     losses = np.interp(means, values[order], learned.losses[order])  # none is beyond those that were seen
-    return Outlook(worth=surrogate.improvements(means, deviations), values=evidence.values_of(losses))
+    return Outlook(worth=worth, values=evidence.values_of(losses))
 
 
 def shortfall(evidence: Evidence, newest: TrialWindow) -> float:
     """How much worse the last free proposals were than what the surrogate expected of its own candidate before them.
 
     In standard deviations of the responses, by the median of `JUDGED` free trials. The surrogate learns from the trials
-    that came before these. Not above 0 with too few of them, nor where these are better than most that came before:
-    a model that still makes progress explores as well.
+    that the model had seen when it proposed these. Not above 0 with too few of them, nor where these are better than
+    most of those: a model that still makes progress explores as well.
     """
     free = np.flatnonzero(newest.free)[-JUDGED:]
     if len(free) < JUDGED:
         return 0.0
     placed = np.flatnonzero(~np.isnan(newest.places).all(axis=1))
-    before = placed[placed < free[0]][-2 * MAX_LEARNED :]
+    before = placed[placed < newest.seen[free].min()][-2 * MAX_LEARNED :]
     if len(before) < JUDGED:
         return 0.0
     rows = np.concatenate([before, free])

@@ -1,19 +1,21 @@
 """Whether this model needs menus: decided by this study's own record, anew on every ask.
 
 The model speaks first. It is given menus once it repeats itself or cannot answer, or once its free proposals do worse
-than what the surrogate would have taken; and it is left free again once it does better in the asks that probe it.
+than what the surrogate would have taken, or than a menu that was tried; and it is left free again once it does better
+in the asks that probe it.
 """
 
 from typing import Final
 
 import numpy as np
 
+from ..provenance import REFINE
 from ..space.axes import Array
 from ..view.evidence import Evidence, TrialWindow
 from .acquisition import shortfall
 from .facts import facts
 from .menu import menu_for, role_of
-from .strategy import Guidance, Situation
+from .strategy import Guidance, Situation, undisturbed
 
 # What an older free ask counts, beside the next one: the last three decide, so that a model that has learned is soon
 # believed.
@@ -31,12 +33,18 @@ MAX_FRUITLESS: Final = 5
 # too hopeful by about half of that: with less, models that explore on their way are taken for ones that draw at random.
 MAX_SHORTFALL: Final = 1.0
 
-# Menus are compared with free asks once there are so many of each among the newest trials.
+# Among the newest trials, menus are compared with as many of the last free ones.
 COMPARED_TRIALS: Final = 24
-MIN_COMPARED: Final = 3
+COMPARED_FREE: Final = 3
 
 # Chance that a menu's trial is better than a free one from which menus go on.
 MIN_BETTER: Final = 0.6
+
+# Of so many asks one tries a menu while the model is left free, if so many complete trials have improved nothing: a
+# model that is sure of what is wrong is found out by its eighth ask. The menu refines, which costs a strong one least.
+TRY_EVERY: Final = 10
+TRIED: Final = 7
+TRY_AFTER: Final = 2
 
 # Every so many asks one is free all the same; twice as many after each free ask that failed, up to the longest.
 PROBE_EVERY: Final = 5
@@ -48,21 +56,37 @@ class Adaptive:
 
     name: Final = "adaptive"
 
+    @undisturbed
     def guide(self, situation: Situation) -> Guidance:
         """The facts alone, or the menu of a role."""
-        if needs_menu(situation.evidence) and situation.ordinal % probe_every(situation.newest):
-            return menu_for(situation, role_of(situation), self.name)
+        if needs_menu(situation.evidence):
+            if situation.ordinal % probe_every(situation.newest):
+                return menu_for(situation, role_of(situation), self.name)
+        elif tries_menu(situation):
+            return menu_for(situation, REFINE, self.name)
         return Guidance(strategy=self.name, summary=facts(situation))
 
 
 def needs_menu(evidence: Evidence) -> bool:
     """Whether free asks of this model have stumbled, or were worse than menus are, or would be."""
-    if stumbles(evidence.newest):
+    newest = evidence.newest
+    if stumbles(newest):
         return True
-    better = menus_better(evidence.newest)
+    better = menus_better(newest)
     if better is not None:
         return better >= MIN_BETTER
-    return fruitless(evidence.newest) or evidence.cached_per_step(shortfall) >= MAX_SHORTFALL
+    return fruitless(newest) or evidence.cached_per_step(shortfall) >= MAX_SHORTFALL
+
+
+def tries_menu(situation: Situation) -> bool:
+    """Whether this ask tries what a menu would do, since the last trials have improved nothing.
+
+    Not where its result would come when nothing more is asked: a model that needs no menus would lose by it, and one
+    that does would not gain.
+    """
+    due = situation.ordinal % TRY_EVERY == TRIED and situation.evidence.since_improvement >= TRY_AFTER
+    left, others = situation.proposals_left, len(situation.in_flight) + len(situation.open)
+    return due and (left is None or left > 1 + others)
 
 
 def stumbles(newest: TrialWindow) -> bool:
@@ -74,18 +98,22 @@ def stumbles(newest: TrialWindow) -> bool:
 
 
 def fruitless(newest: TrialWindow) -> bool:
-    """Whether several free trials are all no better than the best of those that the model did not propose."""
-    free, given = _ranked(newest.losses[newest.free]), _ranked(newest.losses[~newest.free & ~newest.menu])
+    """Whether several free trials are all no better than the best of those that the model did not propose.
+
+    The first of a wave, which are proposed before there is any result, do not count.
+    """
+    informed = newest.free & (newest.seen > 0)
+    free, given = _ranked(newest.losses[informed]), _ranked(newest.losses[~newest.free & ~newest.menu])
     return len(free) >= MAX_FRUITLESS and bool(free.min() >= given.min(initial=np.inf))
 
 
 def menus_better(newest: TrialWindow) -> float | None:
-    """The chance that a trial of a menu is better than a free one, among the last; None with too few of them."""
+    """The chance that a trial of a menu is better than one of the last free ones; None where there are too few."""
     recent = newest.only(slice(-COMPARED_TRIALS, None))
     free, menu = (_ranked(recent.losses[rows]) for rows in (recent.free, recent.menu))
-    if min(len(free), len(menu)) < MIN_COMPARED:
+    if len(free) < COMPARED_FREE or not len(menu):
         return None
-    last = free[-MIN_COMPARED:, None]
+    last = free[-COMPARED_FREE:, None]
     return float(np.mean(last > menu) + np.mean(last == menu) / 2)
 
 

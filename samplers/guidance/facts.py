@@ -12,9 +12,6 @@ from .acquisition import EQUAL_WITHIN
 from .candidates import inactive
 from .strategy import Situation
 
-# Complete trials without an improvement that are worth a line: with fewer, every other study would have it.
-REPORT_STAGNATION_AFTER: Final = 3
-
 # Trials, choices or parameters that a line lists, and lines about choices: what is longer is not read.
 MAX_LISTED: Final = 6
 
@@ -28,24 +25,17 @@ STEP_SLACK: Final = 0.02
 
 
 def facts(situation: Situation) -> tuple[str, ...]:
-    """What is known of the best value, of the values, of each choice, and of parameters that did not count."""
-    return (*_standing(situation), *_value_step(situation), *_choices(situation), *_inactive(situation))
+    """What is known of ties, of the values, of each choice, and of parameters that did not count."""
+    return (*_ties(situation), *_value_step(situation), *_choices(situation), *_inactive(situation))
 
 
-def _standing(situation: Situation) -> Iterator[str]:
-    """Which trials have the best value, and for how long it has stood."""
-    evidence = situation.evidence
-    best = evidence.best(MAX_LISTED + 1)
+def _ties(situation: Situation) -> Iterator[str]:
+    """Which trials share the best value."""
+    best = situation.evidence.best(MAX_LISTED + 1)
     tied = [trial.number for trial in best if trial.value == best[0].value]
-    since = evidence.since_improvement
-    if not best or (len(tied) < 2 and since < REPORT_STAGNATION_AFTER):
-        return
-    value = format_number(best[0].value)
-    stood = f"has stood for {since} complete trials" if since >= REPORT_STAGNATION_AFTER else ""
-    more = " and more" * (len(tied) > MAX_LISTED)
-    shared = f"is shared by trials {', '.join(map(str, tied[:MAX_LISTED]))}{more}" if len(tied) > 1 else ""
-    of = "" if shared else f" of trial {tied[0]}"
-    yield f"The best value, {value}{of}, {' and '.join(filter(None, [shared, stood]))}."
+    if len(tied) > 1:
+        numbers = ", ".join(map(str, tied[:MAX_LISTED])) + " and more" * (len(tied) > MAX_LISTED)
+        yield f"The best value, {format_number(best[0].value)}, is shared by trials {numbers}."
 
 
 def _value_step(situation: Situation) -> Iterator[str]:
@@ -53,7 +43,7 @@ def _value_step(situation: Situation) -> Iterator[str]:
     losses = situation.newest.losses
     step = smallest_step(losses[np.isfinite(losses)])
     if step is not None:
-        yield f"Values differ by multiples of {format_number(step)}: a smaller difference does not show."
+        yield f"Values differ by multiples of {format_number(step)}: smaller differences are not measured."
 
 
 def smallest_step(values: Array) -> float | None:
@@ -87,9 +77,12 @@ def _choices(situation: Situation) -> Iterator[str]:
 def _choice(situation: Situation, axis: Axis, index: int, rows: npt.NDArray[np.bool_]) -> str:
     label, count = quote(labels(axis.choices)[index], MAX_LABEL), int(rows.sum())
     if not count:
-        return f"{label} not tried"
-    losses, failed = situation.newest.losses[rows], int(situation.newest.failed[rows].sum())
-    said = [f"{failed} failed"] * bool(failed)
+        column = situation.evidence.axes.all.index(axis)
+        pending = sum(one.places[column] == index for one in situation.in_flight)
+        return f"{label} " + (f"{pending} in flight" if pending else "not tried")
+    newest = situation.newest
+    losses, failed, infeasible = newest.losses[rows], int(newest.failed[rows].sum()), int(newest.infeasible[rows].sum())
+    said = [f"{failed} failed"] * bool(failed) + [f"{infeasible} infeasible"] * bool(infeasible)
     if np.isfinite(losses).any():
         said.append(f"best {format_number(situation.evidence.value_of(float(np.nanmin(losses))))}")
     return f"{label} {count} trial{'s' * (count > 1)}" + f" ({', '.join(said)})" * bool(said)

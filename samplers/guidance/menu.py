@@ -5,7 +5,7 @@ from typing import Final
 from ..provenance import COMBINE, EXPLORE, FIRST_GUESS, REFINE
 from .facts import facts
 from .offer import DESIGN_SIZE, offer_for
-from .strategy import Guidance, Situation
+from .strategy import Guidance, Situation, undisturbed
 
 # Complete trials without an improvement after which some asks combine the best trials: with all roles in turn, two
 # or three refining asks have failed by then.
@@ -20,6 +20,7 @@ class Menu:
 
     name: Final = "menu"
 
+    @undisturbed
     def guide(self, situation: Situation) -> Guidance:
         """Candidates of this ask's role, or of exploring where that role has none; the first guess is free."""
         return menu_for(situation, role_of(situation), self.name)

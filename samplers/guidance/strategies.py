@@ -8,7 +8,7 @@ from ..provenance import PROPOSE
 from .adaptive import Adaptive
 from .facts import facts
 from .menu import Menu
-from .strategy import Guidance, Situation, Strategy
+from .strategy import Guidance, Situation, Strategy, undisturbed
 from .validate import ValidatedStrategy
 
 
@@ -20,6 +20,7 @@ class Plain:
     def __init__(self, role: str = PROPOSE) -> None:
         self._role = role
 
+    @undisturbed
     def guide(self, situation: Situation) -> Guidance:
         """The facts alone."""
         return Guidance(strategy=self.name, role=self._role, summary=facts(situation))

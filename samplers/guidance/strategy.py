@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Final, Literal, Protocol, runtime_checkable
+from functools import cached_property, wraps
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from optuna.study import StudyDirection
@@ -30,7 +30,7 @@ class InFlightConfiguration(Protocol):
     def places(self) -> Sequence[float]: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class OpenAsk:
     """An ask that the model is answering now.
 
@@ -40,6 +40,11 @@ class OpenAsk:
 
     position: int = 1
     offered: Sequence[Sequence[float]] = ()
+
+    @cached_property
+    def rows(self) -> Array:
+        """What it offers as an array: every later ask compares with it."""
+        return np.array(self.offered, dtype=float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +56,8 @@ class Situation:
     `is_known(params)` says whether a configuration would be refused, since it is in the study or in flight.
 
     `ordinal` counts trials and asks; no two open asks share one. All random draws follow from it and from `seed`.
-    `proposed` counts only what comes from the model. `share` is this process's place among those that ask for the
+    `proposed` counts only what comes from the model. `proposals_left` are to come, this one included; None where no
+    number of trials is given. `share` is this process's place among those that ask for the
     study: processes may see the same situation at the same moment, and differ in nothing else.
     """
 
@@ -64,6 +70,7 @@ class Situation:
     fixed: Params = field(default_factory=dict)
     ordinal: int = 0
     proposed: int = 0
+    proposals_left: int | None = None
     seed: int = 0
     share: Share = ALONE
 
@@ -75,8 +82,8 @@ class Situation:
     @cached_property
     def pending(self) -> Array:
         """Places of the newest configurations in flight, and of the first candidate of each open ask, a row each."""
-        firsts = [ask.offered[0] for ask in self.open if ask.offered]
-        return self._rows([one.places for one in self.in_flight[-WINDOW:]] + firsts)
+        firsts = [ask.rows[:1] for ask in self.open if ask.offered]
+        return np.concatenate([self._rows([one.places for one in self.in_flight[-WINDOW:]]), *firsts])
 
     @cached_property
     def taken(self) -> Array:
@@ -86,7 +93,7 @@ class Situation:
     @cached_property
     def offered(self) -> Array:
         """Places of the candidates of all open asks, a row each: the model may take any of them."""
-        return self._rows([row for ask in self.open for row in ask.offered])
+        return np.concatenate([self._rows([]), *(ask.rows for ask in self.open if ask.offered)])
 
     def _rows(self, rows: Sequence[Sequence[float]]) -> Array:
         return np.array(rows, dtype=float).reshape(-1, len(self.evidence.axes))
@@ -127,3 +134,14 @@ class Strategy(Protocol):
     def guide(self, situation: Situation) -> Guidance:
         """What to tell the model in this situation."""
         ...
+
+
+def undisturbed(guide: Callable[[Any, Situation], Guidance]) -> Callable[[Any, Situation], Guidance]:
+    """Let a strategy of ours compute as it is meant to: `np.seterr` is for the numbers of the user's own code."""
+
+    @wraps(guide)
+    def guide_undisturbed(strategy: Any, situation: Situation) -> Guidance:
+        with np.errstate(all="ignore"):
+            return guide(strategy, situation)
+
+    return guide_undisturbed

@@ -5,7 +5,7 @@ has reserved.
 """
 
 import asyncio
-import json
+import uuid
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -14,9 +14,8 @@ from ...engine.arguments import number
 from ...engine.errors import BudgetExhaustedError, UsageError
 from ...engine.records import Charge
 from ..client.protocol import Client, Prices, Reply, Request, capabilities_of
-
-# Bytes that a provider wraps around a message, at most: role markers and separators.
-BYTES_PER_MESSAGE: Final = 64
+from .claims import credible, most_tokens
+from .living import Living
 
 # Sums of many small dollar amounts round: a cap is not exceeded by the last digits of a float.
 ROUNDING: Final = 1e-9
@@ -71,8 +70,9 @@ class Account:
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self.runs: set[str] = set()
+        self._free_tokens: list[str] = []
         self._spent = self._reserved = NOTHING
-        self._elsewhere: dict[Hashable, Callable[[], Charge]] = {}
+        self._elsewhere: Living[Callable[[], Charge]] = Living()
         self._settled = asyncio.Event()  # a new one after each reservation that ends
         self._waiting = 0
 
@@ -90,9 +90,25 @@ class Account:
             spent=self._spent, reserved=self._reserved, elsewhere=self._others(), waiting=self._waiting
         )
 
+    def open_token(self) -> str:
+        """Give a name to what one proposer spends, which is one of the `runs` for good."""
+        try:
+            return self._free_tokens.pop()
+        except IndexError:
+            token = uuid.uuid4().hex[:12]
+            self.runs.add(token)
+            return token
+
+    def close_token(self, token: str) -> None:
+        """Let another proposer have the name, since no study holds a sum under it."""
+        self._free_tokens.append(token)
+
     def watch(self, study: Hashable, elsewhere: Callable[[], Charge]) -> None:
-        """Count what others have spent on a study: `elsewhere` is called for every request, the latest counts."""
-        self._elsewhere[study] = elsewhere
+        """Count what others have spent on a study, for as long as somebody else keeps `elsewhere`.
+
+        It is called for every request; the latest of a study counts.
+        """
+        self._elsewhere.add(study, elsewhere)
 
     async def reserve(self, worst: Charge) -> None:
         """Set `worst` aside; waits while only other reservations stand in the way.
@@ -137,7 +153,7 @@ class Account:
         return first_exceeded_cap(self.budget, known + self._reserved + worst) is None
 
     def _others(self) -> Charge:
-        return sum((read() for read in self._elsewhere.values()), NOTHING)
+        return sum((read() for read in self._elsewhere), NOTHING)
 
 
 def _caps(budget: Budget) -> str:
@@ -150,14 +166,17 @@ def _caps(budget: Budget) -> str:
 class BudgetedClient:
     """Sends through `client` what `account` can pay for; `spent` is what its own requests took.
 
+    `on_spent` is told of each, and whether there was a reply.
+
     A request counts once it is sent; its tokens and dollars count when the reply says what they were, and in full
-    where it does not say. `prices` are those of the client unless given. Raises `BudgetExhaustedError`, and
-    `UsageError` if dollars are capped and prices unknown.
+    where it does not say, or says what cannot be. `prices` are those of the client unless given. Raises
+    `BudgetExhaustedError`, and `UsageError` if dollars are capped and prices unknown.
     """
 
     client: Client
     account: Account
     prices: Callable[[], Awaitable[Prices]] | None = None
+    on_spent: Callable[[Charge, bool], None] = lambda charge, answered: None
     spent: Charge = NOTHING
 
     async def complete(self, request: Request) -> Reply:
@@ -166,14 +185,15 @@ class BudgetedClient:
             prices = await (self.prices or capabilities_of(self.client).prices)()
             worst = self._worst(request, prices)
         await self.account.reserve(worst)
-        spent = Charge(requests=1)
+        spent, answered = Charge(requests=1), False
         try:
-            reply = await self.client.complete(request)
-            spent = _charge_of(reply, prices) or worst
+            reply = credible(await self.client.complete(request))
+            spent, answered = _charge_of(reply, prices) or worst, True
             return reply
         finally:
             self.account.settle(worst, spent)
             self.spent += spent
+            self.on_spent(spent, answered)
 
     def _worst(self, request: Request, prices: Prices) -> Charge:
         if self.account.budget.usd is not None and not prices.known:
@@ -196,9 +216,3 @@ def _charge_of(reply: Reply, prices: Prices) -> Charge | None:
         return None
     usd = prices.usd(usage.prompt_tokens, usage.completion_tokens) if usage.cost is None else usage.cost
     return Charge(requests=1, tokens=usage.prompt_tokens + usage.completion_tokens, usd=usd)
-
-
-def most_tokens(request: Request) -> int:
-    """An upper bound of the prompt tokens of a request: no token is less than a byte."""
-    messages = sum(len(message["content"].encode()) + BYTES_PER_MESSAGE for message in request.messages)
-    return messages + len(json.dumps(request.schema).encode()) + BYTES_PER_MESSAGE

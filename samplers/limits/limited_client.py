@@ -5,7 +5,7 @@ How many tokens an attempt will take is estimated: generously at first, then fro
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,7 +13,8 @@ from typing import Final
 from ..client.errors import ThrottledError
 from ..client.headers import pause_wanted
 from ..client.protocol import Client, Reply, Request, Usage
-from .limiter import Limiter, Slot
+from .claims import within_reason
+from .limiter import Limiter, Slot, nothing_to_prepare
 
 # Prose takes about a quarter of a token for each character; tables of numbers take more.
 TOKENS_PER_CHARACTER: Final = 0.4
@@ -43,13 +44,17 @@ class Estimator:
     def __init__(self) -> None:
         self._recent: deque[_Spent] = deque(maxlen=REPLIES_REMEMBERED)
 
-    def estimate(self, request: Request) -> int:
-        """Prompt and completion tokens of one request."""
+    def estimate(self, request: Request, most: float = math.inf) -> int:
+        """Prompt and completion tokens of one request.
+
+        What replies say that they took makes no request larger than `most`: only its own size can.
+        """
         if not self._recent:
             return round(_size(request) * TOKENS_PER_CHARACTER) + request.max_tokens // 2
         ratio = max(one.ratio for one in self._recent)
         completion = max(one.completion for one in self._recent)
-        return round(_size(request) * ratio) + completion
+        learned = round(_size(request) * ratio) + completion
+        return round(min(learned, max(most, _size(request) * TOKENS_PER_CHARACTER)))
 
     def typical(self) -> int:
         """Tokens of a request that is not written yet: those of the largest remembered one."""
@@ -70,11 +75,16 @@ def _size(request: Request) -> int:
 
 @dataclass(slots=True, eq=False)
 class LimitedClient:
-    """Sends the requests of one ask through `client` when `limiter` says so, and tells it what came of them."""
+    """Sends the requests of one ask through `client` when `limiter` says so, and tells it what came of them.
+
+    `prepare` and `patience` are those of `Limiter.acquire`.
+    """
 
     client: Client
     limiter: Limiter
     estimator: Estimator
+    prepare: Callable[[], Awaitable[None]] = nothing_to_prepare
+    patience: float = math.inf
     _ahead: Slot | None = field(default=None, init=False)  # acquired before its request is written
 
     @asynccontextmanager
@@ -83,8 +93,7 @@ class LimitedClient:
 
         If the block ends without a request, the slot is given back.
         """
-        most = self.limiter.limits.tokens_per_minute or math.inf
-        self._ahead = await self.limiter.acquire(min(self.estimator.typical(), most))
+        self._ahead = await self._acquire(min(self.estimator.typical(), self._most))
         try:
             yield
         finally:
@@ -92,8 +101,8 @@ class LimitedClient:
                 unused.release()
 
     async def complete(self, request: Request) -> Reply:
-        tokens = self.estimator.estimate(request)
-        slot = self._take_ahead() or await self.limiter.acquire(tokens)
+        tokens = self.estimator.estimate(request, self._most)
+        slot = self._take_ahead() or await self._acquire(tokens)
         try:
             slot.use(tokens)
             reply = await self.client.complete(request)
@@ -106,6 +115,13 @@ class LimitedClient:
         self._learn(request, reply, slot)
         return reply
 
+    @property
+    def _most(self) -> float:
+        return self.limiter.limits.tokens_per_minute or math.inf
+
+    async def _acquire(self, tokens: float) -> Slot:
+        return await self.limiter.acquire(tokens, prepare=self.prepare, patience=self.patience)
+
     def _take_ahead(self) -> Slot | None:
         slot, self._ahead = self._ahead, None
         return slot
@@ -113,8 +129,9 @@ class LimitedClient:
     def _learn(self, request: Request, reply: Reply, slot: Slot) -> None:
         used = 0
         if reply.usage is not None:
-            used = reply.usage.prompt_tokens + reply.usage.completion_tokens
-            self.estimator.learn(request, reply.usage)
+            usage = within_reason(request, reply.usage)
+            used = usage.prompt_tokens + usage.completion_tokens
+            self.estimator.learn(request, usage)
             slot.correct(used)
         if reply.quota:
             self.limiter.pause(pause_wanted(reply.quota, used))

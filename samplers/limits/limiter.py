@@ -5,18 +5,20 @@ attempt; whoever is cancelled while it waits, or before it has sent, leaves ever
 """
 
 import asyncio
-import logging
 import math
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
 from ...engine.errors import UsageError
+from ...engine.logs import get_logger
 from ...engine.study.state import Sharing
 from .concurrency import ConcurrencyLimit
 from .limits import Limits
+from .living import Living
 from .pace import Bucket, RequestPace
+from .pauses import Pauses
 
 # Shorter delays are rounding errors of the clock's readings: a timer for them would fire at the same reading again.
 SHORTEST_DELAY: Final = 1e-6
@@ -24,7 +26,7 @@ SHORTEST_DELAY: Final = 1e-6
 # The user hears of pauses from this length on: shorter ones are everyday business of a busy provider.
 LOGGED_PAUSE_SECONDS: Final = 10.0
 
-logger = logging.getLogger("optuna_llm.samplers.client")
+logger = get_logger("optuna_llm.samplers.client")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,21 @@ class LimiterStatistics:
     granted: int
     throttled: int
     paused_seconds: float
+
+
+async def nothing_to_prepare() -> None:
+    """For requests that can leave as soon as they may."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Somebody in the queue; `seen` refusals had come before. `told`: the user knows what it waits for."""
+
+    tokens: float
+    prepare: Callable[[], Awaitable[None]]
+    patience: float
+    seen: int
+    told: bool = False
 
 
 class Slot:
@@ -67,7 +84,11 @@ class Slot:
         limiter.look_again()
 
     def correct(self, tokens: float) -> None:
-        """The request took so many tokens: the rest is given back, or owed."""
+        """The request took so many tokens: the rest is given back, or owed, up to a minute's worth.
+
+        Providers count by the minute: what exceeds one would be paid for longer than they remember it.
+        """
+        tokens = min(tokens, max(self._tokens, self._limiter.tokens.rate * 60))
         self._limiter.tokens.give_back(self._tokens - tokens, self._limiter.now())
         self._tokens = tokens
         self._limiter.look_again()
@@ -83,7 +104,7 @@ class Slot:
             limiter.granted -= 1
             limiter.pace.give_back(self._acquired)
         if self.answered:
-            limiter.concurrency.succeeded()  # before it is free again: a limit grows only while it is used up
+            limiter.succeeded()
         limiter.concurrency.active = max(0, limiter.concurrency.active - 1)  # it may be of a loop before this one
         limiter.look_again()
 
@@ -98,23 +119,22 @@ class Limiter:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self._sharing: dict[Hashable, Sharing] = {}
+        self._sharing: Living[Sharing] = Living()
         self.concurrency = ConcurrencyLimit(self.limits.max_in_flight)
         self.granted = self._throttled = 0
-        self._paused_seconds = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begin()
 
     def _begin(self) -> None:
         """Start with nothing in flight, and nobody who waits."""
         self._gate = asyncio.Lock()  # held by the first in the queue, which alone waits for the limits
-        self._queue: deque[object] = deque()
+        self._queue: deque[_Waiter] = deque()
         self._wait: asyncio.Timeout | None = None  # what the first in the queue waits in
         self.pace = RequestPace(None)
         self.tokens = Bucket(None, now=self.now())
         self._applied: tuple[Limits, int] | None = None
         self.concurrency.active = 0
-        self._paused_until = -math.inf
+        self.pauses = Pauses()
 
     def __repr__(self) -> str:
         return f"Limiter({self.limits}, {self.statistics()})"
@@ -127,7 +147,7 @@ class Limiter:
             waiting=len(self._queue),
             granted=self.granted,
             throttled=self._throttled,
-            paused_seconds=self._paused_seconds,
+            paused_seconds=self.pauses.seconds,
         )
 
     def now(self) -> float:
@@ -137,30 +157,46 @@ class Limiter:
     def share(self, study: Hashable, sharing: Sharing) -> None:
         """Divide the limits by the processes that ask for a study, looked up at each request; any thread may.
 
-        Of several studies, the one with the most processes counts.
+        Of several studies, the one with the most processes counts, for as long as somebody else keeps its `sharing`.
         """
-        self._sharing[study] = sharing
+        self._sharing.add(study, sharing)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anything to divide."""
+        return self.limits != Limits()
 
     @property
     def processes(self) -> int:
         """How many processes divide the limits."""
-        return max([1, *[sharing.asking for sharing in tuple(self._sharing.values())]])
+        return max([1, *(sharing.asking for sharing in self._sharing)])
 
-    async def acquire(self, tokens: float = 0.0) -> Slot:
+    async def acquire(
+        self,
+        tokens: float = 0.0,
+        *,
+        prepare: Callable[[], Awaitable[None]] = nothing_to_prepare,
+        patience: float = math.inf,
+    ) -> Slot:
         """Wait for the turn to send a request of about so many tokens.
 
-        Raises `UsageError` for one that is larger than a whole minute's tokens.
+        `prepare()` is awaited each time before the rates are looked at: what takes time between here and the provider
+        is done before the request counts. `patience` is how long a pause after a refusal may be, in seconds.
+
+        Raises `UsageError` for a request that is larger than a whole minute's tokens, `ThrottledError` if another one
+        is refused meanwhile for longer than `patience`, and what `prepare` raises.
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # the first use, or the first after a fork
             self._loop = loop
             self._begin()
         self.check(tokens)
-        queue, waiter = self._queue, object()
+        waiter = _Waiter(tokens=tokens, prepare=prepare, patience=patience, seen=self.pauses.refused)
+        queue = self._queue
         queue.append(waiter)
         try:
             async with self._gate:
-                return await self._grant(tokens)
+                return await self._grant(waiter)
         finally:
             queue.remove(waiter)
 
@@ -174,20 +210,36 @@ class Limiter:
             )
 
     def throttled(self, retry_after: float | None = None) -> None:
-        """The provider refused a request: fewer at once, and none before `retry_after` seconds have passed."""
+        """The provider refused a request: fewer at once, and none before `retry_after` seconds have passed.
+
+        Who came before and would not wait so long is told so; who comes later asks for itself, see `Pauses`.
+        """
         self._throttled += 1
+        before = self.concurrency.limit
         self.concurrency.refused(self.now())
-        if retry_after and retry_after >= LOGGED_PAUSE_SECONDS:
-            logger.warning("The provider refused a request: nothing more is sent for %.0f s", retry_after)
-        self.pause(retry_after or 0.0)
+        self._say_change(before)
+        if retry_after:
+            if retry_after >= LOGGED_PAUSE_SECONDS:
+                logger.warning("The provider refused a request, and wants no other for %.0f s", retry_after)
+                for waiter in self._queue:
+                    waiter.told = True
+            self.pauses.refuse(retry_after, self.now())
+        self.look_again()
+
+    def succeeded(self) -> None:
+        """A request was answered: more may be in flight before long."""
+        before = self.concurrency.limit
+        self.concurrency.succeeded()
+        self._say_change(before)
+
+    def _say_change(self, before: int | None) -> None:
+        now = self.concurrency.limit
+        if now != before:
+            logger.info("At most %s requests may be in flight from now on; %s before", now, before)
 
     def pause(self, seconds: float) -> None:
         """Let nothing through for so many seconds; a shorter pause does not end a longer one."""
-        earliest = max(self.now(), self._paused_until)
-        until = self.now() + seconds
-        if until > earliest:
-            self._paused_seconds += until - earliest
-            self._paused_until = until
+        self.pauses.rest(seconds, self.now())
         self.look_again()
 
     def look_again(self) -> None:
@@ -195,20 +247,21 @@ class Limiter:
         if self._wait is not None and not self._wait.expired():
             self._wait.reschedule(self.now())
 
-    async def _grant(self, tokens: float) -> Slot:
+    async def _grant(self, first: _Waiter) -> Slot:
         """Wait, as the first in the queue, until a request may be sent."""
         acquired = None
         while acquired is None:
+            await first.prepare()
             await self._apply_limits()
-            acquired = await self._wait_once()
-        self.tokens.take(tokens, acquired)
-        self.concurrency.active += 1
+            acquired = await self._wait_once(first)
+        self.tokens.take(first.tokens, acquired)
+        self.concurrency.enter()
         self.granted += 1
-        return Slot(self, tokens, acquired)
+        return Slot(self, first.tokens, acquired)
 
-    async def _wait_once(self) -> float | None:
+    async def _wait_once(self, first: _Waiter) -> float | None:
         """The time at which the turn came; None if something has changed, or a delay is over."""
-        delay = self._delay()
+        delay = self._delay(first)
         try:
             async with asyncio.timeout(delay or None) as self._wait:
                 if delay == 0:
@@ -220,11 +273,18 @@ class Limiter:
             self._wait = None
         return None
 
-    def _delay(self) -> float | None:
-        """Seconds before the next request may ask for its turn; None: until something changes."""
+    def _delay(self, first: _Waiter) -> float | None:
+        """Seconds before the next request may ask for its turn; None: until something changes.
+
+        Raises `ThrottledError` if it has to wait for longer than it would.
+        """
+        pause = self.pauses.wait(self.now(), patience=first.patience, seen=first.seen)
+        if pause >= LOGGED_PAUSE_SECONDS and not first.told:
+            first.told = True
+            logger.warning("Waiting %.0f s for the provider, which wants nothing sent until then", pause)
         if self.concurrency.full:
             return None
-        delay = max(self._paused_until - self.now(), self.tokens.wait(self.now()))
+        delay = max(pause, self.tokens.wait(self.now()))
         return delay if delay > SHORTEST_DELAY else 0.0
 
     async def _apply_limits(self) -> None:

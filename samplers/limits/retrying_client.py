@@ -17,6 +17,9 @@ CAP_SECONDS: Final = 30.0
 # All pauses of one request together. The run, which may have to stop, should not wait longer without a say.
 LONGEST_WAIT_SECONDS: Final = 120.0
 
+# Requests to a place where nothing has ever answered: who waits for it wants to hear of a wrong address soon.
+UNREACHED_ATTEMPTS: Final = 3
+
 
 def backoff(failures: int, retry_after: float | None, fraction: float) -> float:
     """Seconds to wait after so many `failures`; `fraction` is drawn from [0, 1).
@@ -30,9 +33,13 @@ def backoff(failures: int, retry_after: float | None, fraction: float) -> float:
 
 @dataclass(slots=True)
 class FailedAttempts:
-    """The failed attempts of one request, and whether there is another one."""
+    """The failed attempts of one request, and whether there is another one.
+
+    A server that asks to wait for longer than `patience`, in seconds, is not asked again.
+    """
 
     most: int
+    patience: float = LONGEST_WAIT_SECONDS
     failures: int = 0
     deadlines: int = 0
     waited: float = 0.0
@@ -43,8 +50,12 @@ class FailedAttempts:
         self.deadlines += isinstance(error, DeadlineExceededError)
         if not error.transient or self.failures >= self.most or self.deadlines > 1:
             return None
+        if error.unreached and (self.deadlines or self.failures >= UNREACHED_ATTEMPTS):
+            return None
         if error.at_once:
             return 0.0
+        if (error.retry_after or 0.0) > self.patience:
+            return None
         seconds = backoff(self.failures, error.retry_after, fraction)
         self.waited += seconds
         return None if self.waited > LONGEST_WAIT_SECONDS else seconds
@@ -56,11 +67,12 @@ class RetryingClient:
 
     client: Client
     attempts: int = 6
+    patience: float = LONGEST_WAIT_SECONDS
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     draw: Callable[[], float] = random.random
 
     async def complete(self, request: Request) -> Reply:
-        failed = FailedAttempts(self.attempts)
+        failed = FailedAttempts(self.attempts, self.patience)
         while True:
             try:
                 return await self.client.complete(request)

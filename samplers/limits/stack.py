@@ -10,12 +10,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ...engine.records import Charge
-from ..client.protocol import Capabilities, Client, Prices, capabilities_of
+from ...engine.logs import get_logger
+from ...engine.records import Charge, Proposal
+from ...engine.study.door import StudyDoor
+from ..client.protocol import PRICE_NAMES, Capabilities, Client, capabilities_of, unknown_prices
+from .bookkeeping import Books
 from .budget import Account, BudgetedClient
 from .limited_client import Estimator, LimitedClient
 from .limiter import Limiter
-from .retrying_client import RetryingClient
+from .retrying_client import LONGEST_WAIT_SECONDS, RetryingClient
+
+logger = get_logger("optuna_llm.samplers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,22 +53,35 @@ class ClientStack:
     limiter: Limiter
     account: Account
     estimator: Estimator = field(default_factory=Estimator, repr=False)
-    _prices: Prices | None = field(default=None, init=False, repr=False)
+    _priced: bool = field(default=False, init=False, repr=False)  # or said to have no price
 
     @cached_property
     def capabilities(self) -> Capabilities:
         """What the client says about itself."""
         return capabilities_of(self.client)
 
-    def calls(self) -> "AskCalls":
-        """A way to the model for the calls of one ask."""
-        return AskCalls(self)
+    def calls(
+        self, books: Books | None = None, door: StudyDoor | None = None, *, patience: float | None = None
+    ) -> "AskCalls":
+        """A way to the model for the calls of one ask, whose spending goes into `books`, for the study of `door`.
 
-    async def prices(self) -> Prices:
-        """The client's prices, asked for once."""
-        if self._prices is None:
-            self._prices = await self.capabilities.prices()
-        return self._prices
+        A server that asks to wait for longer than `patience`, in seconds, is not waited for.
+        """
+        open_books = None if books is None or door is None else (books, door)
+        wait = LONGEST_WAIT_SECONDS if patience is None else min(patience, LONGEST_WAIT_SECONDS)
+        return AskCalls(self, open_books, wait)
+
+    async def warm_up(self) -> None:
+        """Do all that a first request would wait for."""
+        await self.capabilities.warm_up()
+        if not self._priced and self.capabilities.prices is not unknown_prices:
+            self._priced = True
+            if not (await self.capabilities.prices()).known and self.account.budget.usd is None:
+                logger.info(
+                    "What %s costs is not known, unless its replies say so; extra={%s} gives prices",
+                    self.capabilities.model,
+                    ", ".join(f"{name!r}: ..." for name in PRICE_NAMES),
+                )
 
 
 class AskCalls:
@@ -74,14 +92,46 @@ class AskCalls:
     the budget pays for.
     """
 
-    def __init__(self, stack: ClientStack) -> None:
-        self._budgeted = BudgetedClient(stack.client, stack.account, prices=stack.prices)
-        limited = LimitedClient(self._budgeted, stack.limiter, stack.estimator)
+    def __init__(self, stack: ClientStack, books: tuple[Books, StudyDoor] | None, patience: float) -> None:
+        self._stack = stack
+        self._books = books
+        self._held = Charge()  # what the last reply took, while it is not known what becomes of it
+        prices = stack.capabilities.prices
+        self._budgeted = BudgetedClient(stack.client, stack.account, prices, on_spent=self._spend)
+        limited = LimitedClient(self._budgeted, stack.limiter, stack.estimator, self._prepare, patience)
         self.turn = limited.turn
-        self.complete = RetryingClient(limited).complete
+        self.complete = RetryingClient(limited, patience=patience).complete
         self.proposals_left = stack.account.proposals_left
 
     @property
     def spent(self) -> Charge:
         """What the calls took so far."""
         return self._budgeted.spent
+
+    def accepted(self, proposal: Proposal) -> None:
+        """The last reply became a proposal, on whose record all calls are."""
+        if self._books is not None:
+            books, door = self._books
+            books.expect(door, proposal, self._held)
+        self._held = Charge()
+
+    def refused(self) -> None:
+        """The last reply was of no use, or nobody waits for what becomes of it."""
+        if self._books is not None and self._held.requests:
+            books, door = self._books
+            books.spend(door, self._held)
+        self._held = Charge()
+
+    def _spend(self, charge: Charge, answered: bool) -> None:
+        self.refused()  # there is another one after it
+        self._held = charge
+        if not answered:
+            self.refused()
+
+    async def _prepare(self) -> None:
+        """Have nothing left that takes time between a slot and its request, and know what others have spent."""
+        self.refused()
+        await self._stack.warm_up()
+        if self._books is not None:
+            books, door = self._books
+            await books.balance(door)

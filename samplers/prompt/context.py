@@ -8,9 +8,10 @@ from typing import NamedTuple, TypeVar
 
 from optuna.trial import FrozenTrial
 
+from ...engine.foreign_text import clean
 from ...engine.records import EMPTY
 from ...engine.study.attributes import FAILURE_ATTRIBUTE
-from ..space.notation import clean, quote, redact
+from ..space.notation import quote, redact
 from ..view.rows import Row
 from ..view.view import View
 from .policy import ContextPolicy
@@ -78,7 +79,7 @@ def build_context(
     budget = policy.character_budget(head, header=header, guidance=guidance)
     block = block_size(len(finished.names), budget.history, policy.history)
     first = math.ceil(finished.first_within(policy.history, budget.history) / block) * block
-    in_flight = [entry.row for entry in view.in_flight if own is None or entry.number != own]
+    in_flight = [entry for entry in view.in_flight if own is None or entry.number != own]
     best = _rows_within(finished.best(policy.best), budget.tail // 2)
     failures = _failure_lines(finished.failed, policy, budget.tail // 3)
     left = budget.tail - sum(len(row.line) for row in best) - sum(map(_length, failures))
@@ -89,7 +90,7 @@ def build_context(
         omitted=min(finished.known, first),
         best=tuple(reversed(best)),
         failures=tuple(reversed(failures)),
-        in_flight=tuple(_rows_within(in_flight[: policy.in_flight], left)),
+        in_flight=tuple(_rows_within([entry.row for entry in in_flight[: policy.in_flight]], left)),
         asking=max(position or 0, view.snapshot.asking),
         position=position,
         proposals_left=proposals_left,

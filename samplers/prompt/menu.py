@@ -11,7 +11,7 @@ from ..space.space import Space
 def menu_text(candidates: Sequence[Params], expected: Sequence[float], space: Space) -> str:
     """The candidates, a row each, of the parameters in which they differ; what they have in common stands below.
 
-    `expected` has a value for each of them, or none. Empty without candidates.
+    `expected` has a value for each of them, or none; equal ones tell nothing. Empty without candidates.
     """
     if not candidates:
         return ""
@@ -19,8 +19,9 @@ def menu_text(candidates: Sequence[Params], expected: Sequence[float], space: Sp
     names = [name for name in space.distributions if any(name in candidate for candidate in candidates)]
     rows = [cells(candidate, space.distributions, names) for candidate in candidates]
     differing = [index for index, column in enumerate(zip(*rows, strict=True)) if len(set(column)) > 1]
-    values = [[format_number(value)] for value in expected] or [[]] * len(rows)
-    header = [key, *["expected value"] * bool(expected), *(space.keys[names[index]] for index in differing)]
+    telling = len(set(expected)) > 1
+    values = [[format_number(value)] for value in expected] if telling else [[]] * len(rows)
+    header = [key, *["estimated value"] * telling, *(space.keys[names[index]] for index in differing)]
     lines = [
         [str(number), *value, *(row[index] for index in differing)]
         for number, (value, row) in enumerate(zip(values, rows, strict=True), 1)
@@ -29,6 +30,6 @@ def menu_text(candidates: Sequence[Params], expected: Sequence[float], space: Sp
     common = [f"{space.keys[name]} = {rows[0][i]}" for i, name in enumerate(names) if i not in differing]
     shared = f"In all of them {', '.join(common)}.\n" if common else ""
     return (
-        f"Take one of these candidates:\n{table}\n{shared}"
+        f"Take it from these candidates:\n{table}\n{shared}"
         f'Instead of values for the parameters give "{key}": the number of the one to try.'
     )

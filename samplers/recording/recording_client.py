@@ -15,12 +15,15 @@ earlier versions hold "returned" events as well, which say nothing that a replay
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ...engine.errors import UsageError, scrub
+from ...engine.errors import UsageError
+from ...engine.foreign_text import summary
+from ...engine.secrets import scrub, scrub_keys
 from ...engine.threads import JobThread
 from ..client import errors
 from ..client.errors import ClientError
@@ -28,6 +31,7 @@ from ..client.llm_loop import at_close
 from ..client.protocol import Capabilities, Client, Reply, Request, capabilities_of
 
 HEADER: Final = {"schema_version": 1, "kind": "optuna-llm recording"}
+OWNER_ONLY: Final = 0o600  # prompts hold what is known of the task, and of the data
 COMPARED_FIELDS: Final = ("messages", "schema", "max_tokens", "seed")
 ERROR_DETAILS: Final = ("retry_after", "status", "code")
 ERROR_KINDS: Final = {
@@ -38,11 +42,11 @@ ERROR_KINDS: Final = {
 class RecordingClient:
     """Passes requests on to `client` and writes every exchange to `path`, a new file of JSON lines.
 
-    Replies and errors are the client's own; what looks like a secret is left out of the file, and of the requests'
-    metadata it holds only JSON scalars. A file that holds something already is a `UsageError`. One client in one
-    process writes a file: a copy or a forked process must not, and its requests raise. A request that cannot be written
-    is not sent, and a reply that cannot be written is a `ClientError`, as is every request after it. The constructor
-    looks at the file system, so call it before the event loop runs.
+    Only its owner can read it. Replies and errors are the client's own; what looks like a secret is left out of the
+    file, and of the requests' metadata it holds only JSON scalars. A file that holds something already is a
+    `UsageError`. One client in one process writes a file: a copy or a forked process must not, and its requests raise.
+    A request that cannot be written is not sent, and a reply that cannot be written is a `ClientError`, as is every
+    request after it. The constructor looks at the file system, so call it before the event loop runs.
     """
 
     def __init__(self, client: Client, path: str | os.PathLike[str]) -> None:
@@ -128,16 +132,35 @@ class RecordingClient:
             text = "".join(dump(cleaned(line)) + "\n" for line in (HEADER, event)[self._begun :])
             if not self._begun:
                 _require_new(self.path)
-            with self.path.open("ab") as file:
-                file.write(text.encode("ascii"))
+            _append_whole(self.path, text.encode("ascii"), new=not self._begun)
             self._begun = True
         except UsageError as error:
             self._failure = error
         except Exception as error:
             self._failure = ClientError(
-                f"the recording {str(self.path)!r} could not be written ({type(error).__name__}: {error}); "
+                f"the recording {str(self.path)!r} could not be written ({summary(error)}); "
                 "record into a new file where there is room: what is in this one until then can be replayed"
             )
+
+
+def _append_whole(path: Path, content: bytes, *, new: bool) -> None:
+    """Add `content` to a file of the owner's alone; without room, leave none of it, and no file that was not there."""
+    size = path.stat().st_size if path.exists() else None
+    try:
+        with open(path, "ab", opener=_open_for_owner) as file:
+            if new and path.is_file():  # it may have been there, empty
+                path.chmod(OWNER_ONLY)
+            file.write(content)
+    except OSError:
+        with suppress(OSError):
+            os.truncate(path, size or 0)
+            if size is None:
+                path.unlink()
+        raise
+
+
+def _open_for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, OWNER_ONLY)
 
 
 def _error_record(error: Exception) -> dict[str, Any]:
@@ -170,16 +193,16 @@ def request_key(record: Mapping[str, Any]) -> str:
     return dump([{name: record[name]} for name in COMPARED_FIELDS], sort_keys=True)
 
 
-def cleaned(value: Any) -> Any:
+def cleaned(value: Any, without_secrets: Callable[[str], str] = scrub) -> Any:
     """`value` in JSON's own types, without what looks like a secret."""
     if isinstance(value, str):
-        return scrub(value)
-    if is_dataclass(value):
-        return {field.name: cleaned(getattr(value, field.name)) for field in fields(value)}
+        return without_secrets(value)
+    if is_dataclass(value):  # a reply, which answers with choices for names, whatever those are: it must be replayed
+        return {field.name: cleaned(getattr(value, field.name), scrub_keys) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): cleaned(part) for name, part in value.items()}
+        return {str(name): cleaned(part, without_secrets) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [cleaned(part) for part in value]
+        return [cleaned(part, without_secrets) for part in value]
     return value
 
 

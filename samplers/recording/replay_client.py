@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...engine.errors import UsageError
+from ...engine.foreign_text import summary
 from ...engine.study.attributes import as_mapping
 from ..client.errors import ClientError
 from ..client.protocol import Capabilities, Prices, Reply, Request, Usage
@@ -82,7 +83,7 @@ class ReplayClient:
         try:
             first, *lines = self.path.read_bytes().split(b"\n")
         except OSError as error:
-            raise UsageError(f"the recording {where} cannot be read: {error}") from error
+            raise UsageError(f"the recording {where} cannot be read: {summary(error)}") from error
         header = as_mapping(_json(first))
         if header.get("kind") != HEADER["kind"]:
             raise UsageError(f"{where}, line 1: not the header of a recording made by RecordingClient")
@@ -94,14 +95,14 @@ class ReplayClient:
             try:
                 self._take_in(_json(line))
             except (ValueError, TypeError, KeyError) as error:
-                raise UsageError(f"{where}, line {number}: no event of a recording ({error!r})") from error
+                raise UsageError(f"{where}, line {number}: no event of a recording ({summary(error)})") from error
 
     def _take_in(self, event: Any) -> None:
         match event:
             case {"event": "request", "id": int(id_), "request": {"messages": [*_]} as asked}:
                 if id_ in self._outcomes:
                     raise ValueError(f"request {id_} has come before")
-                self._unused.setdefault(request_key(asked), deque()).append(id_)
+                self._unused.setdefault(request_key(cleaned(asked)), deque()).append(id_)
                 self._outcomes[id_] = ClientError(f"the recording ends before the reply to {id_}")
             case {"id": int(id_)} if id_ not in self._outcomes:
                 raise ValueError(f"there is no request {id_}")

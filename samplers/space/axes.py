@@ -50,7 +50,7 @@ class Axis:
         self._numeric = cast(Any, distribution)  # a range, unless there are choices or levels
         counted = not self.choices and math.isfinite(self.count)
         # Whole numbers on a log scale; all others that can be counted have neighbours at the same distance.
-        self.uneven = counted and not self.levels and self._numeric.log
+        self.uneven = counted and not self.levels and has_log_scale(self._numeric)
         self.step = 1 / max(1, self.count - 1) if counted and not self.uneven else 0.0
 
     def place(self, value: Any) -> float:
@@ -82,7 +82,7 @@ class Axis:
 
     def _number(self, place: float) -> int | float:
         low, high = self._numeric.low, self._numeric.high
-        if self._numeric.log:
+        if has_log_scale(self._numeric):
             number = math.exp(math.log(low) + place * (math.log(high) - math.log(low)))
         else:
             number = low + place * (high - low)
@@ -102,8 +102,9 @@ class Axis:
 
     def snap(self, places: Array) -> Array:
         """Move places to those of the nearest values, on an uneven axis."""
-        low, high = math.log(self._numeric.low), math.log(self._numeric.high)
-        values = np.clip(np.rint(np.exp(low + places * (high - low))), self._numeric.low, self._numeric.high)
+        least, most = float(self._numeric.low), float(self._numeric.high)
+        low, high = math.log(least), math.log(most)
+        values = np.clip(np.rint(np.exp(low + places * (high - low))), least, most)
         return np.asarray((np.log(values) - low) / (high - low))
 
 
@@ -118,9 +119,14 @@ def to_unit(value: float, distribution: FloatDistribution | IntDistribution) -> 
     low, high = distribution.low, distribution.high
     if low == high:
         return 0.0
-    if distribution.log:
+    if has_log_scale(distribution):
         return (math.log(max(value, SMALLEST)) - math.log(low)) / (math.log(high) - math.log(low))
     return (value - low) / (high - low)
+
+
+def has_log_scale(distribution: FloatDistribution | IntDistribution) -> bool:
+    """Whether values stand by their logarithms; bounds that are next to each other may have the same one."""
+    return distribution.log and math.log(distribution.low) < math.log(distribution.high)
 
 
 def to_units(values: Iterable[tuple[float, FloatDistribution]]) -> tuple[float, ...]:

@@ -13,8 +13,9 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ...engine.errors import scrub
+from ...engine.foreign_text import clean
 from ...engine.records import Params
+from ...engine.secrets import scrub
 from ...engine.study.distributions import plain, same
 
 MISSING = "-"
@@ -27,21 +28,13 @@ LABEL_LENGTH = 64
 SHOWN_LENGTH = 48  # a violation that quotes two values stays under 250 characters
 LONGEST_NUMBER = 600  # characters; Python may refuse to convert integers of more than 640
 SHOWN_BITS = 128  # an integer of so many bits has 39 digits, about as many as a string may show
+FLOAT_BITS = 1024  # of the largest integers that a float, and so a storage, can hold
 
 _PATH = re.compile(r"(?:[A-Za-z]:\\|~?/)[^\s'\",;:)\]}]*[\\/][^\s'\",;:)\]}]*")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in the text of an object: another one in every process
 
 
 # -- text from outside: short, printable, on one line, without secrets
-
-
-def clean(text: str, length: int) -> str:
-    """Put `text` on one line of at most `length` characters, without control characters and lone surrogates."""
-    head = text[: 8 * length]  # white space collapses below; what is longer than this is not even looked at
-    line = " ".join((head if head.isprintable() else "".join(c if c.isprintable() else " " for c in head)).split())
-    if len(line) <= length and len(head) == len(text):
-        return line
-    return line[: length - 3].rstrip() + "..."
 
 
 def quote(text: str, length: int) -> str:
@@ -88,14 +81,14 @@ def format_value(value: Any, distribution: BaseDistribution) -> str:
     if type(value) is float and isinstance(distribution, FloatDistribution):  # most values are: no slow checks
         return _format_float(value, distribution.low, distribution.high, distribution.log, distribution.step)
     if type(value) is int and isinstance(distribution, IntDistribution):
-        return show(value)
+        return _whole(value)
     if isinstance(distribution, CategoricalDistribution):
         return _label_of(value, distribution.choices)
     # From here on what was stored before the parameter became what it is now.
     if isinstance(value, bool) or not isinstance(value, Real):
         return show(value)
     if isinstance(value, Integral) and (isinstance(distribution, IntDistribution) or abs(int(value)) > 2**53):
-        return show(int(value))
+        return _whole(int(value))
     number = float(value)
     return format_value(number, distribution) if isinstance(distribution, FloatDistribution) else format_exactly(number)
 
@@ -115,12 +108,17 @@ def digits_apart(values: Sequence[float]) -> int:
 def format_exactly(value: float) -> str:
     """Write the shortest text that reads back as exactly `value`."""
     if isinstance(value, int):
-        return show(value)
+        return _whole(value)
     text = repr(float(value)).removesuffix(".0")
     return "0" if text == "-0" else text
 
 
-def describe(distribution: BaseDistribution) -> str:
+def _whole(value: int) -> str:
+    """Write an integer with all its digits, at most 309 of them: a value that is not told cannot be tuned."""
+    return str(value) if value.bit_length() <= FLOAT_BITS else show(value)
+
+
+def in_words(distribution: BaseDistribution) -> str:
     """Say in words what may be answered: "a number from 1e-05 to 0.1, log scale"."""
     if isinstance(distribution, CategoricalDistribution):
         names = labels(distribution.choices)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .notation import LONGEST_NUMBER, clean, show
+from ...engine.foreign_text import clean
+from .notation import LONGEST_NUMBER, show
 from .space import RATIONALE
 
 MAX_LENGTH = 100_000  # characters: a hundred times a reply with 50 parameters

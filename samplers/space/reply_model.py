@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...engine.threads import JobThread
-from .notation import describe, quote, show
+from .notation import in_words, quote, show
 from .space import RATIONALE, Space, make_space
 from .values import Reading, read
 
@@ -135,7 +135,7 @@ def _annotation(name: str, space: Space) -> Any:
         return Annotated[Any, PlainValidator(reads), WithJsonSchema(document)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     kind = int if isinstance(distribution, IntDistribution) else float
-    words = ": ".join(filter(None, [_title(name, space), describe(distribution)]))
+    words = ": ".join(filter(None, [_title(name, space), in_words(distribution)]))
     return Annotated[kind, Field(ge=distribution.low, le=distribution.high, description=words), BeforeValidator(reads)]
 
 
@@ -151,7 +151,7 @@ def _violations(error: "ValidationError", space: Space) -> list[str]:
         else:
             name = names[str(item["loc"][0])]
             problem = "is missing" if item["type"] == "missing" else item["ctx"]["error"]
-            found.append(f"`{space.keys[name]}`: {problem}; give {describe(space.distributions[name])}")
+            found.append(f"`{space.keys[name]}`: {problem}; give {in_words(space.distributions[name])}")
     return found
 
 

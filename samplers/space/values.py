@@ -123,7 +123,8 @@ def _change(number: int | float, value: int | float, distribution: FloatDistribu
     if isinstance(distribution, IntDistribution):
         if not low <= round(number) <= high:
             return "clamped"
-        return "snapped" if abs(number - value) > NOISE else None
+        rounded = abs(value) > EXACT_INT and math.isclose(number, value)  # to the nearest float, as every storage does
+        return "snapped" if abs(number - value) > NOISE and not rounded else None
     exact = _as_float(number)
     bounded = min(max(exact, low), high)
     if bounded != exact and not math.isclose(bounded, exact, rel_tol=1e-9):  # a bound with its last digits rounded

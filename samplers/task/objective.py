@@ -7,10 +7,11 @@ import tokenize
 from collections.abc import Callable
 from typing import Any
 
-from ...engine.errors import REMOVED
-from ..space.notation import clean, redact, show
+from ...engine.foreign_text import clean, printable
+from ...engine.secrets import REMOVED
+from ..space.notation import redact, show
 from .parts import shorten
-from .source import is_secretive, printable, without_secrets
+from .source import is_secretive, without_secrets
 
 # Characters. An objective of 70 lines is shown whole, and a quarter of a prompt's task is left for other parts.
 MAX_SOURCE = 3000

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 
-from ...engine.errors import REMOVED
+from ...engine.foreign_text import printable
+from ...engine.secrets import REMOVED
 from ..space.notation import redact
 
 # A name that a literal is bound to: `api_key=`, `"password":`, `environ["HF_TOKEN"] =`; not `key=` or `tokenizer=`.
 _SECRETS_NAMES = r"api_?key|secret|passw|passphrase|pwd|credential|(?:private|access|signing)_?key|auth(?!or)"
 _SECRETIVE = re.compile(rf"(?i){_SECRETS_NAMES}|tokens?['\"]?$")
-_SECRETIVE_COMMENT = re.compile(rf"(?i)(?:{_SECRETS_NAMES}|token)\w*['\"\])]*\s*[=:]")  # what was code once
+# What was code once.
+_SECRETIVE_COMMENT = re.compile(rf"(?i)(?:{_SECRETS_NAMES}|token)\w{{0,40}}['\"\])]{{0,4}}\s{{0,8}}[=:]")
 LOOK_BACK = 8  # tokens from a literal to the name that it is bound to: `api_key: str | None = os.getenv("X", "...`
 
 # Tokens of f-strings, which Python 3.11 reads as one string.
@@ -47,11 +49,6 @@ def without_secrets(source: str) -> str:
 def is_secretive(name: str) -> bool:
     """Whether what is bound to `name` is for nobody to see."""
     return _SECRETIVE.search(name) is not None
-
-
-def printable(text: str) -> str:
-    """Replace control characters and lone surrogates by blanks, and keep the lines."""
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in text.expandtabs(4))
 
 
 def _literals(source: str) -> Iterator[Literal]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...engine.errors import UsageError
+from ...engine.foreign_text import summary
 from .columns import Array
 
 FEWEST_TOGETHER = 2  # dimensions: a row of a table; what has more is one thing a row, as an image is
@@ -58,7 +59,7 @@ def array_of(name: str, thing: Any) -> Array:
         if isinstance(thing, list | tuple) and array.dtype.kind not in "biufcMm":  # 1 and "a" became "1" and "a"
             array = np.array(thing, dtype=object)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{name} cannot be read as an array: {error}") from None
+        raise UsageError(f"{name} cannot be read as an array: {summary(error)}") from None
     return array
 
 

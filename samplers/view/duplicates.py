@@ -6,11 +6,11 @@ Two are duplicates if they have the same parameters, all discrete values are equ
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
 from ...engine.records import Params, SearchSpace
@@ -22,6 +22,8 @@ from .following import Following
 
 # Prompts show numbers with four digits: values that are closer than this could be the same to the model.
 TOLERANCE = 1e-3
+
+REAL_TYPES = (int, float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +48,43 @@ def point(params: Params, space: SearchSpace) -> Point:
         if name not in params:
             continue
         value = params[name]
-        if isinstance(distribution, CategoricalDistribution):
-            value = value if type(value) in PLAIN_TYPES else plain(value)
-            discrete.append((name, (type(value).__name__, repr(value))))
-        elif isinstance(value, int | float):  # else it was a choice before it became a number
-            if isinstance(distribution, FloatDistribution):
-                if distribution.step is None:
-                    continuous.append((value, distribution))
-                    value = None
-                else:
-                    value = round((value - distribution.low) / distribution.step)
+        # The commonest kind first: what `isinstance` denies takes ten times as long, these classes being abstract.
+        if isinstance(distribution, FloatDistribution):
+            if not isinstance(value, REAL_TYPES):  # it was a choice before it became a number
+                continue
+            if distribution.step is None:
+                continuous.append((value, distribution))
+                value = None
+            else:
+                value = _grid_index(value, distribution.low, distribution.step)
+            discrete.append((name, value))
+        elif isinstance(distribution, CategoricalDistribution):
+            discrete.append((name, _choice(value)))
+        elif isinstance(value, REAL_TYPES):
             discrete.append((name, value))
     return Point(discrete=tuple(discrete), scaled=to_units(continuous))
+
+
+def _choice(value: Any) -> tuple[str, str]:
+    value = value if type(value) in PLAIN_TYPES else plain(value)
+    return type(value).__name__, repr(value)
+
+
+def _grid_index(value: float, low: float, step: float) -> float:
+    """The index of a value on a grid; between two indices if it is of another grid, which the parameter had before."""
+    place = (value - low) / step
+    index = round(place)
+    return index if abs(place - index) <= TOLERANCE else place
+
+
+def _discrete_values(distribution: BaseDistribution) -> Container[Any]:
+    """All that a parameter can have in a `Point`; None stands for any value of a continuous one."""
+    if isinstance(distribution, CategoricalDistribution):
+        return frozenset(map(_choice, distribution.choices))
+    if isinstance(distribution, IntDistribution):
+        return range(distribution.low, distribution.high + 1, distribution.step)
+    assert isinstance(distribution, FloatDistribution)
+    return (None,) if distribution.step is None else range(int(count_values(distribution)))
 
 
 def count_configurations(space: SearchSpace) -> float:
@@ -71,6 +98,7 @@ class DuplicateIndex(Following):
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self.size = count_configurations(space)
+        self._values = {name: _discrete_values(distribution) for name, distribution in space.items()}
         super().__init__()
 
     def _clear(self) -> None:
@@ -112,11 +140,17 @@ class DuplicateIndex(Following):
         return next((number for number in map(self.find, parts) if number is not None), None)
 
     def is_full(self, others: Sequence[Point]) -> bool:
-        """Whether the index and `others` together hold every configuration of a finite space."""
+        """Whether the index and `others` together hold every configuration of a finite space.
+
+        Trials from before a range was narrowed or moved may have values that are none of it now.
+        """
         if self.size > self.known + len(others):
             return False
-        discrete = self._groups.keys() | {other.discrete for other in others}
-        return sum(len(values) == len(self.space) for values in discrete) >= self.size
+        found = self._groups.keys() | {other.discrete for other in others}
+        return sum(len(values) == len(self.space) and self._holds(values) for values in found) >= self.size
+
+    def _holds(self, discrete: tuple[tuple[str, Any], ...]) -> bool:
+        return all(value in self._values[name] for name, value in discrete)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

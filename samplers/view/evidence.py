@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ...engine.records import Params
-from ...engine.study.attributes import is_inconclusive, retry_history
+from ...engine.study.attributes import is_inconclusive, retry_history, violations_of
 from ..provenance import COMBINE, REFINE, GuidanceRecord, read_guidance
 from ..space.axes import ABSENT, Array, Axes, Embedding
 from .following import UNDO_DEPTH, Following
@@ -39,6 +39,8 @@ CAPACITY = 4 * WINDOW
 # tells much, at every 16th when a new one is a small part of the window.
 STEP_SIZES = ((64, 16), (16, 4), (0, 1))
 
+FLAGS = ("failed", "infeasible", "free", "menu", "stumbled")  # what is said of every trial by a yes or no
+
 # The side of the trust region, as a share of each axis: it begins with half of it, is never all of it (that would be
 # exploring), and starts anew once changes are so fine that trials hardly differ from the best one.
 TRUST_START, TRUST_LARGEST, TRUST_SMALLEST = 0.5, 0.8, 0.04
@@ -50,7 +52,7 @@ TRUST_GROWTH, TRUST_SHRINKAGE, TRUST_FAILURES = 1.4, 0.6, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Best:
-    """A complete trial: its number, its value, and where it stands on each axis."""
+    """A complete trial that violates nothing: its number, its value, and where it stands on each axis."""
 
     number: int
     value: float
@@ -63,17 +65,26 @@ class TrialWindow:
     """The newest finished trials, a row each.
 
     `places`: one column an axis, NaN where a trial has no value, or says nothing about its configuration. `losses`:
-    values turned so that lower is better, NaN where a trial gave none. `failed`: which of them failed. `free`, `menu`:
-    which the model proposed in a free ask, and which from a menu. `stumbled`: for which it needed a second call, or
-    repeated a trial all the same.
+    values turned so that lower is better, NaN where a trial gave none, or one that violates a constraint and counts for
+    nothing (`infeasible`). `failed`: which of them failed. `free`, `menu`: which the model proposed in a free ask, and
+    which from a menu. `stumbled`: for which it needed a second call, or
+    repeated a trial all the same. `missed`: how many of the trials before it had not finished when its prompt was
+    written, so that the model could not learn from them.
     """
 
     places: Array
     losses: Array
     failed: Flags
+    infeasible: Flags
     free: Flags
     menu: Flags
     stumbled: Flags
+    missed: "npt.NDArray[np.int_]"
+
+    @property
+    def seen(self) -> "npt.NDArray[np.int_]":
+        """How many rows, from the first on, the model had seen when it proposed each; of consecutive rows."""
+        return np.asarray(np.maximum(np.arange(len(self.losses)) - self.missed, 0))
 
     def only(self, rows: "npt.NDArray[np.int_] | Flags | slice") -> "TrialWindow":
         """Some of the rows."""
@@ -104,8 +115,8 @@ class Trust:
 class StudyProgress:
     """Where a study stands after one of its trials.
 
-    `complete`: complete trials that have a place on the axes. `lowest`: the best loss of all, `since_improvement`:
-    complete trials since the one that gave it. `proposed`: trials that come from the model.
+    `complete`: complete trials that violate nothing and have a place on the axes. `lowest`: the best loss of all,
+    `since_improvement`: such trials since the one that gave it. `proposed`: trials that come from the model.
     """
 
     complete: int = 0
@@ -141,8 +152,13 @@ class Evidence(Following):
 
     def _clear(self) -> None:
         self._history = deque([StudyProgress()], maxlen=UNDO_DEPTH + 1)  # after each of the newest trials
-        flags = {name: np.empty(CAPACITY, dtype=bool) for name in ("failed", "free", "menu", "stumbled")}
-        self._window = TrialWindow(places=np.empty((CAPACITY, len(self.axes))), losses=np.empty(CAPACITY), **flags)
+        flags = {name: np.empty(CAPACITY, dtype=bool) for name in FLAGS}
+        self._window = TrialWindow(
+            places=np.empty((CAPACITY, len(self.axes))),
+            losses=np.empty(CAPACITY),
+            missed=np.zeros(CAPACITY, dtype=int),
+            **flags,
+        )
         self._rows = 0
         self._ranking: list[tuple[float, int, Best]] = []
         self._inconclusive: set[int] = set()
@@ -217,9 +233,11 @@ class Evidence(Following):
             places=places,
             losses=math.nan if loss is None else loss,
             failed=trial.state is TrialState.FAIL and not inconclusive,
+            infeasible=trial.state is TrialState.COMPLETE and bool(violations_of(trial)),
             free=judged and guidance.proposed and guidance.form == "plain",
             menu=judged and guidance.form == "menu",
             stumbled=guidance.stumbled,
+            missed=0 if guidance.seen is None else max(0, self.known - guidance.seen),
         )
         self._history.append(self._history[-1].after(guidance, loss, placed=placed, judged=judged))
         if inconclusive:
@@ -236,8 +254,10 @@ class Evidence(Following):
             del self._ranking[bisect.bisect_left(self._ranking, (loss, trial.number), key=_rank)]
 
     def _loss(self, trial: FrozenTrial) -> float | None:
-        """A complete trial's value, turned so that lower is better."""
-        return self._sign * trial.value if trial.state is TrialState.COMPLETE and trial.value is not None else None
+        """The value of a complete trial that violates nothing, turned so that lower is better."""
+        if trial.state is not TrialState.COMPLETE or trial.value is None or violations_of(trial):
+            return None
+        return self._sign * trial.value
 
     def _append(self, **row: Any) -> None:
         if self._rows == CAPACITY:

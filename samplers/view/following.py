@@ -97,7 +97,7 @@ class OtherSpending(Following):
         self.update(snapshot.finished)
         untracked = untracked_charges(snapshot.attributes)
         charges = (charge for token, charge in untracked.items() if token not in self._runs)
-        open_trials = map(self._of, (*snapshot.running, *snapshot.waiting, *snapshot.surplus))
+        open_trials = map(self._of, (*snapshot.running, *snapshot.waiting, *snapshot.unevaluated))
         return sum((*open_trials, *charges), self._finished)
 
     def _clear(self) -> None:

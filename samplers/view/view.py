@@ -4,6 +4,7 @@ A study that was read from nothing gives the same view as one that was followed.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from ...engine.records import Params
 from ...engine.study.snapshot import Snapshot
 from ..space.axes import Axes
 from ..space.space import Space
-from .duplicates import Duplicate, DuplicateIndex, point
+from .duplicates import Duplicate, DuplicateIndex, Point, point
 from .evidence import Evidence
 from .following import Following
 from .rows import FinishedRows, InFlightEntry, InFlightRows
@@ -36,6 +37,7 @@ class View:
     evidence: Evidence
     index: DuplicateIndex
     in_flight: tuple[InFlightEntry, ...]
+    find_in_flight: Callable[[Point], InFlightEntry | None]
 
     def find_duplicate(self, params: Params, *, conditional: bool) -> Duplicate | None:
         """What `params` repeat of the running, reserved and finished configurations.
@@ -43,9 +45,9 @@ class View:
         `conditional`: a trial suggests only a part of the parameters.
         """
         wanted = point(params, self.index.space)
-        for other in self.in_flight:
-            if wanted.near(other.point):
-                return Duplicate(number=other.number, in_flight=True)
+        other = self.find_in_flight(wanted)
+        if other is not None:
+            return Duplicate(number=other.number, in_flight=True)
         number = self.index.find(wanted)
         if number is None and conditional:
             number = self.index.find_part(params)
@@ -54,7 +56,8 @@ class View:
     @property
     def exhausted(self) -> bool:
         """Whether every configuration of a finite space is finished or in flight."""
-        return self.index.is_full([other.point for other in self.in_flight])
+        finite = math.isfinite(self.index.size)
+        return finite and self.index.is_full([other.point for other in self.in_flight])
 
 
 class StudyView:
@@ -79,6 +82,7 @@ class StudyView:
             evidence=self._evidence,
             index=self._index,
             in_flight=self._in_flight.at(snapshot),
+            find_in_flight=self._in_flight.find,
         )
 
     async def catch_up(self, latest: Callable[[], Snapshot], n_rows: int) -> View:

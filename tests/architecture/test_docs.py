@@ -39,7 +39,9 @@ def test_what_a_document_names_exists(document: str) -> None:
 
 def test_the_picture_of_the_rooms_shows_every_folder() -> None:
     picture = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```text")[1].split("```")[0]
-    packages = (path for room in ("engine", "samplers", "workers") for path in (ROOT / room).rglob("__init__.py"))
+    packages = (
+        path for room in ("engine", "report", "samplers", "workers") for path in (ROOT / room).rglob("__init__.py")
+    )
     rooms = {path.parent.name for path in packages}
     assert rooms <= set(re.findall(r"([a-z]+)/ ", picture))
 

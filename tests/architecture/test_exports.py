@@ -10,6 +10,7 @@ import optuna_llm
 FOLDERS = [
     "optuna_llm",
     "optuna_llm.engine",
+    "optuna_llm.report",
     "optuna_llm.samplers",
     "optuna_llm.samplers.client",
     "optuna_llm.samplers.guidance",
@@ -17,6 +18,7 @@ FOLDERS = [
     "optuna_llm.samplers.recording",
     "optuna_llm.samplers.task",
     "optuna_llm.workers",
+    "optuna_llm.workers.dask",
 ]
 CONTRACT = {
     "AsyncTrial",
@@ -24,6 +26,7 @@ CONTRACT = {
     "Best",
     "Budget",
     "BudgetExhaustedError",
+    "Call",
     "Client",
     "ClientError",
     "ContextPolicy",
@@ -31,6 +34,8 @@ CONTRACT = {
     "DaskWorkers",
     "DeadlineExceededError",
     "Evidence",
+    "ExecutorWorkers",
+    "Failure",
     "FunctionClient",
     "Guidance",
     "InFlightConfiguration",
@@ -41,6 +46,7 @@ CONTRACT = {
     "Objective",
     "OpenAsk",
     "OptunaLLMError",
+    "Outcome",
     "ProcessWorkers",
     "Proposal",
     "ProposalError",
@@ -58,16 +64,17 @@ CONTRACT = {
     "TrialWindow",
     "Usage",
     "UsageError",
+    "WorkerCapabilities",
     "WorkerError",
     "Workers",
+    "__version__",
     "ask_async",
     "describe",
+    "optimize",
+    "to_dataframe",
     "optimize_async",
 }
-NOT_BUILT_YET = {
-    "DaskWorkers",
-    "ProcessWorkers",
-}
+NOT_BUILT_YET: set[str] = set()
 
 
 def exported(module: ModuleType) -> set[str]:

@@ -1,5 +1,6 @@
 """What is pinned for the checks agrees with what pyproject.toml admits."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+import optuna_llm
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -34,6 +37,34 @@ def version(pin: Requirement) -> Version:
 def floor(requirement: Requirement) -> Version:
     (bound,) = [part for part in requirement.specifier if part.operator == ">="]
     return Version(bound.version)
+
+
+def test_the_package_says_the_version_that_is_built() -> None:
+    assert PROJECT["project"]["dynamic"] == ["version"]
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "optuna_llm.__version__"}
+    assert str(Version(optuna_llm.__version__)) == optuna_llm.__version__
+
+
+def extras_named(text: str) -> set[str]:
+    """The extras of this package that a text tells users to install."""
+    lists = re.findall(r"(?:optuna-llm|\.)\[([a-z, -]+)\]", text)
+    return {extra.strip() for several in lists for extra in several.split(",")}
+
+
+@pytest.mark.parametrize(
+    "pattern", ["README.md", "docs/**/*.md", "engine/**/*.py", "report/**/*.py", "samplers/**/*.py", "workers/**/*.py"]
+)
+def test_each_extra_that_is_named_exists(pattern: str) -> None:
+    named = {extra for path in ROOT.glob(pattern) for extra in extras_named(path.read_text(encoding="utf-8"))}
+    assert named <= PROJECT["project"]["optional-dependencies"].keys()
+
+
+def test_extras_are_found_where_they_are_named() -> None:
+    assert extras_named("run `pip install \"optuna-llm[dask, local]\"`, or pip install '.[cli]'") == {
+        "dask",
+        "local",
+        "cli",
+    }
 
 
 @pytest.mark.parametrize("file", [NEWEST, LOWEST])

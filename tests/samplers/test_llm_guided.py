@@ -62,7 +62,7 @@ def test_eight_jobs_propose_whole_configurations() -> None:
 
 def test_without_a_declared_space_each_new_name_costs_one_call_and_every_later_trial_one() -> None:
     model = SchemaModel()
-    study = optuna.create_study(sampler=sampler(model))
+    study = optuna.create_study(sampler=sampler(model, strategy="plain"))
     study.optimize(objective, n_trials=12, n_jobs=4)
     keys = [tuple(sorted(set(request.schema["properties"]) - {"rationale"})) for request in model.requests]
     assert sorted(keys) == sorted([(name,) for name in SPACE] + [tuple(sorted(SPACE))] * 11)

@@ -27,12 +27,13 @@ def test_the_record_is_under_four_kilobytes(rationale: str, repairs: list[str], 
 
 
 def test_usage_adds_up_and_what_is_unknown_stays_unknown() -> None:
-    known = Usage(prompt_tokens=10, completion_tokens=2, cached_tokens=1, cost=0.5)
+    known = Usage(prompt_tokens=10, completion_tokens=2, cached_tokens=1, written_tokens=3, cost=0.5)
     free = Usage(prompt_tokens=1, completion_tokens=1)
     assert record(replies=replies(known, known))["usage"] == {
         "prompt_tokens": 20,
         "completion_tokens": 4,
         "cached_tokens": 2,
+        "written_tokens": 6,
         "cost": 1.0,
     }
     assert record(replies=replies(known, free))["usage"]["cost"] is None  # type: ignore[index]

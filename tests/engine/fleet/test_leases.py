@@ -17,7 +17,8 @@ from support import SPACE, SchemaModel, llm_sampler, sampler
 from optuna_llm import AsyncTrial, RunReport, UsageError, ask_async, optimize_async
 from optuna_llm.engine.fleet import lease_keeper
 from optuna_llm.engine.fleet.lease_keeper import LeaseKeeper
-from optuna_llm.engine.fleet.leases import Lease, Watch, leased, leases_in, share_of
+from optuna_llm.engine.fleet.leases import LEASE_REFRESH, Lease, Watch, leased, leases_in, share_of
+from optuna_llm.engine.fleet.runs import end_document
 from optuna_llm.engine.process import Process, this_process
 from optuna_llm.engine.records import Share
 from optuna_llm.engine.run import loop
@@ -26,6 +27,7 @@ from optuna_llm.engine.study.door import StudyDoor
 
 HERE = this_process()
 ELSEWHERE = Process(host="elsewhere", pid=1, started="1")
+END = end_document(stop_reason="stop", seconds=1.0, n_complete=1, n_pruned=0, n_failed=0)
 DEAD = Process(host=HERE.host, pid=HERE.pid, started="before this one")
 
 
@@ -43,44 +45,66 @@ def lease(process: Process, at: float = 1000.0, **more: Any) -> Lease:
     return Lease(run="r", process=process, at=at, **more)
 
 
+def watched(watch: Watch, kept: Lease, begin: float, end: float) -> bool:
+    """Whether a run lives after it was looked at every 15 s, as often as a keeper does."""
+    ticks = begin
+    while ticks < end:
+        watch.living([kept], ticks=ticks)
+        ticks += LEASE_REFRESH
+    return watch.living([kept], ticks=end)["r"]
+
+
 def test_on_one_host_the_process_decides_at_once() -> None:
     watch = Watch()
-    assert watch.living([lease(HERE, at=0.0)], now=1e9, ticks=0.0) == {"r": True}
-    assert watch.living([lease(DEAD, at=1e9)], now=1e9, ticks=0.0) == {"r": False}
+    assert watch.living([lease(HERE, at=0.0)], ticks=0.0) == {"r": True}
+    assert watch.living([lease(DEAD, at=1e9)], ticks=0.0) == {"r": False}
 
 
-@pytest.mark.parametrize(
-    ("now", "ticks", "lives"),
-    [
-        (1010.0, 0.0, True),  # fresh
-        (1059.0, 49.0, True),
-        (1061.0, 19.0, True),  # old when it was first seen: perhaps its clock is behind
-        (1061.0, 21.0, False),  # and it was not refreshed since
-        (900.0, 59.0, True),  # its clock is ahead
-        (900.0, 60.0, False),
-    ],
-)
-def test_of_another_host_what_does_not_change_for_a_minute_is_over(now: float, ticks: float, lives: bool) -> None:
+@pytest.mark.parametrize("at", [0.0, 1000.0, 1e9])  # of a clock that is far behind, as ours, far ahead
+def test_of_another_host_what_does_not_change_for_a_minute_is_over(at: float) -> None:
     watch = Watch()
-    assert watch.living([lease(ELSEWHERE)], now=1000.0, ticks=0.0) == {"r": True}
-    assert watch.living([lease(ELSEWHERE)], now=now, ticks=ticks) == {"r": lives}
+    assert watched(watch, lease(ELSEWHERE, at=at), 0.0, 59.0)
+    assert not watched(watch, lease(ELSEWHERE, at=at), 59.5, 60.0)
 
 
-def test_a_clock_that_is_an_hour_behind_kills_nobody() -> None:
+@pytest.mark.parametrize("behind", [-7200.0, -300.0, 0.0, 300.0, 7200.0])
+@pytest.mark.parametrize("late", [15.0, 45.0])  # a slow storage delays two refreshes of three
+def test_clocks_that_differ_kill_nobody(behind: float, late: float) -> None:
     watch = Watch()
     for beat in range(10):
-        written = lease(ELSEWHERE, at=15.0 * beat)
-        assert watch.living([written], now=3600.0 + 15.0 * beat, ticks=15.0 * beat) == {"r": True}
+        written = lease(ELSEWHERE, at=10_000.0 - behind + late * beat)
+        assert watched(watch, written, late * beat, late * (beat + 1) - 1)
+
+
+def test_a_clock_that_is_set_back_kills_nobody() -> None:
+    watch = Watch()
+    for beat, at in enumerate([1000.0, 1015.0, 400.0, 415.0]):
+        assert watched(watch, lease(ELSEWHERE, at=at), 50.0 * beat, 50.0 * beat + 49)
+
+
+@pytest.mark.parametrize("hours", [0.03, 1.0, 48.0])
+def test_who_stood_still_does_not_take_the_others_for_dead(hours: float) -> None:
+    """A group of containers is paused and goes on: one of them looks first."""
+    watch, kept = Watch(), lease(ELSEWHERE)
+    assert watched(watch, kept, 0.0, 15.0)
+    later = 15.0 + 3600 * hours
+    assert watch.living([kept], ticks=later) == {"r": True}
+    assert not watched(watch, kept, later, later + 45)
+
+
+def test_readings_that_come_in_another_order_count_no_time_twice() -> None:
+    watch, kept = Watch(), lease(ELSEWHERE)
+    for ticks in (0.0, 20.0, 10.0, 20.0, 10.0, 20.0, 40.0, 25.0, 59.0):
+        assert watch.living([kept], ticks=ticks) == {"r": True}
 
 
 def test_leases_survive_the_study_and_what_is_no_lease_is_passed_over() -> None:
     kept = lease(ELSEWHERE, model="m", taking=(3, 4))
     attributes = {kept.name: kept.document(), "llm_run:x": {"host": 1}, "llm_run:y": None, "other": {}}
     assert list(leases_in(attributes)) == [kept]
-    ended = Lease(run="e", process=HERE, at=1.0, ended=True)
-    (read,) = leases_in({ended.name: ended.document()})
+    (read,) = leases_in({"llm_run:e": END})
     assert read.ended
-    assert Watch().living([read], now=0.0, ticks=0.0) == {"e": False}
+    assert Watch().living([read], ticks=0.0) == {"e": False}
 
 
 def test_a_trial_is_leased_by_its_run_or_by_the_one_that_takes_it() -> None:
@@ -127,7 +151,7 @@ def test_rates_are_divided_by_processes_that_ask_the_same_model_and_the_study_by
     assert limiter.processes == 2
     assert door.snapshot().share.processes == 4
     assert door.sharing.was_shared
-    kept.stop()
+    kept.stop(END)
     assert limiter.processes == 1
     assert door.snapshot().share == Share()
 
@@ -142,7 +166,7 @@ def test_a_reading_of_the_study_judges_the_leases_that_it_brings() -> None:
     assert door.refresh().share.processes == 1  # who reads without a lease judges nobody
     kept.refresh()
     assert door.snapshot().share.processes == 2
-    kept.stop()
+    kept.stop(END)
     kept.refresh()
     assert door.snapshot().share.processes == 1
 
@@ -153,7 +177,7 @@ def test_a_run_whose_end_is_stored_is_remembered_nowhere_else() -> None:
     kept.start()
     kept.retire()
     assert kept.run in lease_keeper._ended
-    kept.stop()
+    kept.stop(END)
     assert kept.run not in lease_keeper._ended
 
 
@@ -186,7 +210,7 @@ def test_a_run_ends_what_the_dead_left_and_nothing_foreign(storage: BaseStorage)
     assert study.trials[2].params == params  # tried anew
     assert study.trials[2].system_attrs["retry_history"] == [1]
     assert states.count("COMPLETE") == 3  # the foreign one holds a place, and is not waited for
-    assert report.stop_reason == "total_trials"
+    assert report.stop_reason == "occupied"
     study.tell(foreign, 1.0)
     again = anyio.run(lambda: optimize_async(study, objective, total_trials=4, search_space=SPACE))
     assert again.n_complete == 0
@@ -364,7 +388,31 @@ def test_a_foreign_trial_is_not_waited_for_although_more_is_enqueued_than_has_a_
             return await optimize_async(study, objective, total_trials=3, search_space=SPACE)
 
     report = anyio.run(run)
-    assert report.stop_reason == "total_trials"
+    assert report.stop_reason == "occupied"
     states = [trial.state.name for trial in study.trials]
     assert states == ["RUNNING", "COMPLETE", "COMPLETE", "WAITING", "WAITING"]
     assert study.trials[foreign.number].state is TrialState.RUNNING
+
+
+LEASE = {"host": "h", "pid": 1, "started": "1", "at": 9.0, "model": None, "taking": []}
+OF_ANOTHER_TYPE: list[dict[str, Any]] = [
+    {"host": None},
+    {"pid": "1"},
+    {"pid": float("inf")},
+    {"pid": [1]},
+    {"started": 1},
+    {"at": float("nan")},
+    {"at": "now"},
+    {"model": ["m"]},
+]
+
+
+@pytest.mark.parametrize("wrong", OF_ANOTHER_TYPE, ids=str)
+def test_a_lease_with_a_part_of_another_type_is_none(wrong: dict[str, Any]) -> None:
+    assert list(leases_in({"llm_run:r": {**LEASE, **wrong}})) == []
+
+
+@pytest.mark.parametrize("more", [{"newer": 1}, {"taking": None}, {"taking": "no"}, {"taking": [None, {}, "3", True]}])
+def test_a_lease_of_a_newer_version_is_read_as_far_as_it_is_known(more: dict[str, Any]) -> None:
+    (read,) = leases_in({"llm_run:r": {**LEASE, **more}})
+    assert (read.process.host, read.at, read.taking) == ("h", 9.0, ())

@@ -71,17 +71,24 @@ def check(study: optuna.Study, folder: Path, total: int) -> None:
             assert str(trials[int(entry[1])].value) == entry[2]
 
 
+@pytest.fixture
+def url(tmp_path: Path, place: str, request: pytest.FixtureRequest) -> str:
+    """Of a storage that several processes can use, by its name."""
+    if place == "postgresql":
+        return str(request.getfixturevalue("postgresql"))
+    return f"journal:{tmp_path / 'study.log'}" if place == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["journal", "sqlite"])
+@pytest.mark.parametrize("place", ["journal", "sqlite", "postgresql"])
 @pytest.mark.parametrize("sampler", ["llm", "random"])
 def test_killed_at_random_moments_and_started_again_a_study_comes_to_its_total(
-    tmp_path: Path, place: str, sampler: str
+    tmp_path: Path, url: str, place: str, sampler: str
 ) -> None:
-    url = f"journal:{tmp_path / 'study.log'}" if place == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
     optuna.create_study(study_name="s", storage=opened(url))
     rng = random.Random(f"{place} {sampler}")
     options = {"total_trials": 60, "n_workers": 4, "retries": 1, "random": sampler == "random"}
-    for _ in range(20 if sampler == "llm" else 5):
+    for _ in range(10 if sampler == "llm" else 5):
         with member(url, tmp_path, **options) as process:
             so_far = len([entry for entry in diary(tmp_path) if entry[0] == "began"])
             wait_for(tmp_path, so_far + rng.randint(0, 3), process)
@@ -98,9 +105,7 @@ def test_killed_at_random_moments_and_started_again_a_study_comes_to_its_total(
 
 
 @pytest.mark.parametrize("place", ["journal", "sqlite", "postgresql"])
-def test_four_processes_share_one_total(tmp_path: Path, place: str, request: pytest.FixtureRequest) -> None:
-    urls = {"journal": f"journal:{tmp_path / 'study.log'}", "sqlite": f"sqlite:///{tmp_path / 'study.db'}"}
-    url = urls.get(place) or request.getfixturevalue("postgresql")
+def test_four_processes_share_one_total(tmp_path: Path, url: str) -> None:
     study = optuna.create_study(study_name="s", storage=opened(url))
     for number in range(6):
         study.enqueue_trial({"lr": 0.001 * (number + 1)})
@@ -172,6 +177,29 @@ def test_four_processes_keep_one_rate_and_use_it(tmp_path: Path) -> None:
         assert refused <= 10
         assert server.violations - before <= 2
         assert 0.85 <= used <= 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "per_minute"), [(4, 240.0), (2, 600.0)])
+def test_processes_that_start_cold_at_once_keep_the_rate_from_the_first_request_on(
+    processes: int, per_minute: float, tmp_path: Path
+) -> None:
+    """All of them import LiteLLM for seconds, while the rate goes on."""
+    url = f"journal:{tmp_path / 'study.log'}"
+    optuna.create_study(study_name="s", storage=opened(url))
+    with ExitStack() as stack:
+        server = stack.enter_context(Valid(10**6, cost=lambda _: 1.0))
+        options = {"n_workers": 16, "requests_per_minute": per_minute, "seconds": 0.05, "n_trials": 10**6}
+        for _ in range(processes):
+            stack.enter_context(member(url, tmp_path, api_base=server.url, **options))
+        until = time.monotonic() + 90
+        while not server.arrivals or time.monotonic() - server.arrivals[0][0] < 10:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        arrivals = [at for at, _ in server.arrivals]
+    first = arrivals[0]
+    assert sum(at < first + 0.25 for at in arrivals) <= processes + per_minute / 60 / 4
+    assert sum(at < first + 10 for at in arrivals) <= per_minute / 6 + processes
 
 
 class Valid(Counting):

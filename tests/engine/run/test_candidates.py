@@ -18,8 +18,10 @@ from support import SPACE as WHOLE_SPACE
 from support import SchemaModel, Script, sampler
 
 from optuna_llm import Proposal, ProposalError, optimize_async
+from optuna_llm.engine.records import Signature
 from optuna_llm.engine.study.door import StudyDoor
 
+BY = Signature(run="r")
 SPACE = {"x": FloatDistribution(0, 1)}
 QUEUED = 24
 
@@ -78,7 +80,7 @@ def test_several_claimants_of_one_process_never_claim_twice(storage: BaseStorage
     def take_all() -> None:
         door = StudyDoor(study)
         while waiting := door.refresh().waiting:
-            if (trial := door.take(waiting[0], Proposal(params={}, distributions={}), {}, "r")) is not None:
+            if (trial := door.take(waiting[0], Proposal(params={}, distributions={}), {}, BY)) is not None:
                 taken.append(trial.number)
 
     threads = [threading.Thread(target=take_all) for _ in range(4)]

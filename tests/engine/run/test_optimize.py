@@ -100,7 +100,7 @@ async def _run(study: optuna.Study, objective: Any) -> None:
 
 async def test_define_by_run_discovers_with_the_model_and_proposes_whole_configurations_then() -> None:
     model = SchemaModel()
-    study = optuna.create_study(sampler=sampler(model))
+    study = optuna.create_study(sampler=sampler(model, strategy="plain"))
 
     def objective(trial: optuna.Trial) -> float:
         x = trial.suggest_float("x", 0, 1)
@@ -188,11 +188,17 @@ async def test_every_trial_says_who_proposed_it_and_from_what() -> None:
     assert record["calls"] == 1
     assert record["reasks"] == 0
     assert record["staleness"] == 0
-    assert record["usage"] == {"prompt_tokens": 100, "completion_tokens": 10, "cached_tokens": 5, "cost": 0.001}
+    assert record["usage"] == {
+        "prompt_tokens": 100,
+        "completion_tokens": 10,
+        "cached_tokens": 5,
+        "written_tokens": 0,
+        "cost": 0.001,
+    }
     assert len(record["run"]) == 12
     assert set(record) == {
         *("schema_version", "model", "rationale", "role", "context", "staleness", "calls", "reasks", "repairs"),
-        *("duplicate_of", "usage", "latency", "run", "strategy", "form"),
+        *("duplicate_of", "usage", "latency", "run", "worker", "strategy", "form"),
     }
 
 
@@ -275,7 +281,7 @@ async def test_bad_input_is_refused_before_anything_runs(options: dict[str, Any]
 
 async def test_an_objective_that_does_not_suit_its_workers_ends_the_run() -> None:
     study = optuna.create_study(sampler=sampler())
-    with pytest.raises(UsageError, match="use `async def`"):
+    with pytest.raises(UsageError, match="cannot await"):
         await optimize_async(study, lambda t: score(t), n_trials=9, search_space=SPACE, catch=Exception)
     with pytest.raises(UsageError, match="use threads"):
         await optimize_async(

@@ -382,3 +382,31 @@ def test_without_patience_an_outage_ends_the_run_at_once() -> None:
     schedule.start()
     assert schedule.handle(ProposingFailed(Outage("down"), 7.0)) == []
     assert schedule.done
+
+
+class Unreached(Outage):
+    """An outage of a model that has never answered."""
+
+    unreached = True
+
+
+def test_a_model_that_never_answered_is_not_waited_for_as_long_as_one_that_did() -> None:
+    schedule = Schedule(RunPlan(n_workers=1, patience=600))
+    schedule.start()
+    (pause,) = schedule.handle(ProposingFailed(Unreached("down"), 15.0, began=4.0))
+    assert isinstance(pause, Pause)
+    schedule.handle(Resumed())
+    error = Unreached("still down")
+    assert schedule.handle(ProposingFailed(error, 24.0, began=16.0)) == []
+    assert schedule.done
+    assert schedule.error is error
+    assert "patience=20" in error.__notes__[0]
+
+
+def test_patience_holds_once_the_model_has_answered() -> None:
+    schedule = Schedule(RunPlan(n_workers=1, patience=600))
+    schedule.start()
+    schedule.handle(ProposingFailed(Unreached("down"), 5.0, began=4.0))
+    schedule.handle(Resumed())
+    (pause,) = schedule.handle(ProposingFailed(Outage("overloaded"), 60.0, began=6.0))
+    assert isinstance(pause, Pause)

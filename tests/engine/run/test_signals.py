@@ -1,7 +1,9 @@
 """Ctrl-C and SIGTERM end a run in bounded time, with every trial told and the handlers as they were."""
 
 import asyncio
+import concurrent.futures
 import functools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -257,3 +259,63 @@ def test_the_runners_handlers_count_as_defaults() -> None:
     anyio.run(look, backend="trio")
     assert found == [True, True]
     assert not is_default(signal.SIG_IGN)
+
+
+FORK = multiprocessing.get_context("fork")
+
+
+def exit_code_of_a_forked_child() -> int:
+    """How a child ends that waits for ever, and is sent SIGTERM."""
+    process = FORK.Process(target=signal.pause)
+    process.start()
+    try:
+        process.terminate()
+        process.join(HANGS)
+        return process.exitcode or 0
+    finally:
+        process.kill()
+
+
+def uses_a_pool() -> float:
+    with FORK.Pool(2) as pool:  # it ends its workers with SIGTERM, and waits for them
+        return float(sum(pool.map(abs, range(4))))
+
+
+def uses_an_executor() -> float:
+    with concurrent.futures.ProcessPoolExecutor(2, FORK) as pool:
+        return float(sum(pool.map(abs, range(4))))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["thread", "coroutine"])
+@pytest.mark.parametrize("use", [uses_a_pool, uses_an_executor])
+def test_an_objective_may_use_a_pool_of_processes(use: Any, kind: str) -> None:
+    async def objective(trial: AsyncTrial) -> float:
+        return float(await anyio.to_thread.run_sync(use))
+
+    study = optuna.create_study(sampler=sampler())
+    chosen = objective if kind == "coroutine" else lambda trial: use()
+    report = anyio.run(lambda: optimize_async(study, chosen, n_trials=2, search_space=SPACE))
+    assert [trial.value for trial in study.trials] == [6.0, 6.0]
+    assert report.stop_reason == "n_trials"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_forked_child_has_the_handlers_of_before(backend: str) -> None:
+    codes = []
+
+    async def objective(trial: AsyncTrial) -> float:
+        codes.append(await anyio.to_thread.run_sync(exit_code_of_a_forked_child))
+        return 1.0
+
+    async def nested(trial: AsyncTrial) -> float:
+        await optimize_async(optuna.create_study(sampler=sampler()), objective, n_trials=1, search_space=SPACE)
+        return await objective(trial)
+
+    for function in (objective, nested):
+        study = optuna.create_study(sampler=sampler())
+        run = functools.partial(optimize_async, study, function, n_trials=1, search_space=SPACE)
+        anyio.run(run, backend=backend)
+    assert codes == [-signal.SIGTERM] * 3

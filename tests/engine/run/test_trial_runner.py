@@ -1,6 +1,7 @@
 """One trial from its creation to its end: errors, time limits, retries, callbacks, and storages that fail."""
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +18,13 @@ from support import SPACE, SchemaModel, optimize_with, sampler
 
 from optuna_llm import (
     AsyncTrial,
+    Budget,
+    BudgetExhaustedError,
     OptunaLLMError,
+    ProposalError,
+    Request,
     RunReport,
+    UsageError,
     WorkerError,
     optimize_async,
 )
@@ -111,6 +117,17 @@ async def test_callbacks_see_finished_trials_one_at_a_time_off_the_loop() -> Non
     assert {state for _, state, _ in seen} == {TrialState.COMPLETE}
     assert len({thread for _, _, thread in seen}) == 1
     assert threading.get_ident() not in {thread for _, _, thread in seen}
+
+
+@pytest.mark.asyncio
+async def test_what_a_callback_does_to_its_trial_is_not_done_to_the_study() -> None:
+    def callback(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        trial.params.clear()
+        trial.user_attrs["llm"].clear()
+
+    study = optuna.create_study(sampler=sampler())
+    await optimize_async(study, score, n_trials=3, search_space=SPACE, callbacks=[callback])
+    assert all(trial.params.keys() == SPACE.keys() and trial.user_attrs["llm"]["calls"] for trial in study.trials)
 
 
 @pytest.mark.asyncio
@@ -272,3 +289,90 @@ def test_a_storage_that_does_not_answer_is_given_up() -> None:
             run(Stalling(), seconds=0.2)
     finally:
         release.set()
+
+
+def suggest(trial: optuna.Trial) -> float:
+    return trial.suggest_float("momentum", 0, 1, step=0.1)
+
+
+def inner_budget(trial: Any) -> None:
+    optuna.create_study(sampler=sampler(budget=Budget(requests=0))).optimize(suggest, n_trials=1)
+
+
+def inner_invalid(trial: Any) -> None:
+    optuna.create_study(sampler=sampler(lambda request: "no JSON")).optimize(suggest, n_trials=1)
+
+
+def inner_usage(trial: Any) -> None:
+    optuna.create_study(directions=["minimize"] * 2, sampler=sampler()).optimize(suggest, n_trials=1)
+
+
+def by_hand(trial: Any) -> None:
+    raise BudgetExhaustedError("mine")
+
+
+INNER: list[tuple[Callable[..., Any], type[OptunaLLMError]]] = [
+    (inner_budget, BudgetExhaustedError),
+    (inner_invalid, ProposalError),
+    (inner_usage, UsageError),
+    (by_hand, BudgetExhaustedError),
+]
+
+
+@pytest.mark.parametrize(("objective", "kind"), INNER)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_errors_of_a_study_inside_the_objective_are_the_objectives_own(
+    objective: Callable[..., Any], kind: type[OptunaLLMError], asynchronous: bool
+) -> None:
+    async def awaited(trial: AsyncTrial) -> None:
+        await anyio.to_thread.run_sync(objective, trial)
+
+    for catch, ended in (((), True), ((kind,), False)):
+        study = optuna.create_study(sampler=sampler())
+        chosen = awaited if asynchronous else objective
+        run = functools.partial(optimize_async, study, chosen, n_trials=4, search_space=SPACE, catch=catch)
+        if ended:
+            with pytest.raises(kind):
+                anyio.run(run)
+        else:
+            assert anyio.run(run).stop_reason == "n_trials"
+        assert states(study) == {TrialState.FAIL: 1 if ended else 4}
+
+
+def test_errors_of_a_study_inside_the_model_are_not_ours_either() -> None:
+    async def model(request: Request) -> None:
+        await asyncio.to_thread(inner_budget, request)
+
+    study = optuna.create_study(sampler=sampler(model))
+    with pytest.raises(BudgetExhaustedError):
+        anyio.run(lambda: optimize_async(study, plain_score, n_trials=4, search_space=SPACE))
+
+
+@pytest.mark.parametrize("answer", ["no JSON", BudgetExhaustedError])
+def test_errors_of_asking_for_this_study_inside_its_objective_stay_ours(answer: Any) -> None:
+    """Define-by-run: `suggest_*` asks for a name that nobody has met."""
+    budget = Budget(requests=0) if answer is BudgetExhaustedError else None
+    study = optuna.create_study(sampler=sampler(lambda request: answer, budget=budget, max_reasks=0))
+    run = functools.partial(optimize_async, study, suggest, n_trials=9)
+    run = functools.partial(run, catch=(OptunaLLMError,))
+    if answer == "no JSON":
+        with pytest.raises(ProposalError):
+            anyio.run(run)
+        assert states(study) == {TrialState.FAIL: 3}  # so many proposals in a row may fail
+    else:
+        assert anyio.run(run).stop_reason == "stop"  # which the sampler asks for, as under `study.optimize`
+
+
+@pytest.mark.parametrize("use", ["unknown name", "no await", "awaitable"])
+def test_a_wrong_use_of_this_run_is_never_caught(use: str) -> None:
+    async def objective(trial: AsyncTrial) -> float:
+        if use == "no await":
+            bool(trial.should_prune())
+        return trial.suggest_float("unknown", 0, 1)
+
+    study = optuna.create_study(sampler=sampler())
+    chosen = (lambda trial: objective(trial)) if use == "awaitable" else objective
+    run = functools.partial(optimize_async, study, chosen, n_trials=3, search_space=SPACE, catch=Exception)
+    with pytest.raises(UsageError):
+        anyio.run(run)
+    assert states(study) == {TrialState.FAIL: 1}

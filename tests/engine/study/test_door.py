@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_llm.engine.errors import SetUpError
 from optuna_llm.engine.outcome import completed, failed, pruned
-from optuna_llm.engine.records import ALONE, Proposal, Share
-from optuna_llm.engine.study.attributes import RUN_ATTRIBUTE, fixed_params
+from optuna_llm.engine.records import ALONE, Proposal, Share, Signature
+from optuna_llm.engine.study.attributes import RUN_ATTRIBUTE, fixed_params, proposal_attributes
 from optuna_llm.engine.study.door import StudyDoor
 from optuna_llm.engine.study.lanes import stoppable
 from optuna_llm.engine.study.optuna_internals import clear_stop, stop_requested
@@ -25,6 +25,7 @@ SPACE: dict[str, BaseDistribution] = {
     "layers": IntDistribution(1, 9, step=2),
     "optimizer": CategoricalDistribution(("adam", None, 3, True, 0.5)),
 }
+BY = Signature(run="r")
 PARAMS = {"lr": 0.003, "momentum": 0.3, "layers": 5, "optimizer": None}
 
 
@@ -80,7 +81,7 @@ def facts(trial: FrozenTrial) -> dict[str, Any]:
 
 def test_a_trial_created_in_one_write_equals_one_that_was_asked_for(study: optuna.Study) -> None:
     asked = study.ask(SPACE)
-    created = StudyDoor(study).create(proposal(), params_in_one_write=True, run="r")
+    created = StudyDoor(study).create(proposal(), params_in_one_write=True, by=BY)
     one, other = study.trials
     assert other.system_attrs == {RUN_ATTRIBUTE: "r"}  # in the same write, so that no kill leaves it anonymous
     assert facts(one) == {**facts(other), "system_attrs": {}}
@@ -89,10 +90,22 @@ def test_a_trial_created_in_one_write_equals_one_that_was_asked_for(study: optun
 
 
 def test_a_created_trial_is_told_like_any_other(study: optuna.Study) -> None:
-    created = StudyDoor(study).create(proposal(), params_in_one_write=True, run="r")
+    created = StudyDoor(study).create(proposal(), params_in_one_write=True, by=BY)
     study.tell(created, 0.5)
     assert study.best_trial.number == 0
     assert study.best_params == PARAMS
+
+
+def test_a_created_trial_shares_nothing_that_changes(study: optuna.Study) -> None:
+    params, record = dict(PARAMS), {"model": "m"}
+    door = StudyDoor(study)
+    door.create(Proposal(params=params, distributions=SPACE, provenance=record), params_in_one_write=True, by=BY)
+    params.clear()
+    record.clear()
+    (stored,) = study.trials
+    assert type(stored) is FrozenTrial
+    assert stored.params == PARAMS
+    assert stored.user_attrs["llm"]["model"] == "m"
 
 
 def test_creating_a_trial_is_one_write(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +119,7 @@ def test_creating_a_trial_is_one_write(study: optuna.Study, monkeypatch: pytest.
                 return _real(*args, **kwargs)
 
             monkeypatch.setattr(study._storage, name, spy)
-    StudyDoor(study).create(proposal(provenance={"model": "m"}), params_in_one_write=True, run="r")
+    StudyDoor(study).create(proposal(provenance={"model": "m"}), params_in_one_write=True, by=BY)
     assert writes == ["create_new_trial"]
 
 
@@ -114,13 +127,28 @@ def test_provenance_is_part_of_the_write(study: optuna.Study) -> None:
     study.add_trial(optuna.create_trial(value=1.0))
     door = StudyDoor(study)
     door.refresh()
-    door.create(proposal(provenance={"model": "m"}, seen=0), params_in_one_write=True, run="r7")
+    door.create(proposal(provenance={"model": "m"}, seen=0), params_in_one_write=True, by=Signature(run="r7"))
     assert study.trials[1].user_attrs == {"llm": {"model": "m", "staleness": 1, "run": "r7"}}
+
+
+def test_flat_attributes_stand_beside_the_record_in_the_same_write(study: optuna.Study) -> None:
+    usage = {"prompt_tokens": 90, "completion_tokens": 10, "cost": 0.25}
+    record = {"role": "refine", "rationale": "r" * 300, "usage": usage, "latency": 1.5}
+    StudyDoor(study).create(proposal(provenance=record), params_in_one_write=True, by=BY)
+    flat = {name: value for name, value in study.trials[0].user_attrs.items() if name != "llm"}
+    told = {"llm:role": "refine", "llm:rationale": "r" * 200, "llm:cost": 0.25, "llm:tokens": 100, "llm:latency": 1.5}
+    assert flat == told
+
+
+def test_what_is_unknown_has_no_flat_attribute() -> None:
+    odd = {"role": None, "rationale": 7, "usage": {"cost": "much", "prompt_tokens": -3}, "latency": float("nan")}
+    assert proposal_attributes(odd) == {"llm": odd, "llm:tokens": 0}
+    assert proposal_attributes({"usage": None}) == {"llm": {"usage": None}}
 
 
 def test_values_may_be_written_as_they_are_suggested(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    trial = door.create(proposal(), params_in_one_write=False, run="r")
+    trial = door.create(proposal(), params_in_one_write=False, by=BY)
     assert study.trials[0].params == {}
     assert trial.suggest_float("lr", 1e-5, 1e-1, log=True) == PARAMS["lr"]
     assert study.trials[0].params == {"lr": PARAMS["lr"]}
@@ -132,7 +160,7 @@ def test_a_reservation_is_seen_until_its_trial_is(study: optuna.Study) -> None:
     made = proposal()
     door.in_flight.reserve(made)
     assert door.snapshot().reserved == (made,)
-    door.create(made, params_in_one_write=True, run="r")
+    door.create(made, params_in_one_write=True, by=BY)
     now = door.snapshot()
     assert now.reserved == ()
     assert [trial.params for trial in now.running] == [PARAMS]
@@ -141,7 +169,7 @@ def test_a_reservation_is_seen_until_its_trial_is(study: optuna.Study) -> None:
 def test_an_assignment_ends_when_the_trial_is_told(study: optuna.Study) -> None:
     door = StudyDoor(study)
     made = proposal()
-    trial = door.create(made, params_in_one_write=False, run="r")
+    trial = door.create(made, params_in_one_write=False, by=BY)
     assert door.in_flight.is_open(made)
     door.tell(trial, completed(1.0))
     assert not door.in_flight.is_open(made)
@@ -149,7 +177,7 @@ def test_an_assignment_ends_when_the_trial_is_told(study: optuna.Study) -> None:
 
 def test_failures_are_told_with_their_reason(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    told = door.tell(door.create(proposal(), params_in_one_write=True, run="r"), failed(MemoryError("out of memory")))
+    told = door.tell(door.create(proposal(), params_in_one_write=True, by=BY), failed(MemoryError("out of memory")))
     assert told.state is TrialState.FAIL
     stored = study.trials[0].user_attrs["failure"]
     assert stored["type"] == "MemoryError"
@@ -159,7 +187,7 @@ def test_failures_are_told_with_their_reason(study: optuna.Study) -> None:
 
 def test_a_pruned_trial_keeps_its_last_value(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    trial = door.create(proposal(), params_in_one_write=True, run="r")
+    trial = door.create(proposal(), params_in_one_write=True, by=BY)
     trial.report(0.25, 3)
     told = door.tell(trial, pruned())
     assert told.state is TrialState.PRUNED
@@ -169,14 +197,14 @@ def test_a_pruned_trial_keeps_its_last_value(study: optuna.Study) -> None:
 @pytest.mark.parametrize("value", ["text", None, float("nan"), [1.0, 2.0]])
 def test_what_is_no_number_fails_the_trial_and_says_so(study: optuna.Study, value: Any) -> None:
     door = StudyDoor(study)
-    told = door.tell(door.create(proposal(), params_in_one_write=True, run="r"), completed(value))
+    told = door.tell(door.create(proposal(), params_in_one_write=True, by=BY), completed(value))
     assert told.state is TrialState.FAIL
     assert "the objective returned" in told.user_attrs["failure"]["message"]
 
 
 def test_an_infinite_value_completes_as_in_optuna(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    told = door.tell(door.create(proposal(), params_in_one_write=True, run="r"), completed(float("inf")))
+    told = door.tell(door.create(proposal(), params_in_one_write=True, by=BY), completed(float("inf")))
     assert told.state is TrialState.COMPLETE
 
 
@@ -190,10 +218,10 @@ def test_an_enqueued_trial_is_taken_once_with_what_it_leaves_open(study: optuna.
     assert fixed_params(waiting) == {"lr": 0.01}
     rest = {name: value for name, value in PARAMS.items() if name != "lr"}
     open_space = {name: SPACE[name] for name in rest}
-    taken = door.take(waiting, Proposal(params=rest, distributions=open_space), SPACE, "r")
+    taken = door.take(waiting, Proposal(params=rest, distributions=open_space), SPACE, BY)
     assert taken is not None
     assert taken.params == {**PARAMS, "lr": 0.01}
-    assert door.take(waiting, NOTHING, {}, "r") is None
+    assert door.take(waiting, NOTHING, {}, BY) is None
     assert door.snapshot().waiting == ()
 
 
@@ -225,20 +253,20 @@ def test_a_storage_that_fails_in_the_middle_leaves_nothing_running_or_reserved(
 
     monkeypatch.setattr(study._storage, broken, fail_once)
     if broken == "get_all_trials":  # the trial stands; only the look at it was late
-        assert door.create(made, params_in_one_write=True, run="r").params == PARAMS
+        assert door.create(made, params_in_one_write=True, by=BY).params == PARAMS
     else:
         with pytest.raises((OSError, SetUpError), match="locked"):
-            door.create(made, params_in_one_write=True, run="r")
+            door.create(made, params_in_one_write=True, by=BY)
         assert TrialState.RUNNING not in {trial.state for trial in study.trials}
     if broken == "create_new_trial":  # nothing was made of it: it is there for another attempt
         assert door.snapshot().reserved == (made,)
-        door.create(made, params_in_one_write=True, run="r")
+        door.create(made, params_in_one_write=True, by=BY)
     assert door.snapshot().reserved == ()
 
 
 def test_repairs_made_while_a_trial_ran_are_written_when_it_is_told(study: optuna.Study) -> None:
     door = StudyDoor(study)
-    trial = door.create(proposal(provenance={"model": "m", "repairs": ["a"]}), params_in_one_write=True, run="r")
+    trial = door.create(proposal(provenance={"model": "m", "repairs": ["a"]}), params_in_one_write=True, by=BY)
     door.in_flight.add_repair(trial.number, "b")
     door.tell(trial, completed(1.0))
     assert study.trials[0].user_attrs["llm"]["repairs"] == ["a", "b"]
@@ -249,7 +277,7 @@ def told_twice(study: optuna.Study, processes: int, order: tuple[int, int] = (0,
     door = StudyDoor(study)
     door.sharing.update(Share(place=0, processes=processes))
     provenance = {"role": "refine", "duplicate_of": None, **more}
-    trials = [door.create(proposal(provenance=provenance), params_in_one_write=True, run="r") for _ in range(2)]
+    trials = [door.create(proposal(provenance=provenance), params_in_one_write=True, by=BY) for _ in range(2)]
     for number in order:
         door.sharing.update(ALONE)  # the other process takes its leave
         door.tell(trials[number], completed(1.0))
@@ -267,7 +295,7 @@ def test_a_repetition_that_is_told_before_the_first_one_has_its_values_is_on_rec
     door = StudyDoor(study)
     door.sharing.update(Share(place=0, processes=2))
     slow, fast = (
-        door.create(proposal(provenance={"duplicate_of": None}), params_in_one_write=written, run="r")
+        door.create(proposal(provenance={"duplicate_of": None}), params_in_one_write=written, by=BY)
         for written in (False, True)
     )
     door.tell(fast, completed(1.0))
@@ -288,10 +316,10 @@ def test_a_record_of_a_repetition_stays_as_it_is(study: optuna.Study) -> None:
 def test_a_retry_repeats_on_purpose(study: optuna.Study) -> None:
     door = StudyDoor(study)
     door.sharing.update(Share(place=0, processes=2))
-    first = door.create(proposal(provenance={"duplicate_of": None}), params_in_one_write=True, run="r")
+    first = door.create(proposal(provenance={"duplicate_of": None}), params_in_one_write=True, by=BY)
     assert door.retry(door.tell(first, failed(ValueError("no"))), retries=1)
     (waiting,) = door.refresh().waiting
-    again = door.take(waiting, Proposal(params={}, distributions={}), SPACE, "r")
+    again = door.take(waiting, Proposal(params={}, distributions={}), SPACE, BY)
     assert again is not None
     assert door.tell(again, completed(1.0)).user_attrs["llm"]["duplicate_of"] is None
 
@@ -299,7 +327,7 @@ def test_a_retry_repeats_on_purpose(study: optuna.Study) -> None:
 def test_a_sampler_that_raises_leaves_no_running_trial(study: optuna.Study) -> None:
     door = StudyDoor(study)
     with pytest.raises(AssertionError, match="unheard"):
-        door.ask({"unheard": FloatDistribution(0, 1)}, "r")
+        door.ask(door.begin(BY), {"unheard": FloatDistribution(0, 1)})
     assert [trial.state for trial in study.trials] == [TrialState.FAIL]
 
 

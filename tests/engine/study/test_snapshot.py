@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
@@ -136,3 +137,36 @@ def test_the_newest_distribution_of_a_name_is_kept_in_the_order_of_first_meeting
     history = History()
     history.extend([old, new])
     assert list(history.space.items()) == [("x", DISTRIBUTIONS["x"]), ("y", wide), ("z", DISTRIBUTIONS["z"])]
+
+
+@pytest.mark.parametrize("ahead", [datetime.timedelta(minutes=2), datetime.timedelta(days=400), None])
+@pytest.mark.parametrize("zone", [None, datetime.UTC])
+def test_trials_that_are_dated_ahead_do_not_stand_before_those_that_finish_later(
+    ahead: datetime.timedelta | None, zone: datetime.tzinfo | None
+) -> None:
+    """Written by a host whose clock is ahead, or by hand, with a zone or without."""
+    now = [START]
+
+    def done(number: int, at: datetime.datetime) -> FrozenTrial:
+        made = trial(number, TrialState.COMPLETE)
+        made.datetime_complete = at.astimezone(zone) if zone else at
+        return made
+
+    history = History(clock=lambda: now[0])
+    trials = [done(number, START + (ahead or datetime.timedelta(days=10**6))) for number in (0, 1)]
+    if ahead is None and zone:
+        trials[0].datetime_complete = trials[1].datetime_complete = None
+    history.extend(trials)
+    for number in (2, 3, 4):
+        now[0] += datetime.timedelta(hours=1)
+        trials = [*trials, done(number, now[0] - datetime.timedelta(seconds=5))]
+        history.extend(trials)
+    assert [t.number for t in history.finished] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("seconds", [0, 5, 59])
+def test_clocks_that_are_a_little_apart_change_no_order(seconds: int) -> None:
+    history = History(clock=lambda: START)
+    history.extend([trial(0, TrialState.COMPLETE, end=seconds)])
+    history.extend([trial(0, TrialState.COMPLETE, end=seconds), trial(1, TrialState.COMPLETE, end=-1)])
+    assert [t.number for t in history.finished] == [1, 0]

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import copy
 import gc
 import logging
@@ -8,12 +9,15 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
+from clock import JumpingLoop
 from fault_server import FaultServer, Scripted, completion, failure
 
-from optuna_llm.engine.errors import UsageError, scrub
+from optuna_llm.engine.errors import UsageError
+from optuna_llm.engine.secrets import scrub
 from optuna_llm.samplers.client import (
     AuthenticationError,
     Client,
@@ -26,8 +30,9 @@ from optuna_llm.samplers.client import (
     Request,
     ThrottledError,
     TransientError,
+    litellm_client,
 )
-from optuna_llm.samplers.client.errors import TOO_LONG
+from optuna_llm.samplers.client.errors import TOO_LONG, told_of_silence
 from optuna_llm.samplers.client.headers import retry_after
 from optuna_llm.samplers.client.llm_loop import run_sync, submit
 from optuna_llm.samplers.client.structured_output import SchemaRejectedError
@@ -68,13 +73,14 @@ FAULTS: dict[str, tuple[Scripted, type[ClientError]]] = {
     "too large": (failure(413), ClientError),
     "unprocessable": (failure(422), ClientError),
     "rate": (failure(429, code="rate_limit_exceeded"), ThrottledError),
+    "flex is full": (failure(429, "Resource Unavailable", code="resource_unavailable"), TransientError),
     "billing": (failure(429, code="insufficient_quota"), QuotaExceededError),
     "server error": (failure(500), TransientError),
     "server error that talks of keys": (failure(500, "Missing credentials"), TransientError),
     "bad gateway in HTML": (replace(HTML, status=502), TransientError),
     "unavailable": (failure(503), TransientError),
     "overloaded": (failure(529), TransientError),
-    "HTML instead of JSON": (HTML, TransientError),
+    "HTML instead of JSON": (HTML, ClientError),
     "broken JSON": (BROKEN, TransientError),
     "cut body": (replace(BROKEN, promised=500), TransientError),
     "reset": (Scripted(reset=True), TransientError),
@@ -387,3 +393,75 @@ def test_a_process_that_asked_ends_cleanly() -> None:
         command = [sys.executable, "-W", "error::ResourceWarning", "-c", script, server.url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, '{"x": 1}\n', "")
+
+
+def test_a_place_is_unreached_until_anything_answers_there() -> None:
+    with FaultServer(failure(503), completion()) as server:
+        client = client_of(server)
+        with pytest.raises(TransientError) as answered:
+            run_sync(lambda: client.complete(REQUEST))
+        nowhere = LiteLLMClient("openai/gpt-4o-mini", api_base=server.url, api_key=KEY, timeout=10.0)
+    assert not answered.value.unreached
+    for gone, unreached in ((nowhere, True), (client, False)):
+        with pytest.raises(TransientError) as refused:
+            run_sync(partial(gone.complete, REQUEST))
+        assert refused.value.unreached == unreached
+        assert ("check api_base" in str(refused.value)) == unreached
+
+
+def test_a_server_that_takes_no_connection_is_given_up_before_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer(Scripted(hang=True)) as server:  # which never shakes hands
+        monkeypatch.setattr("optuna_llm.samplers.client.litellm_client.CONNECT_SECONDS", 0.2)
+        secure = server.url.replace("http://", "https://")
+        client = LiteLLMClient("openai/gpt-4o-mini", api_base=secure, api_key=KEY, timeout=59.0)
+        with pytest.raises(DeadlineExceededError) as late:
+            run_sync(lambda: client.complete(REQUEST))
+    assert late.value.unreached
+
+
+def test_a_proxy_that_never_answers_is_given_up_before_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer(Scripted(hang=True)) as proxy:
+        monkeypatch.setattr("optuna_llm.samplers.client.litellm_client.CONNECT_SECONDS", 0.2)
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.removesuffix("/v1"))
+        client = LiteLLMClient("openai/gpt-4o-mini", api_base="https://192.0.2.1/v1", api_key=KEY, timeout=58.0)
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceededError) as late:
+            run_sync(lambda: client.complete(REQUEST))
+        assert proxy.received
+    assert late.value.unreached
+    assert time.monotonic() - began < 50
+
+
+@pytest.mark.parametrize("answers_after", [5.0, 25.0])
+def test_a_first_request_without_an_answer_is_said_once_while_it_waits(
+    answers_after: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: set[str] = set()
+
+    async def ask() -> None:
+        with told_of_silence("openai/m", once=told, seconds=60.0):
+            await asyncio.sleep(answers_after)
+
+    async def asks() -> None:
+        await asyncio.gather(*[ask() for _ in range(3)])
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(asks())
+    lines = [record.getMessage() for record in caplog.records if "has not answered" in record.getMessage()]
+    assert len(lines) == (answers_after > 20)
+    assert all("HTTPS_PROXY" in line and "after 60 s" in line for line in lines)
+
+
+def test_the_first_request_alone_is_watched_for_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched: list[str] = []
+
+    def watch(model: str, **_: Any) -> contextlib.AbstractContextManager[None]:
+        watched.append(model)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(litellm_client, "told_of_silence", watch)
+    with FaultServer(completion()) as server:
+        client = LiteLLMClient("openai/m", api_base=server.url, api_key="k")
+        for _ in range(2):
+            run_sync(lambda: client.complete(REQUEST))
+    assert watched == ["openai/m"]

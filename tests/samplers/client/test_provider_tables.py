@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,16 @@ import pytest
 from fault_server import FaultServer, completion
 
 from optuna_llm import LiteLLMClient, Request, UsageError
-from optuna_llm.samplers.client.litellm_client import PRICE_NAMES, load
+from optuna_llm.samplers.client.litellm_client import load
 from optuna_llm.samplers.client.llm_loop import run_sync
-from optuna_llm.samplers.client.protocol import Prices
+from optuna_llm.samplers.client.protocol import PRICE_NAMES, Prices
 
-PAGES = ("docs/providers.md", "README.md")
+PAGE = "docs/providers.md"
 HOSTED = {"OpenAI", "Anthropic", "Gemini", "OpenRouter"}
 
 
-def rows(page: str) -> Iterator[tuple[str, str, str, str]]:
-    text = (Path(__file__).parents[3] / page).read_text(encoding="utf-8")
+def rows() -> Iterator[tuple[str, str, str, str]]:
+    text = (Path(__file__).parents[3] / PAGE).read_text(encoding="utf-8")
     _, table = text.split("| provider | model string | key variable |", 1)
     for line in table.splitlines()[2:]:
         if not line.startswith("|"):
@@ -32,16 +33,14 @@ def litellm() -> Any:
     return load()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_provider_is_there(page: str) -> None:
-    assert {name for name, *_ in rows(page)} >= HOSTED | {"Ollama", "vLLM", "llama.cpp", "LM Studio"}
+REQUEST = Request(messages=[{"role": "user", "content": "hi"}], schema={"type": "object", "properties": {}})
 
 
-def test_both_pages_say_the_same() -> None:
-    assert list(rows(PAGES[0])) == list(rows(PAGES[1]))
+def test_every_provider_is_there() -> None:
+    assert {name for name, *_ in rows()} >= HOSTED | {"Ollama", "vLLM", "llama.cpp", "LM Studio"}
 
 
-@pytest.mark.parametrize("row", list(rows(PAGES[0])), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", list(rows()), ids=lambda row: row[0])
 def test_the_model_string_and_the_key_variable_are_litellms(
     row: tuple[str, str, str, str], litellm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +71,6 @@ def test_prices_that_are_given_win_and_unknown_ones_are_none() -> None:
     extra = {"input_cost_per_token": 1.0, "output_cost_per_token": 2.0}
     assert run_sync(LiteLLMClient("openai/gpt-4o-mini", extra=extra).prices) == Prices(prompt=1.0, completion=2.0)
     assert run_sync(LiteLLMClient("openai/gpt-4o-mini").prices) == Prices(prompt=0.15e-6, completion=0.6e-6)
-    assert not run_sync(LiteLLMClient("openai/gpt-4o-mini", api_base="http://localhost:1/v1").prices).known
     assert not run_sync(LiteLLMClient("hosted_vllm/x").prices).known
 
 
@@ -83,12 +81,11 @@ def test_prices_come_in_pairs_and_are_not_negative(prices: dict[str, float]) -> 
 
 
 def test_the_prices_of_one_client_price_no_other_and_stay_here() -> None:
-    request = Request(messages=[{"role": "user", "content": "hi"}], schema={"type": "object", "properties": {}})
     with FaultServer(completion()) as server:
 
         def cost(**options: Any) -> float | None:
             client = LiteLLMClient("openai/gpt-4o-mini", api_base=server.url, api_key="k", **options)
-            usage = run_sync(lambda: client.complete(request)).usage
+            usage = run_sync(lambda: client.complete(REQUEST)).usage
             return usage.cost if usage else None
 
         assert cost(extra=dict.fromkeys(PRICE_NAMES, 1.0)) == 110.0
@@ -97,5 +94,47 @@ def test_the_prices_of_one_client_price_no_other_and_stay_here() -> None:
 
 
 def test_thoughts_count_even_where_prices_are_unknown() -> None:
-    own = LiteLLMClient("openai/gpt-5-mini", api_base="http://localhost:1/v1")
+    own = LiteLLMClient("hosted_vllm/x")
+    own.manner = replace(own._first_manner(), room=8192)  # as a reply that was cut in its thoughts has it
     assert run_sync(own.prices) == Prices(extra_tokens=8192)
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "hosted_vllm/gpt-4o-mini"])
+def test_the_budget_and_the_record_know_the_same_price_of_a_gateway(model: str) -> None:
+    with FaultServer(completion()) as server:
+        client = LiteLLMClient(model, api_base=server.url, api_key="k")
+        usage = run_sync(lambda: client.complete(REQUEST)).usage
+        prices = run_sync(client.prices)
+    assert usage is not None
+    assert usage.cost == (pytest.approx(prices.usd(100, 10)) if prices.known else None)
+    assert prices.known == model.startswith("openai/")
+
+
+def test_the_cost_that_a_gateway_tells_is_the_cost() -> None:
+    told = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110, "cost": 0.25}
+    with FaultServer(completion(usage=told)) as server:
+        client = LiteLLMClient("openrouter/openai/gpt-4o-mini", api_base=server.url, api_key="k")
+        usage = run_sync(lambda: client.complete(REQUEST)).usage
+    assert usage is not None
+    assert usage.cost == 0.25
+
+
+def test_a_tier_is_sent_priced_and_waited_for() -> None:
+    client = LiteLLMClient("openai/gpt-5.4-mini", api_key="k", service_tier="flex")
+    assert client.timeout == 900.0
+    assert LiteLLMClient("openai/gpt-5.4-mini").timeout == 60.0
+    with FaultServer(completion(service_tier="flex")) as server:
+        here = LiteLLMClient("openai/gpt-5.4-mini", api_base=server.url, api_key="k", service_tier="flex")
+        usage = run_sync(lambda: here.complete(REQUEST)).usage
+        assert server.received[0].body["service_tier"] == "flex"
+    flex, standard = run_sync(client.prices), run_sync(LiteLLMClient("openai/gpt-5.4-mini").prices)
+    assert usage is not None
+    assert usage.cost == pytest.approx(flex.usd(100, 10))
+    assert 0 < flex.usd(100, 10) < standard.usd(100, 10)
+
+
+@pytest.mark.parametrize("model", ["ollama_chat/qwen3", "anthropic/claude-sonnet-5"])
+def test_a_provider_without_the_tier_is_not_asked(model: str) -> None:
+    client = LiteLLMClient(model, api_base="http://localhost:1", api_key="k", service_tier="flex")
+    with pytest.raises(UsageError, match="has no service_tier='flex'"):
+        run_sync(lambda: client.complete(REQUEST))

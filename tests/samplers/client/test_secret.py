@@ -20,6 +20,7 @@ from support import SPACE
 
 from optuna_llm import (
     AuthenticationError,
+    ClientError,
     DeadlineExceededError,
     LiteLLMClient,
     LLMGuidedSampler,
@@ -55,6 +56,16 @@ def test_a_copy_has_no_key_but_keeps_a_function_that_travels() -> None:
     assert copy.deepcopy(Secret(KEY)).reveal() is None
     assert pickle.loads(pickle.dumps(Secret(lambda: KEY))).reveal() is None
     assert copy.copy(Secret(platform.python_version)).reveal() == platform.python_version()
+
+
+def test_a_key_that_a_server_repeats_in_a_reply_is_not_in_the_error() -> None:
+    error = {"code": 400, "message": "nothing for a key such as plain-words-of-ours here"}
+    reply = completion("", finish_reason="error", error=error)
+    with FaultServer(reply) as server:
+        client = LiteLLMClient("openai/some", api_base=server.url, api_key="plain-words-of-ours", timeout=10)
+        with pytest.raises(ClientError, match="nothing for a key such as") as caught:
+            run_sync(lambda: client.complete(REQUEST))
+    assert "plain-words-of-ours" not in str(caught.value)
 
 
 @pytest.mark.parametrize("function", [lambda: None, lambda: 1 / 0, lambda: b"k"])

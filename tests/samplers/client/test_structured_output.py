@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import pickle
 from dataclasses import replace
 from typing import Any
@@ -10,20 +11,14 @@ import pytest
 from fault_server import FaultServer, Scripted, completion, failure
 
 from optuna_llm import ClientError, LiteLLMClient, Request, UsageError
-from optuna_llm.samplers.client.litellm_client import first_mode, load
+from optuna_llm.samplers.client.litellm_client import REASONING_TOKENS, first_mode, load
 from optuna_llm.samplers.client.llm_loop import run_sync
-from optuna_llm.samplers.client.structured_output import (
-    MODES,
-    Mode,
-    SchemaRejectedError,
-    arguments,
-    example,
-    is_about_structure,
-    next_mode,
-)
+from optuna_llm.samplers.client.structured_output import SchemaRejectedError, is_about_structure
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.limiter import Limiter
 from optuna_llm.samplers.limits.stack import ClientStack
+from optuna_llm.samplers.wire.ladder import MODES, Mode, completion_arguments, next_mode
+from optuna_llm.samplers.wire.words import example
 
 SCHEMA = {
     "type": "object",
@@ -43,6 +38,10 @@ CALLED = completion(
 pytestmark = pytest.mark.usefixtures("real_litellm")
 
 
+def arguments(request: Request, mode: Mode) -> dict[str, Any]:
+    return completion_arguments(request.messages, request.schema, mode)
+
+
 def client(server: FaultServer, **options: Any) -> LiteLLMClient:
     return LiteLLMClient("openai/some", api_base=server.url, api_key="k", timeout=10, **options)
 
@@ -58,16 +57,48 @@ def test_every_mode_leaves_all_but_the_last_message_as_it_is(mode: Mode) -> None
     assert sent["messages"][-1]["content"].startswith("u")
 
 
+def enums(**choices: list[Any]) -> dict[str, Any]:
+    return {"properties": {name: {"enum": values} for name, values in choices.items()}}
+
+
+@pytest.mark.parametrize(
+    ("content", "schema", "listed"),
+    [
+        ("base: one of " + ", ".join(f'"m{n}"' for n in range(20)), enums(base=[f"m{n}" for n in range(60)]), True),
+        ('kind: one of "a", "b"', enums(kind=["a", "b"]), False),
+        ('kind: one of "a", "b"', enums(kind=["a", "b", 'say "c"']), True),
+        ("", enums(kind=["ä", "ö"]), True),
+        ("1 2 3", enums(choice=[1, 2, 3]), False),
+        ("nothing", SCHEMA | {"properties": {"x": {"type": "number"}}}, False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("mode", ["json_object", "prompt"])
+def test_without_a_schema_all_choices_are_told(content: str, schema: dict[str, Any], listed: bool, mode: Mode) -> None:
+    request = Request(messages=[{"role": "user", "content": content}], schema=schema)
+    sent = arguments(request, mode)["messages"][0]["content"]
+    for part in schema["properties"].values():
+        assert all(json.dumps(choice, ensure_ascii=False) in sent for choice in part.get("enum", ()))
+    assert ("All values that these keys may have" in sent) is listed
+
+
+def test_choices_that_the_system_message_names_are_told_already() -> None:
+    told: list[dict[str, str]] = [{"role": "system", "content": 'c: "a", "b"'}, {"role": "user", "content": "u"}]
+    request = Request(messages=told, schema=enums(c=["a", "b"]))
+    assert "All values" not in arguments(request, "prompt")["messages"][1]["content"]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_reask_leaves_the_prompt_as_it_was_in_every_mode(mode: Mode) -> None:
     more = [{"role": "assistant", "content": "{}"}, {"role": "user", "content": "wrong"}]
     again = replace(REQUEST, messages=[*REQUEST.messages, *more])
-    first, second = arguments(REQUEST, mode)["messages"], arguments(again, mode)["messages"]
+    first, second = (arguments(request, mode)["messages"] for request in (REQUEST, again))
     assert second == [*first, *more]
 
 
-def test_the_ladder_has_a_bottom() -> None:
-    assert [next_mode(mode) for mode in MODES] == ["tool", "json_object", "prompt", None]
+def test_the_ladder_has_a_bottom_and_a_rung_for_those_who_take_no_bounds() -> None:
+    assert [next_mode(mode, "response_format") for mode in MODES] == ["tool", "tool", "json_object", "prompt", None]
+    assert next_mode("json_schema", "properties maximum, minimum are not supported") == "json_schema_without_bounds"
 
 
 @pytest.mark.parametrize(
@@ -118,15 +149,20 @@ def test_a_refused_parameter_is_named_and_steps_down() -> None:
             run_sync(lambda: asked.complete(REQUEST))
 
 
-def test_many_refusals_of_one_mode_are_one_step() -> None:
+def test_many_refusals_of_one_mode_are_one_step_and_one_line(caplog: pytest.LogCaptureFixture) -> None:
     async def eight(asked: LiteLLMClient) -> list[Any]:
         return await asyncio.gather(*(asked.complete(REQUEST) for _ in range(8)), return_exceptions=True)
 
     with FaultServer(failure(400, "response_format is not supported")) as server:
         asked = client(server)
-        errors = run_sync(lambda: eight(asked))
+        with caplog.at_level(logging.INFO, logger="optuna_llm"):
+            errors = run_sync(lambda: eight(asked))
     assert {type(error) for error in errors} == {SchemaRejectedError}
-    assert asked._mode == "tool"
+    assert asked.manner is not None
+    assert asked.manner.mode == "tool"
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "optuna_llm.samplers.client")
+    assert "response_format is not supported" in line
+    assert line.endswith("(asking in mode 'tool' from now on)")
 
 
 def test_a_server_that_refuses_schemas_is_asked_by_tool_and_the_step_is_remembered() -> None:
@@ -204,6 +240,20 @@ def test_room_to_think_ends_at_the_most_that_a_model_may_complete() -> None:
         asked = LiteLLMClient("deepseek/deepseek-r1", api_base=server.url, api_key="k")
         run_sync(lambda: asked.complete(REQUEST))
         assert server.received[0].body["max_tokens"] == load().model_cost["deepseek/deepseek-r1"]["max_output_tokens"]
+
+
+def test_the_room_that_is_sent_is_the_one_that_a_refusal_is_held_against() -> None:
+    def key() -> str:
+        if asked.manner is not None:  # another request learns more while this one waits for its key
+            asked.manner = replace(asked.manner, room=REASONING_TOKENS)
+        return "k"
+
+    with FaultServer(completion()) as server:
+        asked = LiteLLMClient("openai/some", api_base=server.url, api_key=key)
+        run_sync(lambda: asked.complete(REQUEST))
+        run_sync(lambda: asked.complete(REQUEST))
+        sent = [received.body["max_tokens"] for received in server.received]
+    assert sent == [REQUEST.max_tokens, REQUEST.max_tokens + REASONING_TOKENS]
 
 
 def test_a_truncated_tool_call_is_marked_as_cut_off() -> None:

@@ -1,6 +1,7 @@
 """A Gaussian process that is told trials, and says where better ones may be."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,18 +106,18 @@ def test_responses_rise_with_the_losses_and_a_trial_without_one_is_as_bad_as_the
     assert responses(np.array([7.0, 7.0, 7.0])) == pytest.approx(np.zeros(3))
 
 
-def of_asks(*losses: float, free: int) -> Evidence:
-    """Trials on a line that get better towards 1, of which the last `free` are of free asks."""
+def of_asks(*losses: float, free: int, context: Any = None) -> Evidence:
+    """Trials on a line that get better towards 1, of which the last `free` are of free asks, with this `context`."""
     evidence = Evidence(Axes(make_space(UNIT)), StudyDirection.MINIMIZE)
     trials = [create_trial(value=loss, params={"x": 1 - loss}, distributions=UNIT) for loss in losses]
     for trial in trials[len(trials) - free :]:
-        trial.user_attrs = {"llm": {"calls": 1, "form": "plain"}}
+        trial.user_attrs = {"llm": {"calls": 1, "form": "plain", "context": context}}
     evidence.update(trials)
     return evidence
 
 
-def falls_short(*losses: float, free: int = JUDGED) -> float:
-    evidence = of_asks(*losses, free=free)
+def falls_short(*losses: float, free: int = JUDGED, context: Any = None) -> float:
+    evidence = of_asks(*losses, free=free, context=context)
     return shortfall(evidence, evidence.newest)
 
 
@@ -137,6 +138,13 @@ def test_of_too_few_proposals_or_too_few_trials_before_them_nothing_is_said() ->
     assert falls_short(*BEFORE, *bad[1:], free=JUDGED - 1) == 0.0
     assert falls_short(*BEFORE[: JUDGED - 1], *bad) == 0.0
     assert falls_short(*bad) == falls_short() == 0.0
+
+
+def test_a_model_is_not_blamed_for_what_trials_show_that_it_had_not_seen() -> None:
+    bad = (0.81, 0.92, 0.73, 0.94, 0.85)
+    for seen, blamed in [(len(BEFORE), True), (JUDGED, True), (JUDGED - 1, False), (0, False)]:
+        context = {"complete": seen, "pruned": 0, "failed": 0}
+        assert (falls_short(*BEFORE, *bad, context=context) > 0) == blamed
 
 
 def test_how_bad_the_worst_is_does_not_matter() -> None:

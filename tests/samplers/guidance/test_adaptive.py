@@ -22,6 +22,7 @@ from optuna_llm.samplers.guidance.adaptive import (
     probe_every,
     stumbles,
 )
+from optuna_llm.samplers.guidance.strategy import OpenAsk
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.evidence import Evidence
@@ -43,9 +44,9 @@ def after(*trials: FrozenTrial) -> Evidence:
     return evidence
 
 
-def guided(evidence: Evidence, ordinal: int) -> Guidance:
+def guided(evidence: Evidence, ordinal: int, **more: Any) -> Guidance:
     situation = Situation(
-        space=COLUMNS, direction=StudyDirection.MINIMIZE, evidence=evidence, ordinal=ordinal, proposed=ordinal
+        space=COLUMNS, direction=StudyDirection.MINIMIZE, evidence=evidence, ordinal=ordinal, proposed=ordinal, **more
     )
     return Adaptive().guide(situation)
 
@@ -93,16 +94,52 @@ def test_a_model_that_never_beats_what_it_was_shown_needs_menus() -> None:
     assert not fruitless(after(*worse, *worse).newest)
 
 
+def test_a_first_wave_that_saw_no_result_says_nothing_of_a_model() -> None:
+    shown, nothing, one = asked("", 1.0, calls=0), counted(0), counted(1)
+    wave = [asked("plain", 2.0 + n, context=nothing) for n in range(7)]
+    assert not fruitless(after(shown, *wave).newest)
+    later = [asked("plain", 2.0 + n, context=one) for n in range(5)]
+    assert not fruitless(after(shown, *wave, *later[:4]).newest)
+    assert fruitless(after(shown, *wave, *later).newest)
+
+
+def counted(complete: int) -> dict[str, int]:
+    return {"complete": complete, "pruned": 0, "failed": 0, "running": 7}
+
+
 def test_what_menus_gave_says_nothing_of_stumbling() -> None:
     assert not stumbles(after(*[asked("menu", 1.0, duplicate_of=0)] * 5).newest)
 
 
-def test_menus_and_free_asks_are_compared_once_there_are_three_of_each() -> None:
+def test_menus_are_compared_with_three_free_asks() -> None:
     free, menu = [asked("plain", value) for value in (1, 2, 3)], [asked("menu", value) for value in (0, 0.5, 2.5)]
     assert menus_better(after(*free[:2], *menu).newest) is None
     assert menus_better(after(*free, *menu).newest) == pytest.approx(7 / 9)
     assert needs_menu(after(*free, *menu))
     assert not needs_menu(after(*free, *[asked("menu", 5.0 + n) for n in range(3)]))
+    assert menus_better(after(*free).newest) is None
+    assert needs_menu(after(*free, asked("menu", 1.5)))
+    assert not needs_menu(after(*free, asked("menu", 2.5)))
+
+
+def test_one_ask_in_ten_tries_a_menu_once_the_last_trials_improved_nothing() -> None:
+    improving = after(*[asked("plain", 9.0 - n) for n in range(8)])
+    assert [guided(improving, ordinal).form for ordinal in range(20)] == ["plain"] * 20
+    waiting = after(*[asked("plain", 9.0 - n) for n in range(5)], asked("plain", 6.0), asked("plain", 5.5))
+    assert not needs_menu(waiting)
+    assert [n for n in range(40) if guided(waiting, n).form == "menu"] == [7, 17, 27, 37]
+
+
+@pytest.mark.parametrize(
+    ("proposals_left", "others", "form"),
+    [(None, 7, "menu"), (10, 7, "menu"), (9, 7, "menu"), (8, 7, "plain"), (2, 0, "menu"), (1, 0, "plain")],
+)
+def test_no_menu_is_tried_whose_result_would_come_after_the_last_ask(
+    proposals_left: int | None, others: int, form: str
+) -> None:
+    waiting = after(*[asked("plain", 9.0 - n) for n in range(5)], asked("plain", 6.0), asked("plain", 5.5))
+    open_asks = (OpenAsk(),) * others
+    assert guided(waiting, 17, proposals_left=proposals_left, open=open_asks).form == form
 
 
 def test_of_free_asks_the_last_three_are_compared_so_that_a_model_that_got_better_is_soon_believed() -> None:
@@ -164,6 +201,7 @@ def test_a_model_that_draws_at_random_is_carried_without_a_repetition() -> None:
     assert found["best"] < free["best"] / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["draws-then-knows", "sits-then-knows"])
 def test_a_model_that_gets_better_is_left_free_again(name: str) -> None:
     assert mean(name, trials=80)["menus 3"] < 0.5

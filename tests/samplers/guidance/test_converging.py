@@ -83,6 +83,7 @@ def run(task: Task, strategy: str, trials: int) -> RunReport:
     return anyio.run(lambda: optimize_async(study, objective, n_trials=trials, n_workers=8, **engine))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["menu", "adaptive"])
 @pytest.mark.parametrize("name", TASKS)
 def test_a_study_that_converges_is_offered_nothing_that_it_has(name: str, strategy: str) -> None:

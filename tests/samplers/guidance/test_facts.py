@@ -1,7 +1,7 @@
 """Facts about the finished trials, each a line that a table does not say by itself."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -36,6 +36,11 @@ def trial(number: int, value: float | None, params: Mapping[str, Any], space: Ma
     return made
 
 
+class Running(NamedTuple):
+    params: Mapping[str, Any]
+    places: Sequence[float]
+
+
 def said(
     values: list[float | None],
     kinds: str = "a",
@@ -58,29 +63,27 @@ def test_of_no_trials_nothing_is_said() -> None:
     assert said([None, None]) == ()
 
 
-def test_how_long_the_best_value_has_stood_is_said_from_the_third_trial_on() -> None:
-    assert not [line for line in said([3.0, 1.0, 2.5, 2.2]) if "best value" in line]
-    assert said([3.0, 1.0, 2.5, 2.2, 2.1])[0] == "The best value, 1 of trial 1, has stood for 3 complete trials."
-    maximized = said([3.0, 1.0, 2.5, 2.2], direction=StudyDirection.MAXIMIZE)
-    assert maximized[0] == "The best value, 3 of trial 0, has stood for 3 complete trials."
+def test_a_choice_that_is_only_in_flight_is_not_said_to_be_untried() -> None:
+    space = {"kind": CategoricalDistribution(["a", "b", "c"])}
+    columns = make_space(space)
+    evidence = Evidence(Axes(columns), StudyDirection.MINIMIZE)
+    evidence.update([trial(0, 1.0, {"kind": "a"}, space)])
+    running = [Running({"kind": "b"}, [1.0]), Running({"kind": "b"}, [1.0]), Running({"kind": "a"}, [0.0])]
+    situation = Situation(space=columns, direction=StudyDirection.MINIMIZE, evidence=evidence, in_flight=running)
+    assert facts(situation) == ('kind: "a" 1 trial (best 1), "b" 2 in flight, "c" not tried.',)
 
 
 def test_trials_that_share_the_best_value_are_named() -> None:
     assert said([3.0, 1.0, 1.0])[0] == "The best value, 1, is shared by trials 1, 2."
-    assert (
-        said([1.0, 2.0, 1.0, 4.0])[0]
-        == "The best value, 1, is shared by trials 0, 2 and has stood for 3 complete trials."
-    )
+    assert said([1.0, 2.0, 1.0, 4.0])[0] == "The best value, 1, is shared by trials 0, 2."
+    assert not [line for line in said([3.0, 1.0, 2.5]) if "best value" in line]
 
 
 def test_of_many_trials_that_share_the_best_value_the_first_are_named() -> None:
     shared = said([1.0] * MAX_LISTED)[0]
-    assert shared == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5 and has stood for 5 complete trials."
+    assert shared == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5."
     shared = said([1.0] * (MAX_LISTED + 1))[0]
-    assert (
-        shared
-        == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5 and more and has stood for 6 complete trials."
-    )
+    assert shared == "The best value, 1, is shared by trials 0, 1, 2, 3, 4, 5 and more."
 
 
 @pytest.mark.parametrize(
@@ -107,10 +110,10 @@ def test_the_step_of_values_is_known_where_all_are_multiples_and_some_are_equal(
 
 def test_of_what_is_maximized_the_highest_values_are_shared() -> None:
     line = said([2.0, 5.0, 1.0, 5.0, 5.0], direction=StudyDirection.MAXIMIZE)[0]
-    assert line == "The best value, 5, is shared by trials 1, 3, 4 and has stood for 3 complete trials."
+    assert line == "The best value, 5, is shared by trials 1, 3, 4."
 
 
-def test_trials_that_gave_no_value_neither_share_the_best_nor_let_it_stand_longer() -> None:
+def test_trials_that_gave_no_value_do_not_share_the_best() -> None:
     assert said([3.0, 1.0, None, None, None])[0].startswith("kind:")
     assert said([3.0, 1.0, None, 1.0, None])[0] == "The best value, 1, is shared by trials 1, 3."
 
@@ -139,7 +142,7 @@ def test_shares_of_samples_have_a_step_where_the_smallest_gap_divides_all(sample
 
 def test_the_step_of_values_is_said() -> None:
     lines = said([0.75, 0.80, 0.85, 0.85, 0.95])
-    assert "Values differ by multiples of 0.05: a smaller difference does not show." in lines
+    assert "Values differ by multiples of 0.05: smaller differences are not measured." in lines
 
 
 @pytest.mark.parametrize(("direction", "best"), [(StudyDirection.MINIMIZE, 1), (StudyDirection.MAXIMIZE, 7)])

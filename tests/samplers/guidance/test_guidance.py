@@ -141,6 +141,7 @@ async def test_a_study_whose_parameter_became_a_number_goes_on() -> None:
     kinds = CategoricalDistribution(("auto", "high"))
     for value in range(5):
         study.add_trial(create_trial(params={"lr": "auto"}, distributions={"lr": kinds}, value=value))
+    study.add_trial(create_trial(params={"lr": 0.01}, distributions={"lr": SPACE["lr"]}, value=9.0))
     report = await optimize_async(study, lambda trial: trial.params["lr"], n_trials=12, search_space=SPACE)
     assert report.n_complete == 12
     assert "\n0,0,auto,-,-,-\n" in prompt(model.requests[-1])

@@ -35,7 +35,7 @@ async def test_a_strategy_of_ones_own_sees_the_study_and_decides_what_is_offered
     study = optuna.create_study(sampler=sampler(model, strategy=own))
     await optimize_async(study, lambda trial: trial.params["layers"], n_trials=2, search_space=SPACE)
     assert {trial.params["layers"] for trial in study.trials} == {3, 7}
-    assert all("Be bold.\nTake one of these candidates:" in prompt(request) for request in model.requests)
+    assert all("Be bold.\nTake it from these candidates:" in prompt(request) for request in model.requests)
     record = study.trials[0].user_attrs["llm"]
     assert (record["strategy"], record["role"], record["form"]) == ("own", "my role", "menu")
     assert own.seen[-1].evidence.best(1)[0].value == study.trials[0].value

@@ -1,6 +1,7 @@
 """A cap holds under any interleaving, and nothing stays reserved."""
 
 import asyncio
+import gc
 import random
 
 import clock
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from optuna_llm import Budget, BudgetExhaustedError, FunctionClient, Reply, Request, TransientError, Usage, UsageError
 from optuna_llm.engine.records import Charge
 from optuna_llm.samplers.client.protocol import Prices
-from optuna_llm.samplers.limits.budget import Account, BudgetedClient, most_tokens
+from optuna_llm.samplers.limits.budget import Account, BudgetedClient
+from optuna_llm.samplers.limits.claims import most_tokens
 
 REQUEST = Request(messages=[{"role": "user", "content": "x" * 100}], schema={"type": "object"}, max_tokens=100)
 
@@ -169,9 +171,20 @@ def test_a_cost_that_the_reply_does_not_name_follows_from_the_prices() -> None:
     assert account.statistics().spent.usd == pytest.approx(0.03)
 
 
+class ConstantCharge:
+    """Spending of others, which its owner keeps."""
+
+    def __init__(self, **charge: float) -> None:
+        self._charge = Charge(**charge)  # type: ignore[arg-type]
+
+    def __call__(self) -> Charge:
+        return self._charge
+
+
 def test_what_others_have_spent_on_the_study_counts() -> None:
     account = Account(Budget(requests=10))
-    account.watch("study", lambda: Charge(requests=9))
+    nine = ConstantCharge(requests=9)
+    account.watch("study", nine)
 
     async def main() -> None:
         client = BudgetedClient(PricedModel(1), account)
@@ -229,5 +242,20 @@ def test_a_budget_says_for_how_many_more_proposals_it_is_good(
 
 def test_what_others_spent_on_the_study_counts_for_what_is_left() -> None:
     account = Account(Budget(requests=10))
-    account.watch("study", lambda: Charge(requests=5))
+    five = ConstantCharge(requests=5)
+    account.watch("study", five)
     assert account.proposals_left() == 5
+
+
+def test_what_others_spent_counts_as_long_as_the_study_is_there_and_once() -> None:
+    account = Account(Budget(requests=10))
+    charges = [ConstantCharge(requests=requests) for requests in (1, 2, 4)]
+    for study, charge in zip(("one", "another", "one"), charges, strict=True):
+        account.watch(study, charge)
+    assert account.statistics().elsewhere.requests == 2 + 4
+    del charge, charges[2]
+    gc.collect()
+    assert account.statistics().elsewhere.requests == 1 + 2
+    charges.clear()
+    gc.collect()
+    assert account.statistics().elsewhere.requests == 0

@@ -54,7 +54,7 @@ def test_after_a_refusal_replies_bring_the_limit_back() -> None:
                 group.create_task(one())
             await asyncio.sleep(0.5)
             limiter.throttled()
-            halved = limiter.statistics().limit
-        return halved, limiter.statistics().limit
+            cut = limiter.statistics().limit
+        return cut, limiter.statistics().limit
 
-    assert clock.run(main()) == (4, 8)
+    assert clock.run(main()) == (6, 8)

@@ -1,6 +1,7 @@
 """The limiter lets requests through in order, at the rate, and forgets nothing and nobody."""
 
 import asyncio
+import logging
 from typing import Any
 
 import clock
@@ -9,6 +10,7 @@ import pytest
 from optuna_llm import Limits, UsageError
 from optuna_llm.engine.records import Share
 from optuna_llm.engine.study.state import Sharing
+from optuna_llm.samplers.limits.concurrency import PATIENT_ROUNDS
 from optuna_llm.samplers.limits.limiter import Limiter, Slot
 
 
@@ -182,7 +184,7 @@ def test_a_refusal_lets_fewer_through_at_once() -> None:
             slot.release()
         return limiter.statistics().limit
 
-    assert clock.run(main()) == 4
+    assert clock.run(main()) == 6
 
 
 def test_a_limit_that_grows_lets_one_more_through_at_once() -> None:
@@ -191,10 +193,14 @@ def test_a_limit_that_grows_lets_one_more_through_at_once() -> None:
         first, second = await limiter.acquire(), await limiter.acquire()
         limiter.throttled()
         first.release()
+        for _ in range(PATIENT_ROUNDS):  # one reply is a whole round at a limit of one
+            second.answered = True
+            second.release()
+            second = await limiter.acquire()
         waiting = asyncio.ensure_future(limiter.acquire())
         await asyncio.sleep(0)
         assert not waiting.done()
-        second.answered = True  # one reply is a whole round at a limit of one
+        second.answered = True
         second.release()
         assert (await waiting).held
         assert (await limiter.acquire()).held
@@ -208,6 +214,21 @@ def test_a_long_pause_is_said(caplog: pytest.LogCaptureFixture) -> None:
 
     clock.run(main())
     assert "45 s" in caplog.text
+
+
+def test_what_may_be_in_flight_is_said_when_it_changes(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        limiter = Limiter()
+        slots = [await limiter.acquire() for _ in range(10)]
+        limiter.throttled()
+        for slot in slots[:8]:
+            slot.answered = True
+            slot.release()
+
+    with caplog.at_level(logging.INFO, logger="optuna_llm"):
+        clock.run(main())
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert [line.split()[2] for line in lines] == ["8", "9"]
 
 
 def test_a_request_larger_than_a_minute_is_refused_at_once() -> None:
@@ -233,8 +254,8 @@ def test_limits_may_change_while_others_wait() -> None:
 def test_a_share_divides_the_rates() -> None:
     async def main() -> float:
         limiter = Limiter(Limits(requests_per_minute=600, max_in_flight=7))
-        for study, processes in (("a study", 2), ("another", 1)):
-            sharing = Sharing()
+        kept = {"a study": Sharing(), "another": Sharing()}
+        for (study, sharing), processes in zip(kept.items(), (2, 1), strict=True):
             sharing.update(Share(processes=processes))
             limiter.share(study, sharing)
         (await limiter.acquire()).release()

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optuna_llm.samplers.limits.concurrency import COOLDOWN_SECONDS, ConcurrencyLimit
 from optuna_llm.samplers.limits.pace import LONG_WINDOW, SHORT_WINDOW, Bucket, RequestPace, pace_within
 
 
@@ -30,6 +29,7 @@ def busiest_amount(taken: list[tuple[float, float]], window: float) -> float:
     return max(sum(amount for at, amount in taken if start <= at < start + window) for start, _ in taken)
 
 
+@pytest.mark.slow
 @given(st.floats(30, 6000), st.floats(0, 0.04))
 def test_no_minute_holds_more_requests_than_the_rate(per_minute: float, late: float) -> None:
     taken = admitted(Bucket(per_minute, now=0.0), [1.0] * min(3000, int(3 * per_minute)), late)
@@ -172,66 +172,3 @@ def test_a_cancelled_wait_costs_nothing() -> None:
 
 def test_it_says_how_fast_it_is() -> None:
     assert repr(RequestPace(600)).startswith("RequestPace(600 per minute")
-
-
-def test_without_a_limit_it_is_never_full() -> None:
-    bound = ConcurrencyLimit(None)
-    bound.active = 1000
-    assert not bound.full
-
-
-def test_a_refusal_halves_what_was_used() -> None:
-    bound = ConcurrencyLimit(None)
-    bound.active = 40
-    bound.refused(0.0)
-    assert bound.limit == 20
-
-
-def test_refusals_of_one_moment_count_once() -> None:
-    bound = ConcurrencyLimit(64)
-    bound.active = 64
-    for moment in range(10):
-        bound.refused(moment * COOLDOWN_SECONDS / 20)
-    assert bound.limit == 32
-    bound.refused(COOLDOWN_SECONDS)
-    assert bound.limit == 16
-
-
-def test_it_never_falls_below_one() -> None:
-    bound = ConcurrencyLimit(1)
-    bound.active = 1
-    bound.refused(0.0)
-    assert bound.limit == 1
-
-
-@pytest.mark.parametrize(("active", "grown"), [(10, 11), (9, 10)])
-def test_it_grows_by_one_for_a_round_of_replies_and_only_while_it_is_used(active: int, grown: int) -> None:
-    bound = ConcurrencyLimit(20)
-    bound.active = 20
-    bound.refused(0.0)
-    bound.active = active
-    for _ in range(10):
-        bound.succeeded()
-    assert bound.limit == grown
-
-
-def test_it_never_grows_past_what_was_configured() -> None:
-    bound = ConcurrencyLimit(2)
-    bound.active = 2
-    for _ in range(10):
-        bound.succeeded()
-    assert bound.limit == 2
-
-
-def test_a_new_bound_keeps_what_was_learned_if_that_is_tighter() -> None:
-    bound = ConcurrencyLimit(20)
-    bound.active = 20
-    bound.refused(0.0)
-    bound.set_most(15)
-    assert bound.limit == 10
-    bound.set_most(5)
-    assert bound.limit == 5
-
-
-def test_a_bound_says_where_it_stands() -> None:
-    assert repr(ConcurrencyLimit(3)) == "ConcurrencyLimit(active=0, limit=3)"

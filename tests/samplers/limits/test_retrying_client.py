@@ -12,6 +12,7 @@ from optuna_llm.samplers.client import (
     ThrottledError,
     TransientError,
 )
+from optuna_llm.samplers.client.errors import as_unreached
 from optuna_llm.samplers.limits import RetryingClient
 from optuna_llm.samplers.limits.retrying_client import CAP_SECONDS, LONGEST_WAIT_SECONDS, backoff
 
@@ -97,3 +98,13 @@ def test_backoff_doubles_up_to_its_cap() -> None:
 
 def test_backoff_is_jittered_down_to_nothing() -> None:
     assert backoff(3, None, 0.0) == 0.0
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("error", "calls"), [(TransientError("x"), 3), (DeadlineExceededError("x"), 1)])
+async def test_a_place_where_nothing_has_ever_answered_is_not_tried_for_long(error: ClientError, calls: int) -> None:
+    script = Script(*[as_unreached(error) for _ in range(5)])
+    with pytest.raises(type(error), match="nothing has answered there so far: check api_base"):
+        await script.client.complete(REQUEST)
+    assert script.calls == calls
+    assert sum(script.sleeps) < 2

@@ -86,10 +86,11 @@ def test_retried_requests_are_kept_too() -> None:
     assert study.trials[0].user_attrs["llm"]["calls"] == 1
 
 
-def test_a_run_without_failures_writes_nothing_but_its_trials() -> None:
+def test_a_run_without_failures_writes_nothing_but_its_trials_and_its_end() -> None:
     study = optuna.create_study(sampler=sampler(SchemaModel()))
     run(study, 8, n_workers=4)
-    assert study.user_attrs == {}
+    (name,) = study.user_attrs
+    assert name.startswith("llm_run:")
 
 
 def test_proposals_that_a_stop_leaves_over_stay_spent() -> None:
@@ -116,7 +117,7 @@ def test_a_proposal_that_could_not_be_stored_stays_spent() -> None:
     study = optuna.create_study(storage=Full(), sampler=sampler(SchemaModel()))
     with pytest.raises(OptunaLLMError, match=r"creating a trial.*the disk is full"):
         anyio.run(lambda: optimize_with(seconds=0.2)(study, objective, n_trials=3, search_space=SPACE))
-    (charge,) = study.user_attrs.values()
+    (charge,) = [value for name, value in study.user_attrs.items() if name.startswith("llm_spending:")]
     assert charge["requests"] == 1
 
 

@@ -34,6 +34,7 @@ from optuna_llm import (
     optimize_async,
 )
 from optuna_llm.samplers.client.llm_loop import run_sync
+from optuna_llm.samplers.client.protocol import Prices
 from optuna_llm.samplers.client.resolve import resolve
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.limiter import Limiter
@@ -241,7 +242,8 @@ def test_a_client_that_nobody_uses_any_more_is_forgotten(caplog: pytest.LogCaptu
     assert len(anyio.run(sampler.propose, study)) == 1
     known = weakref.ref(client)
     del client, study, sampler
-    run_sync(partial(asyncio.sleep, 0))  # the task of the ask has left the LLM loop
+    for _ in range(5):  # the task of the ask leaves the LLM loop
+        run_sync(partial(asyncio.sleep, 0))
     gc.collect()
     assert known() is None
 
@@ -321,3 +323,94 @@ def test_functions_of_other_names_are_other_models() -> None:
 
     assert LLMGuidedSampler(FunctionClient(one)).model != LLMGuidedSampler(FunctionClient(other)).model
     assert LLMGuidedSampler(FunctionClient(one)).model == LLMGuidedSampler(FunctionClient(one)).model
+
+
+class Cold:
+    """A model whose first request waits until something is imported; `sent` are the times at which requests left."""
+
+    def __init__(self, seconds: float, *failures: Exception) -> None:
+        self.seconds = seconds
+        self.failures = list(failures)
+        self.sent: list[float] = []
+        self._warm = False
+
+    async def warm_up(self) -> None:
+        if not self._warm:
+            await asyncio.sleep(self.seconds)
+            if self.failures:
+                raise self.failures.pop()
+            self._warm = True
+
+    async def complete(self, _: Request) -> Reply:
+        await self.warm_up()
+        self.sent.append(clock.now())
+        return Reply(text="{}", usage=Usage(prompt_tokens=180, completion_tokens=20))
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("seconds", [3.0, 60.0])
+@pytest.mark.parametrize("turns", [True, False])
+@pytest.mark.parametrize("limits", [Limits(requests_per_minute=600), Limits(tokens_per_minute=120_000)])
+def test_those_who_wait_for_an_import_do_not_leave_together(limits: Limits, turns: bool, seconds: float) -> None:
+    model = Cold(seconds)
+
+    async def main() -> None:
+        made = ClientStack(model, Limiter(limits), Account())
+
+        async def ask(after: float) -> None:
+            await asyncio.sleep(after)
+            calls = made.calls()
+            if turns:
+                async with calls.turn():
+                    await calls.complete(REQUEST)
+            else:
+                await calls.complete(REQUEST)
+
+        await asyncio.gather(*(ask(after / 10) for after in range(40)))
+
+    clock.run(main())
+    assert len(model.sent) == 40
+    assert max(sum(start <= at < start + 0.25 for at in model.sent) for start in model.sent) <= 4
+    assert max(sum(start <= at < start + 2 for at in model.sent) for start in model.sent) <= 22
+
+
+def test_a_warm_up_that_fails_or_is_cancelled_leaves_nothing_held() -> None:
+    model = Cold(5.0, ImportError("no such library"))
+
+    async def main() -> None:
+        made = ClientStack(model, Limiter(Limits(requests_per_minute=60, max_in_flight=1)), Account())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await made.calls().complete(REQUEST)
+        with pytest.raises(ImportError):
+            await made.calls().complete(REQUEST)
+        began = clock.now()
+        await made.calls().complete(REQUEST)
+        assert clock.now() - began == pytest.approx(5)
+        assert made.limiter.statistics().granted == len(model.sent) == 1
+        assert made.limiter.statistics().active == made.limiter.statistics().waiting == 0
+
+    clock.run(main())
+
+
+def test_a_recorded_client_warms_up_as_the_one_inside_it(tmp_path: Path) -> None:
+    assert RecordingClient(Cold(1.0), tmp_path / "run.jsonl").capabilities.warm_up.__name__ == "warm_up"
+
+
+@pytest.mark.parametrize(("prices", "lines"), [(Prices(), 1), (Prices(prompt=1e-6, completion=1e-6), 0)])
+def test_that_nobody_knows_the_price_is_said_once(prices: Prices, lines: int, caplog: pytest.LogCaptureFixture) -> None:
+    class Priced(FunctionClient):
+        async def prices(self) -> Prices:
+            return prices
+
+    async def main() -> None:
+        made = ClientStack(Priced(lambda _: "{}"), Limiter(), Account())
+        for _ in range(3):
+            await made.warm_up()
+
+    with caplog.at_level(logging.INFO, "optuna_llm"):
+        clock.run(main())
+    said = [record for record in caplog.records if "is not known" in record.message]
+    assert [record.levelname for record in said] == ["INFO"] * lines

@@ -1,6 +1,7 @@
 """What a prompt shows: rows in order of completion, the same whether grown or rebuilt, evicted in blocks."""
 
 import datetime
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE, SchemaModel, sampler, study_view
@@ -199,7 +201,7 @@ def test_marks_in_tables_are_explained_where_there_are_any() -> None:
     curved.intermediate_values = {1: 0.5}
     assert "In the tables" not in text(whole)
     assert "In the tables, - is a parameter that a trial does not have.\n" in text(partial)
-    assert "In the tables, [step:value ...] are values on the way.\n" in text(curved)
+    assert "In the tables, [step:value ...] are values at these steps of a trial.\n" in text(curved)
 
 
 def test_the_trial_that_asks_is_not_in_flight_beside_itself() -> None:
@@ -226,16 +228,34 @@ def test_what_is_left_is_said_where_an_end_is_known() -> None:
 
 def test_each_ask_of_a_wave_is_told_how_many_there_are_and_which_it_is() -> None:
     said = [wanted(asking=3, position=position) for position in (1, 2, 3)]
-    assert all(" 3 proposals are being computed at this moment" in text for text in said)
-    assert [f"this is number {n}." in text for n, text in enumerate(said, 1)] == [True] * 3
+    assert all(" 3 proposals, yours among them, are being computed at this moment" in text for text in said)
+    assert [f"Yours is number {n}: " in text for n, text in enumerate(said, 1)] == [True] * 3
+    assert said[0].endswith("number 1: take the most promising configuration.")
+    assert "then change lr clearly" in said[1]
+    assert "then change momentum clearly" in said[2]
+
+
+def test_asks_of_a_wave_differ_in_two_parameters_where_each_has_been_given_and_then_as_they_find() -> None:
+    said = [wanted(asking=20, position=position) for position in range(1, 14)]
+    changed = [text.split("then change ")[1].split(" clearly")[0] for text in said[1:11]]
+    assert changed[:4] == [*SPACE]
+    assert changed[4:] == [" and ".join(pair) for pair in itertools.combinations(SPACE, 2)]
+    assert all(text.endswith("differs from what each earlier number would take.") for text in said[11:])
+
+
+def test_no_ask_of_a_wave_is_to_change_what_is_given_or_has_one_value() -> None:
+    space = make_space({**SPACE, "seed": IntDistribution(1, 1)})
+    context = shown(Snapshot(asking=4), position=2)
+    text = render(context, space, "", fixed={"lr": 0.1})[1]["content"]
+    assert "then change momentum clearly" in text
 
 
 def test_a_position_beyond_the_asks_that_are_known_of_makes_them_more() -> None:
-    assert " 5 proposals are being computed at this moment" in wanted(asking=2, position=5)
+    assert " 5 proposals, yours among them, are being computed at this moment" in wanted(asking=2, position=5)
 
 
 def test_words_of_a_strategy_do_not_hide_the_wave() -> None:
-    assert wanted("Be bold.", asking=3, position=2).endswith("no earlier number would take. Be bold.")
+    assert wanted("Be bold.", asking=3, position=2).endswith("and what must go with it. Be bold.")
 
 
 def test_a_menu_stands_in_place_of_the_wave_since_no_two_have_a_candidate_in_common() -> None:
@@ -243,7 +263,7 @@ def test_a_menu_stands_in_place_of_the_wave_since_no_two_have_a_candidate_in_com
     study = optuna.create_study(sampler=sampler(model, strategy="menu"))
     run = partial(optimize_async, study, lambda trial: trial.params["lr"], n_trials=6, n_workers=3, search_space=SPACE)
     anyio.run(run)
-    menus = [text for text in model.prompts if "Take one of these candidates" in text]
+    menus = [text for text in model.prompts if "Take it from these candidates" in text]
     assert menus
     assert not any("being computed" in text for text in menus)
 

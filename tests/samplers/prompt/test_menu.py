@@ -13,8 +13,8 @@ ONE: dict[str, Any] = {"lr": 0.01, "momentum": 0.5, "layers": 3, "optimizer": No
 
 def test_a_table_has_the_parameters_that_differ_and_the_others_stand_below() -> None:
     assert menu_text([ONE, {**ONE, "lr": 0.02, "layers": 5}], [0.25, 0.123456], COLUMNS) == (
-        "Take one of these candidates:\n"
-        "candidate,expected value,lr,layers\n"
+        "Take it from these candidates:\n"
+        "candidate,estimated value,lr,layers\n"
         "1,0.25,0.01,3\n"
         "2,0.1235,0.02,5\n"
         "In all of them momentum = 0.5, optimizer = null.\n"
@@ -24,6 +24,10 @@ def test_a_table_has_the_parameters_that_differ_and_the_others_stand_below() -> 
 
 def test_without_expectations_there_is_no_column_of_them() -> None:
     assert "candidate,lr\n1,0.01\n2,0.02\n" in menu_text([ONE, {**ONE, "lr": 0.02}], (), COLUMNS)
+
+
+def test_expectations_that_are_all_equal_tell_nothing() -> None:
+    assert "candidate,lr\n1,0.01\n2,0.02\n" in menu_text([ONE, {**ONE, "lr": 0.02}], (0.5, 0.5), COLUMNS)
 
 
 def test_a_parameter_that_does_not_count_in_a_candidate_is_a_dash() -> None:

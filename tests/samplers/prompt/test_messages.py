@@ -176,7 +176,7 @@ def hostile() -> str:
 
 def ties() -> list[FrozenTrial]:
     """Accuracies over 180 samples, the two best of them equal, and the next one hardly worse."""
-    hits = [163, 171, 158, 171, 166, 170, 163]
+    hits = [163, 171, 158, 171, 166, 170, 163, 160]
     rng = random.Random(5)
     return [made(number, drawn(SPACE, rng), SPACE, value=1 - hit / 180) for number, hit in enumerate(hits)]
 

@@ -7,6 +7,9 @@ import math
 import multiprocessing
 import os
 import pickle
+import re
+import resource
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import pytest
 
 from optuna_llm import Client, ClientError, FunctionClient, Reply, Request, ThrottledError, Usage, UsageError
+from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.recording.recording_client import HEADER, RecordingClient
 
 SECRET = "sk-proj-abcdefghijklmnop1234"
@@ -76,7 +80,7 @@ async def test_an_exchange_is_on_file_with_all_its_fields_when_its_caller_has_it
         "text": "é\u2028",
         "model": "m",
         "finish_reason": "stop",
-        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "cached_tokens": 1, "cost": 0.5},
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "cached_tokens": 1, "written_tokens": 0, "cost": 0.5},
         "latency": 0.5,
         "quota": {"left": "3"},
     }
@@ -280,6 +284,25 @@ def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
         asyncio.run(client.complete(ask()))
 
 
+@pytest.mark.parametrize("room", [0, 1, 60, 200, 400])
+def test_what_a_full_disk_cut_off_is_not_left_in_the_file(path: Path, room: int) -> None:
+    """A limit of the process takes the place of the disk."""
+    client = RecordingClient(FunctionClient(fixed), path)
+
+    async def fill() -> None:
+        for _ in range(9):
+            await client.complete(ask())
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        with pytest.raises(ClientError, match="could not be written"):
+            asyncio.run(fill())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not path.exists() or (events(path) and path.read_bytes().endswith(b"\n"))
+
+
 @pytest.mark.asyncio
 async def test_a_request_that_is_no_json_is_a_usage_error(path: Path) -> None:
     client = await made(path)
@@ -338,3 +361,47 @@ def test_a_forked_process_does_not_write_into_the_recording(path: Path, monkeypa
     monkeypatch.setattr(os, "getpid", lambda: process + 1)
     with pytest.raises(UsageError, match="belongs to another process"):
         asyncio.run(client.complete(ask()))
+
+
+@pytest.mark.parametrize("existing", [None, 0o644, 0o666, 0o600], ids=str)
+def test_only_its_owner_can_read_a_recording(path: Path, existing: int | None) -> None:
+    before = os.umask(0)
+    try:
+        if existing is not None:
+            path.touch()
+            path.chmod(existing)
+        client = RecordingClient(FunctionClient(fixed), path)
+        run_sync(lambda: client.complete(ask("a")))
+        run_sync(lambda: client.complete(ask("b")))
+        run_sync(client.aclose)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(events(path)) == 4
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", ["cls_token", "auth", "password", "api_key_rotation"])
+async def test_a_choice_is_recorded_whatever_its_parameter_is_called(path: Path, name: str) -> None:
+    text = json.dumps({name: "mean-pooling", "rationale": f"{name}: mean-pooling, not {SECRET}"})
+    client = await made(path, lambda request: text)
+    await client.complete(ask())
+    await client.aclose()
+    recorded = json.loads(lines(path)[-1]["reply"]["text"])
+    assert recorded[name] == "mean-pooling"
+    assert SECRET not in str(lines(path))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("said", ["password=hunter2", '{"token": "abc"}', "Authorization: Basic dXNlcjpodW50ZXIy"])
+async def test_requests_and_errors_are_recorded_without_secrets(path: Path, said: str) -> None:
+    def fails(request: Request) -> str:
+        raise ThrottledError(said)
+
+    client = await made(path, fails)
+    with pytest.raises(ThrottledError, match=re.escape(said)):
+        await client.complete(ask(said))
+    await client.aclose()
+    text = str(lines(path))
+    assert not any(secret in text for secret in ("hunter2", "abc", "dXNlcjpodW50ZXIy"))
+    assert text.count("[removed]") == 2

@@ -134,16 +134,26 @@ async def test_metadata_does_not_matter_and_every_field_of_the_reply_comes_back(
         text="{}",
         model="m",
         finish_reason="stop",
-        usage=Usage(prompt_tokens=3, completion_tokens=2, cached_tokens=1, cost=0.5),
+        usage=Usage(prompt_tokens=3, completion_tokens=2, cached_tokens=1, written_tokens=2, cost=0.5),
         latency=1.5,
         quota={"x-ratelimit-remaining": "3"},
     )
     path = tmp_path / "run.jsonl"
     recorder = await asyncio.to_thread(RecordingClient, FunctionClient(lambda _: whole), path)
-    await recorder.complete(ask(metadata={"role": "propose"}))
+    await recorder.complete(ask(metadata={"role": "propose"}, prefix_ends=(1,)))
     await recorder.aclose()
     client = await asyncio.to_thread(ReplayClient, path)
     assert await client.complete(ask(metadata={"role": "other"})) == whole
+
+
+@pytest.mark.asyncio
+async def test_a_recording_from_before_tokens_were_counted_as_written_is_read(tmp_path: Path) -> None:
+    event = reply(1, "one")
+    event["reply"]["usage"] = {"prompt_tokens": 3, "completion_tokens": 2, "cached_tokens": 1, "cost": None}
+    client = await replaying(tmp_path, request(1), event)
+    assert (await client.complete(ask(prefix_ends=(1,)))).usage == Usage(
+        prompt_tokens=3, completion_tokens=2, cached_tokens=1
+    )
 
 
 def test_another_task_text_fails_loudly_with_the_nearest_request_and_the_difference(tmp_path: Path) -> None:
@@ -346,3 +356,23 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, text: str, messa
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"r\.jsonl' cannot be read"):
         ReplayClient(tmp_path / "r.jsonl")
+
+
+@pytest.mark.asyncio
+async def test_a_request_that_was_recorded_with_a_secret_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "earlier.jsonl"
+    asked: dict[str, Any] = {
+        "messages": [{"role": "user", "content": "password=hunter2"}],
+        "schema": {},
+        "max_tokens": 1024,
+        "seed": None,
+    }
+    events = [
+        HEADER,
+        {"event": "request", "id": 1, "request": {**asked, "metadata": {}}},
+        {"event": "reply", "id": 1, "reply": {"text": "{}"}},
+    ]
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    client = await asyncio.to_thread(ReplayClient, path)
+    reply = await client.complete(Request(messages=asked["messages"], schema={}))
+    assert reply.text == "{}"

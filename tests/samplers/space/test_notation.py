@@ -7,14 +7,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from optuna_llm.engine.foreign_text import clean
 from optuna_llm.samplers.space.notation import (
     DIGITS,
     FLOAT_DIGITS,
-    clean,
-    describe,
     digits_apart,
     format_number,
     format_value,
+    in_words,
     labels,
     redact,
     show,
@@ -220,11 +220,11 @@ def test_labels_of_true_and_of_one_are_not_confused_by_the_cache() -> None:
     ],
 )
 def test_a_distribution_is_described_in_words(distribution: BaseDistribution, words: str) -> None:
-    assert describe(distribution) == words
+    assert in_words(distribution) == words
 
 
 def test_many_choices_are_not_all_listed() -> None:
-    assert describe(CategoricalDistribution(range(1000))).endswith("and 980 more")
+    assert in_words(CategoricalDistribution(range(1000))).endswith("and 980 more")
 
 
 @given(st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.booleans(), st.lists(st.none())))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optuna_llm.engine.errors import REMOVED
+from optuna_llm.engine.secrets import REMOVED
 from optuna_llm.samplers.task.source import without_secrets
 
 SECRETS = [

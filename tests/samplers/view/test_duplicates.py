@@ -159,7 +159,7 @@ def test_two_equal_proposals_of_the_same_moment_are_told_apart_and_each_prompt_n
     study = optuna.create_study(sampler=sampler(model))
     anyio.run(lambda: optimize_async(study, score, n_trials=2, n_workers=2, search_space=ONE))
     assert sorted(trial.params["x"] for trial in study.trials) == [0.5, 0.9]
-    assert [f"this is number {n}." in prompt(request) for n, request in enumerate(requests[:2], 1)] == [True, True]
+    assert [f"Yours is number {n}: " in prompt(request) for n, request in enumerate(requests[:2], 1)] == [True, True]
     assert "same as" in prompt(requests[2])
     assert sum(trial.user_attrs["llm"]["reasks"] for trial in study.trials) == 1
 
@@ -350,3 +350,46 @@ def test_a_storage_that_does_not_answer_at_that_moment_holds_no_proposal_up(
         answers.set()
     assert proposal.params == {"x": 0.5}
     assert "could not be read again" in caplog.text
+
+
+OLD = [IntDistribution(1, 200), IntDistribution(1, 19, step=2), FloatDistribution(0.0, 1.0, step=0.05)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "values"),
+    [
+        (OLD[0], IntDistribution(201, 210), [201, 205]),  # moved
+        (OLD[0], IntDistribution(1, 5), [1, 5]),  # narrowed
+        (OLD[1], IntDistribution(2, 20, step=2), [2, 4]),  # another grid
+        (OLD[2], FloatDistribution(0.0, 1.0, step=0.25), [0.25, 0.75]),  # a coarser one
+        (OLD[2], FloatDistribution(0.02, 0.2, step=0.06), [0.08, 0.14]),  # shifted by less than a step
+    ],
+    ids=str,
+)
+def test_only_what_the_present_range_holds_counts_as_used_up(old: Any, new: Any, values: list[float]) -> None:
+    """As many trials as the new range has values, none of which it has."""
+    script = Script(*[{"x": value} for value in [*values, values[0]]])
+    study = optuna.create_study(sampler=sampler(script))
+    step = old.step
+    before = {round(old.low + step * index, 9) for index in range(round((old.high - old.low) / step) + 1)}
+    for value in sorted(before - {round(new.low + new.step * index, 9) for index in range(40)}) * 3:
+        study.add_trial(create_trial(value=1.0, params={"x": value}, distributions={"x": old}))
+    report = anyio.run(lambda: optimize_async(study, constant, n_trials=2, search_space={"x": new}))
+    assert (report.stop_reason, report.llm_calls, report.duplicates) == ("n_trials", 2, 0)
+    study.sampler = sampler(Script({"x": values[0]}), search_space={"x": new})
+    (proposal,) = anyio.run(llm_sampler(study).propose, study)
+    assert isinstance(proposal.provenance["duplicate_of"], int)
+    assert proposal.provenance["reasks"] == 2
+
+
+@pytest.mark.parametrize("strategy", ["menu", "adaptive"])
+def test_a_narrowed_space_is_exhausted_once_all_of_it_was_tried(strategy: str) -> None:
+    study = optuna.create_study(sampler=sampler(everything(), strategy=strategy))
+    wide = {**FEW, "n": IntDistribution(1, 50)}
+    for number in range(4, 50):
+        study.add_trial(create_trial(value=1.0, params={"n": number, "c": "a"}, distributions=wide))
+    report = anyio.run(lambda: optimize_async(study, constant, n_trials=50, search_space=FEW))
+    assert report.stop_reason == "exhausted"
+    assert {(t.params["n"], t.params["c"]) for t in study.trials[46:]} == {
+        (n, c) for n in (1, 2, 3) for c in ("a", "b")
+    }

@@ -96,3 +96,20 @@ def test_a_trial_without_a_place_is_none_to_go_on_from_but_its_value_counts(else
 def test_each_trial_says_how_it_was_asked_for(llm: Any, free: bool, menu: bool, stumbled: bool) -> None:
     newest = after(made(5, 1.0, llm=llm)).newest
     assert (newest.free[-1], newest.menu[-1], newest.stumbled[-1]) == (free, menu, stumbled)
+
+
+@pytest.mark.parametrize(
+    ("context", "missed"),
+    [
+        ({"complete": 5, "pruned": 0, "failed": 1}, 0),
+        ({"complete": 2, "pruned": 1, "failed": 1, "running": 9}, 2),
+        ({"complete": 99, "pruned": 0, "failed": 0}, 0),
+        ({"complete": 2}, 0),
+        ({"complete": "2", "pruned": 1, "failed": 1}, 0),
+        ([2, 1, 1], 0),
+    ],
+)
+def test_how_many_results_a_prompt_had_not_seen_is_read_from_its_record(context: Any, missed: int) -> None:
+    evidence = after(made(5, 3.0), made(6, 4.0, llm=ASKED | {"context": context}))
+    assert evidence.newest.missed.tolist() == [0] * 6 + [missed]
+    assert evidence.newest.seen.tolist() == [0, 1, 2, 3, 4, 5, 6 - missed]
