@@ -1,10 +1,11 @@
 """How good proposals are, beside Optuna's own samplers. Method and findings: README.md beside it.
 
 python -m benchmarks.quality --client local --suite hpobench --methods random,tpe,plain --trials 20 --out results
-python -m benchmarks.quality --client openai/gpt-5-mini --suite synthetic --workers 4 --out mini
+python -m benchmarks.quality --client openai/gpt-5.4-mini --suite synthetic --workers 4 --out mini
 
 A run that was interrupted, or is given more seeds, tasks or trials, goes on where it stopped: what is finished costs
-nothing. Cells that fail are reported at the end, and the exit code is 1.
+nothing. What cannot be done here is said before anything is spent, and a line for each cell goes to stderr. Cells that
+fail are reported at the end, and the exit code is 1.
 """
 
 import argparse
@@ -19,9 +20,9 @@ from typing import Final
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
-from .experiment import BUILDERS, SUITES, Outcome, baseline, clash, experiment, selected, shown
+from .experiment import BUILDERS, SUITES, Outcome, baseline, clash, experiment, selected, shown, unable, wanted
 from .methods import METHODS
-from .plot import plot
+from .plot import can_draw, plot
 from .report import report
 
 DEFAULT_METHODS: Final = "random,tpe,qmc,cma,menu-no-model,plain,menu,adaptive"
@@ -30,6 +31,8 @@ DEFAULT_METHODS: Final = "random,tpe,qmc,cma,menu-no-model,plain,menu,adaptive"
 def main(arguments: Sequence[str] | None = None) -> Outcome:
     """Run what is missing; write results, report and pictures."""
     options = _options(arguments)
+    drawn = options.plot and can_draw()
+    print("\n".join(_beginning(options, drawn=drawn)), file=sys.stderr, flush=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         outcome = experiment(options)
@@ -49,9 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> Outcome:
     )
     (options.out / f"report-{table}.md").write_text(text, encoding="utf-8")
     print(text)
-    if options.plot and outcome.measured:
+    if drawn and outcome.measured:
         plot(outcome.measured, options.out / table, failed)
     return outcome
+
+
+def _beginning(options: argparse.Namespace, *, drawn: bool) -> list[str]:
+    """Lines of what is to be done, and of what cannot be done here."""
+    lacking = unable(options.methods, model=options.client is not None or options.replay)
+    lines = [f"{name} {why.removeprefix('it ')} (the run goes on without it)" for name, why in lacking.items()]
+    if options.plot and not drawn:
+        lines.append("pictures need matplotlib: pip install matplotlib (the run goes on without them)")
+    return [*lines, f"{len(wanted(options))} cells of {options.trials} trials, in {options.out}"]
 
 
 class _List(argparse.Action):
@@ -80,6 +92,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=20, metavar="N", help="trials of each cell (20)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of methods that use the model (3)")
     parser.add_argument("--classical-seeds", type=int, default=20, metavar="N", help="seeds of the others (20)")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="N", help="where seeds begin to count (0)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="evaluations at once, simulated (1)")
     parser.add_argument("--no-rationale", dest="rationale", action="store_false", help="the model does not say why")
     parser.add_argument("--no-first", dest="first", action="store_false", help="no common first configuration")
@@ -90,6 +103,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in ("trials", "seeds", "classical_seeds", "workers"):
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if options.first_seed < 0:
+        parser.error("--first-seed must be at least 0")
     for kind, names, known in (("method", options.methods, METHODS), ("task", options.tasks, BUILDERS)):
         unknown = [name for name in names if name not in known]
         if unknown:

@@ -48,7 +48,10 @@ class Outcome:
 
 
 def experiment(options: argparse.Namespace) -> Outcome:
-    """Every cell in turn, one task after the other; a cell that fails does not hold up the others."""
+    """Every cell in turn, one task after the other, each with a line on stderr when it ends.
+
+    A cell that fails does not hold up the others.
+    """
     setup = Setup(
         out=options.out,
         trials=options.trials,
@@ -73,12 +76,20 @@ def experiment(options: argparse.Namespace) -> Outcome:
                     found = cells.run(cell, task, setup)
                     evaluated += 1
                 measured.append(found)
+                bar.write(line_of(cell, found), file=sys.stderr)
                 if len(found.values) < options.trials:
                     failures[str(cell)] = f"it ended after {len(found.values)} of {options.trials} trials"
             except Exception as error:
                 failed.append(cell)
                 failures[str(cell)] = f"{type(error).__name__}: {error}"
+                bar.write(f"{cell}: failed, {failures[str(cell)]}", file=sys.stderr)
     return Outcome(measured=measured, failed=failed, failures=failures, evaluated=evaluated)
+
+
+def line_of(cell: Cell, found: Measured) -> str:
+    """What is said of a cell when it ends: nobody is to think that a run of hours hangs."""
+    best = next((value for value in reversed(found.best) if value is not None), None)
+    return f"{cell}: {len(found.values)} trials, best {'none' if best is None else f'{best:.4g}'}"
 
 
 def wanted(options: argparse.Namespace) -> list[Cell]:
@@ -89,7 +100,10 @@ def wanted(options: argparse.Namespace) -> list[Cell]:
         for task in options.tasks
         for method in options.methods
         if method not in lacking
-        for seed in range(options.seeds if METHODS[method].model else options.classical_seeds)
+        for seed in range(
+            options.first_seed,
+            options.first_seed + (options.seeds if METHODS[method].model else options.classical_seeds),
+        )
     ]
 
 

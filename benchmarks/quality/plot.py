@@ -1,5 +1,6 @@
 """Regret curves as pictures: one for each suite, and one over all tasks."""
 
+import importlib.util
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -7,6 +8,11 @@ from pathlib import Path
 from .comparison import Key, overall
 from .measures import Measured
 from .report import regrets_at
+
+
+def can_draw() -> bool:
+    """Whether what draws is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 def curves(measured: Sequence[Measured], failed: Collection[Key] = ()) -> dict[str, list[tuple[int, float]]]:
@@ -28,7 +34,10 @@ def suites(measured: Sequence[Measured]) -> dict[str, list[Measured]]:
 
 
 def plot(measured: Sequence[Measured], folder: Path, failed: Collection[Key] = ()) -> list[Path]:
-    """Write `regret-SUITE.png` for each suite, and `regret-mean.png`; `failed` are cells without measures."""
+    """Write `regret-SUITE.png` for each suite, and `regret-mean.png`; `failed` are cells without measures.
+
+    It needs matplotlib, see `can_draw`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     return [
         _picture(curves(cells, failed), name, folder / f"regret-{name}.png") for name, cells in suites(measured).items()

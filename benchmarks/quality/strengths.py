@@ -108,6 +108,17 @@ class Sits(Model):
         return {**self.first, **changed}
 
 
+class Hugs(Model):
+    """Stays near its first guess, which it never repeats: it is sure of what is wrong."""
+
+    def start(self, first: dict[str, Any]) -> None:
+        self.first = first
+
+    def propose(self) -> dict[str, Any]:
+        moved = {name: min(1.0, max(0.0, self.first[name] + self.rng.gauss(0, 0.1))) for name in NUMBERS}
+        return {**self.first, **moved}
+
+
 class Copies(Model):
     """Copies the best row seven times in ten."""
 
@@ -135,6 +146,7 @@ MODELS: Final[Mapping[str, type[Model]]] = {
     "learns": Learns,
     "draws": Draws,
     "sits": Sits,
+    "hugs": Hugs,
     "copies": Copies,
     "draws-then-knows": DrawsThenKnows,
     "sits-then-knows": SitsThenKnows,

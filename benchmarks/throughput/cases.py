@@ -256,6 +256,7 @@ MAKESPANS = (
     *FASTEST,
     Makespan(name="memory W=64 lognormal", workers=64, seconds=2, waves=3, latency="lognormal"),
     Makespan(name="memory W=256", workers=256, seconds=8, waves=2, bound=0.95),
+    Makespan(name="memory W=1000", workers=1000, seconds=8, waves=2, bound=0.95),
     Makespan(name="journal W=64", workers=64, seconds=2, waves=3, storage="journal", bound=0.95),
     Makespan(name="optimize n_jobs=8, memory", workers=8, seconds=2, waves=3, engine=run_optimize),
     Makespan(name="optimize n_jobs=64, memory", workers=64, seconds=2, waves=3, engine=run_optimize),

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,15 @@ def test_a_run_measures_every_cell_and_goes_on_where_it_stopped(
 
 
 DRAWING = ["--methods", "random,qmc,cma,menu-no-model,plain", "--tasks", "synthetic/branin", "--no-first"]
+
+
+def test_seeds_are_counted_from_the_first(tmp_path: Path) -> None:
+    both = run(tmp_path / "both", "--methods", "random", "--classical-seeds", "2", "--trials", "3")
+    second = run(
+        tmp_path / "second", "--methods", "random", "--classical-seeds", "1", "--first-seed", "1", "--trials", "3"
+    )
+    assert {cell.seed for cell in second.measured} == {1}
+    assert [cell.values for cell in second.measured] == [cell.values for cell in both.measured if cell.seed == 1]
 
 
 def test_a_continued_cell_draws_anew(tmp_path: Path) -> None:
@@ -226,3 +236,27 @@ def test_every_strategy_and_ablation_runs(tmp_path: Path) -> None:
 def test_what_cannot_run_here_is_no_failure(tmp_path: Path) -> None:
     outcome = main(["--tasks", "synthetic/branin", "--methods", "plain", "--no-plot", "--out", str(tmp_path)])
     assert (list(outcome.failures), outcome.status) == (["plain"], 0)
+
+
+def test_what_cannot_run_here_is_said_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(METHODS, "gp", replace(METHODS["gp"], needs=("no_such_module",)))
+    outcome = run(tmp_path, "--methods", "gp,random", "--tasks", "synthetic/branin", "--classical-seeds", "2")
+    assert list(outcome.failures) == ["gp"]
+    missing, amount, *cells = capsys.readouterr().err.splitlines()
+    assert missing.startswith("gp needs no_such_module: pip install no_such_module")
+    assert amount == f"2 cells of 3 trials, in {tmp_path}"
+    assert [line.partition(": ")[0] for line in cells] == ["synthetic/branin random 0", "synthetic/branin random 1"]
+    assert all(re.search(r": 3 trials, best -?\d", line) for line in cells)
+
+
+def test_a_cell_that_fails_has_a_line_as_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> Task:
+        raise RuntimeError("no such table")
+
+    monkeypatch.setitem(BUILDERS, "synthetic/branin", broken)
+    run(tmp_path, "--tasks", "synthetic/branin", "--methods", "random")
+    assert "synthetic/branin random 0: failed, RuntimeError: no such table" in capsys.readouterr().err
