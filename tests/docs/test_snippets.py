@@ -1,0 +1,144 @@
+"""Every snippet of README and the docs runs as it stands; what cannot run says why."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pages import ROOT, blocks, is_slow, pages, text_of
+
+RUNNER = ROOT / "tests" / "snippets.py"
+PAGES = [page for page in pages() if any(block.language in ("python", "console") for block in blocks(text_of(page)))]
+FAST = [page for page in PAGES if not is_slow(text_of(page))]
+
+Run = Callable[[str, Path], str]  # of a page and an empty folder; what is wrong, "" if nothing is
+
+
+@contextmanager
+def runner(*command: str | Path) -> Iterator[Run]:
+    """A process that runs one page after the other."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def run(page: str, folder: Path) -> str:
+            print(page, folder, sep="\t", file=stdin, flush=True)
+            assert stdout.readline(), "the process that runs pages has ended"
+            return (folder / "_result.txt").read_text()
+
+        yield run
+        stdin.close()
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    with runner(sys.executable, RUNNER) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def run_installed(installed: Path) -> Iterator[Run]:
+    """With the wheel, where a new user would be: no source tree, and the embedded model is the real one."""
+    path = os.environ.pop("PYTHONPATH", None)
+    try:
+        with runner(installed, RUNNER, "--slow") as run:
+            yield run
+    finally:
+        if path is not None:
+            os.environ["PYTHONPATH"] = path
+
+
+@pytest.mark.parametrize("page", FAST)
+def test_the_snippets_of_a_page_run(page: str, run: Run, tmp_path: Path) -> None:
+    told = run(page, tmp_path)
+    assert not told, told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_the_snippets_of_a_page_run_with_the_wheel(page: str, run_installed: Run, tmp_path: Path) -> None:
+    told = run_installed(page, tmp_path)
+    assert not told, told
+
+
+def test_what_does_not_run_has_a_reason_and_is_the_exception() -> None:
+    snippets = [block for page in pages() for block in blocks(text_of(page)) if block.language in ("python", "console")]
+    left_out = [block for block in snippets if block.marker == "not run"]
+    assert [block.line for block in left_out if block.more is None] == []
+    assert len(left_out) <= len(snippets) / 5
+
+
+BAD = {
+    "an exception": ("```python\nx = 1\n1 / 0\n```", "line 3"),
+    "a name of another page": ("```python\nstudy.optimize(objective)\n```", "NameError"),
+    "another exception": ("<!-- raises: KeyError -->\n```python\n1 / 0\n```", "not KeyError"),
+    "no exception": ("<!-- raises: KeyError -->\n```python\nx = 1\n```", "not KeyError"),
+    "another output": ("```python\nprint(1)\n```\n<!-- prints -->\n```text\n2\n```", "it prints"),
+    "an unknown program": ("```console\nno-such-program\n```", "nobody knows"),
+    "an option that is not there": ("```console\noptuna-llm run --no-such-option\n```", "ends with 2"),
+    "the network": ("```python\nimport socket\nsocket.getaddrinfo('example.com', 80)\n```", "beyond loopback"),
+    "a warning": ("```python\nimport warnings\nwarnings.warn('old', DeprecationWarning)\n```", "DeprecationWarning"),
+    "an exit": ("```python\nimport os\nos._exit(0)\n```", "before its time"),
+    "a failed trial": (
+        "```python\nimport optuna\nstudy = optuna.create_study()\n"
+        "study.optimize(lambda trial: 1 / 0, n_trials=1, catch=ZeroDivisionError)\n```",
+        "trials failed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), BAD.values(), ids=BAD)
+def test_a_page_fails_for(text: str, reason: str, run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{text}\n")
+    assert reason in run(str(page), tmp_path)
+
+
+GOOD = """
+<!-- set-up
+START = 1
+-->
+```python title="beside.py"
+print(__name__)
+```
+
+```console
+python beside.py  # a file of the page
+pip install nothing-at-all
+```
+
+<!-- prints -->
+```text
+__main__
+```
+
+1. In a list, and with a loop:
+
+    ```python
+    import asyncio
+
+    await asyncio.sleep(0)
+    print(START, "and more")
+    ```
+
+<!-- prints -->
+```text
+1 ... more
+```
+
+<!-- not run: it would not end -->
+```python
+while True:
+    pass
+```
+"""
+
+
+def test_a_page_runs_as_one_script(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(GOOD)
+    assert run(str(page), tmp_path) == ""
