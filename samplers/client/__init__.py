@@ -12,7 +12,7 @@ from .errors import (
 from .function_client import FunctionClient
 from .litellm_client import LiteLLMClient
 from .local_client import LocalClient
-from .protocol import Client, Reply, Request, Usage
+from .protocol import Client, Prices, Reply, Request, Usage
 from .resolve import resolve
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "LiteLLMClient",
     "LocalClient",
     "ModelNotFoundError",
+    "Prices",
     "QuotaExceededError",
     "Reply",
     "Request",

@@ -47,6 +47,7 @@ CONTRACT = {
     "OpenAsk",
     "OptunaLLMError",
     "Outcome",
+    "Prices",
     "ProcessWorkers",
     "Proposal",
     "ProposalError",
