@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from optuna import Trial
 from optuna.distributions import BaseDistribution
@@ -17,6 +17,8 @@ Params: TypeAlias = Mapping[str, Any]
 SearchSpace: TypeAlias = Mapping[str, BaseDistribution]
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
+
+LEAST_OF_FOUR_DIGITS: Final = 1e-3  # US dollars: four digits after the point say nothing of fewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,7 +74,8 @@ class Charge:
         return self + Charge(requests=-other.requests, tokens=-other.tokens, usd=-other.usd)
 
     def __str__(self) -> str:
-        return f"${self.usd:.4f}, {self.tokens} tokens, {self.requests} requests"
+        usd = f"{self.usd:.4f}" if self.usd >= LEAST_OF_FOUR_DIGITS or not self.usd else f"{self.usd:.2g}"
+        return f"${usd}, {self.tokens} tokens, {self.requests} request{'' if self.requests == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ REASON_WORDS: Final = {
     "occupied": "trials that nobody is known to run hold the last places",
     "timeout": "its time was over",
     "stop": "study.stop() was called",
-    "budget": "the budget is spent",
+    "budget": "the budget does not pay for another request",
     "exhausted": "every configuration has been tried",
     "max_failure_rate": "too many trials failed",
     "running": "it is running",

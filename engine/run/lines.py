@@ -6,6 +6,8 @@ from typing import Final
 
 from optuna.trial import FrozenTrial, TrialState
 
+from ..errors import BudgetExhaustedError
+from ..foreign_text import said
 from ..logs import get_logger
 from ..names import UnaskedNames
 from ..outcome import INTERRUPTED, SURPLUS
@@ -31,6 +33,7 @@ class RunLog:
         self.metric: str | None = None
         self._names = UnaskedNames(declared)
         self._leftover: set[int] = set()
+        self._said_budget = False
         self._failed_first: int | None = 0  # failures so far, None once they are not all that came
 
     def trial(self, trial: FrozenTrial, best: FrozenTrial | None, note: str = "") -> None:
@@ -57,6 +60,12 @@ class RunLog:
         if new and total is not None:
             self._leftover |= new
             logger.warning("%s", holding_places(trials, total))
+
+    def budget(self, error: BudgetExhaustedError) -> None:
+        """One line, once, for a budget that does not pay for another request."""
+        if not self._said_budget:
+            self._said_budget = True
+            logger.warning("Nothing more is asked for: %s", said(str(error)))
 
     def end(self, report: RunReport) -> None:
         """The run's last lines: a warning where something failed or was cut short."""

@@ -11,7 +11,7 @@ import anyio
 from anyio import CancelScope
 from optuna.trial import TrialState
 
-from ..errors import OptunaLLMError
+from ..errors import BudgetExhaustedError, OptunaLLMError
 from ..fleet.runs import end_document
 from ..foreign_text import said
 from ..logs import get_logger
@@ -206,6 +206,8 @@ class Run:
                 logger.debug("A proposal failed", exc_info=error)
                 error.__traceback__ = None
             foreign = getattr(error, "study", None) not in (None, self._context.door.key)
+            if isinstance(error, BudgetExhaustedError) and not foreign:
+                self._log.budget(error)
             event = ProposingFailed(error, anyio.current_time(), foreign, began)
         finally:
             self._asks.discard(scope)

@@ -146,14 +146,21 @@ class Account:
         known = self._spent + self._others()
         cap = first_exceeded_cap(self.budget, known + worst)
         if cap is not None:
-            raise BudgetExhaustedError(
-                f"the budget ({_caps(self.budget)}) is used up: {known} are spent, and the next request may take "
-                f"{worst}; raise Budget({cap}=...) to go on"
-            )
+            raise BudgetExhaustedError(_refusal(self.budget, cap, known, worst))
         return first_exceeded_cap(self.budget, known + self._reserved + worst) is None
 
     def _others(self) -> Charge:
         return sum((read() for read in self._elsewhere), NOTHING)
+
+
+def _refusal(budget: Budget, cap: str, known: Charge, worst: Charge) -> str:
+    """Why a request is not sent that would exceed this cap, after so much was spent."""
+    end = f"and the next request may take {worst}; raise Budget({cap}=...) to go on"
+    if not any(asdict(known).values()):
+        return f"the budget ({_caps(budget)}) is too small for a first request: nothing is spent, {end}"
+    used_up = getattr(known, cap) >= getattr(budget, cap) * (1 - ROUNDING)
+    why = "is used up" if used_up else "has too little left for another request"
+    return f"the budget ({_caps(budget)}) {why}: {known} are spent, {end}"
 
 
 def _caps(budget: Budget) -> str:

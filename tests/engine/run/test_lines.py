@@ -294,3 +294,11 @@ def test_with_nothing_set_up_a_script_shows_its_trials_in_optunas_format() -> No
     assert "Trial 0 failed" in shown[1]
     assert "ZeroDivisionError: division by zero" in shown[1]
     assert "Trial 1 finished with value: 1.0" in shown[2]
+
+
+def test_a_budget_that_pays_for_no_request_is_said_once_with_its_numbers(lines: Lines) -> None:
+    study = optuna.create_study(sampler=sampler(budget=Budget(tokens=5)))
+    report = run(study, momentum, n_trials=9, n_workers=3)
+    assert report.stop_reason == "budget"
+    (line,) = [text for text in with_level(lines(), "WARNING") if "Nothing more is asked for" in text]
+    assert "the budget (5 tokens) is too small for a first request: nothing is spent, and the next request may" in line

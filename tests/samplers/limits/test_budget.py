@@ -259,3 +259,24 @@ def test_what_others_spent_counts_as_long_as_the_study_is_there_and_once() -> No
     charges.clear()
     gc.collect()
     assert account.statistics().elsewhere.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("budget", "sent", "said"),
+    [
+        (Budget(usd=0.4), 0, r"\(\$0.4\) is too small for a first request: nothing is spent, .* may take \$0\.\d{4}, "),
+        (Budget(tokens=600), 3, r"\(600 tokens\) has too little left for another request: \$0\.4500, 300 tokens, 3 "),
+        (Budget(requests=1), 1, r"\(1 requests\) is used up: \$0\.1500, 100 tokens, 1 request are spent, and the next"),
+    ],
+)
+def test_why_a_request_is_not_sent_is_said_as_it_is(budget: Budget, sent: int, said: str) -> None:
+    model = PricedModel(50)
+    client = BudgetedClient(model, Account(budget))
+
+    async def main() -> None:
+        with pytest.raises(BudgetExhaustedError, match=said):
+            for _ in range(sent + 1):
+                await client.complete(REQUEST)
+
+    clock.run(main())
+    assert model.sent == sent
