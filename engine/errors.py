@@ -19,6 +19,7 @@ and `NoRoom` end a run of `optimize_async` well, and `SetUpError` is a `Proposal
 
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 THIS_RUN: Final = "this run"  # in place of the key of a study, where an error does not know it: the run fills it in
@@ -29,6 +30,7 @@ class OptunaLLMError(Exception):
 
     transient: ClassVar[bool] = False  # whether the same request may succeed later, unchanged
     study: Hashable = None  # the key of the study that it is about: an objective, or a model, may use another one
+    provenance: Mapping[str, Any] = MappingProxyType({})  # of an ask that came to nothing: what its replies took
 
 
 class UsageError(OptunaLLMError, ValueError):

@@ -58,7 +58,7 @@ class Proposer(Protocol):
         `left`: how many proposals are to come, this one included, as far as `n_trials` or `total_trials` set an end.
         A provider that asks for a pause longer than `patience`, in seconds, is not waited for: its error is raised.
         `stop_when_exhausted` asks for `SpaceExhausted` once a finite space holds nothing new; otherwise a duplicate
-        is proposed. What asking takes is added to `door.spending` as it is spent.
+        is proposed. What asking takes is added to `door.spent` as it is spent.
 
         Raises `ProposalError` if there is no valid configuration, `BudgetExhaustedError`, and client errors. An error
         that is `transient` pauses the run; any other ends it. When cancelled, it leaves nothing reserved.

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from ..engine.errors import ProposalError, SpaceExhausted
+from ..engine.errors import OptunaLLMError, ProposalError, SpaceExhausted
 from ..engine.foreign_text import summary
 from ..engine.logs import get_logger
 from ..engine.records import Proposal
@@ -97,7 +97,12 @@ async def _converse(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) 
                 ends = (ask.left, calls.proposals_left())
                 left = min((end for end in ends if end is not None), default=None)
                 request = _request(ask, view, guidance, opened.position, left)
-            return await _discuss(exchange, request, calls, asks, door)
+            try:
+                return await _discuss(exchange, request, calls, asks, door)
+            except OptunaLLMError as error:  # of a re-ask, perhaps: the replies before it were paid
+                if exchange.replies and not error.provenance:
+                    error.provenance = exchange.record(Verdict())
+                raise
 
 
 async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, asks: OpenAsks, door: StudyDoor) -> Proposal:
@@ -249,7 +254,7 @@ class _Exchange:
             distributions=self.ask.space.distributions,
             repairs=conformed.repairs,
             seen=self.n_finished,
-            provenance=self._record(verdict),
+            provenance=self.record(verdict),
             new=self.can_be_new and verdict.duplicate is None,
         )
 
@@ -259,10 +264,11 @@ class _Exchange:
         return ProposalError(
             f"{self.ask.model} gave no valid configuration in {len(self.replies)} attempts; the last reply was refused "
             f"because: {'; '.join(verdict.violations)}{f'; {MORE_ROOM}' if cut else ''}",
-            provenance=self._record(verdict),
+            provenance=self.record(verdict),
         )
 
-    def _record(self, verdict: Verdict) -> dict[str, Any]:
+    def record(self, verdict: Verdict) -> dict[str, Any]:
+        """What goes on record of all replies, the last one as this verdict says."""
         duplicate, conformed, guidance = verdict.duplicate, verdict.conformed, self.guidance
         return provenance(
             model=verdict.model or self.ask.model,

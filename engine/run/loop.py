@@ -94,6 +94,7 @@ class Run:
             now=anyio.current_time(),
             stop_reason=self._schedule.stop_reason or raised,
             left_over=self._schedule.left_over,
+            untracked=self._context.door.spent.untracked,
         )
 
     def _say_end(self, report: RunReport) -> None:

@@ -31,8 +31,11 @@ class RunReport:
     "max_failure_rate". `seconds` is the wall time; `utilization` the share of worker seconds that
     evaluated something, from the first launch to the last end (None if nothing ran); `throughput` is in trials per
     second. `tokens` are prompt and completion tokens, `cached_tokens` those of the prompts that the provider had in its
-    cache, `written_tokens` those that it billed as written into it; `cost` is in US dollars, None as soon as one call's
-    is unknown.
+    cache, `written_tokens` those that it billed as written into it; `cost` is in US dollars, None as soon as one
+    answer's is unknown.
+    `llm_calls`, `tokens` and `cost` are what the run put on record in the study, on trials and without one. A call that
+    failed or was cancelled is one of `llm_calls`, and adds neither tokens nor dollars: no reply says what it took, and
+    a provider may bill it all the same. An answer that does not say it counts in full where a budget has to.
     `left_over` proposals were ready or being computed when the run stopped, and were not evaluated.
 
     Where the time went, in seconds summed over workers and asks: `llm_seconds` the model's own latency,
@@ -107,6 +110,7 @@ class Tally:
         self._started = started
         self._n_workers = n_workers
         self._first_launch, self._last_end = math.inf, -math.inf
+        self._on_trials = Charge()
 
     @property
     def finished(self) -> int:
@@ -130,6 +134,7 @@ class Tally:
         self.counts[_COUNT_OF[trial.state]] += 1
         self.counts["n_infeasible"] += trial.state is TrialState.COMPLETE and bool(violations_of(trial))
         self.counts["storage_seconds"] += seconds
+        self._on_trials += charge_of(llm_of(trial))
         self.spent(llm_of(trial))
 
     def spent(self, provenance: Mapping[str, Any]) -> None:
@@ -137,8 +142,8 @@ class Tally:
         if provenance:
             self.add(**counts_of(provenance))
 
-    def report(self, *, now: float, stop_reason: str, left_over: int) -> RunReport:
-        """The record of the whole run."""
+    def report(self, *, now: float, stop_reason: str, left_over: int, untracked: Charge | None = None) -> RunReport:
+        """The record of the whole run; `untracked` is what it spent that no trial has on record, None if as counted."""
         counts, seconds = self.counts, now - self._started
         busy = counts["objective_seconds"]
         available = self._n_workers * max(0.0, self._last_end - self._first_launch)
@@ -154,6 +159,10 @@ class Tally:
             # creating the first trials and telling the last lies outside the workers' time
             "idle_seconds": max(0.0, available - busy - counts["storage_seconds"]),
         }
+        if untracked is not None:
+            charge = self._on_trials + untracked
+            cost = None if counts["cost"] is None else max(0.0, charge.usd)  # sums of floats may end below 0
+            computed |= {"llm_calls": charge.requests, "tokens": charge.tokens, "cost": cost}
         return RunReport(**{**counts, **computed})
 
     def show(self, bar: Any, *, now: float, running: int, proposing: int) -> None:

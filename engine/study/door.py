@@ -53,7 +53,7 @@ from .optuna_internals import (
 )
 from .patience import is_away
 from .snapshot import Snapshot
-from .state import StudyState
+from .state import SpentHere, StudyState
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class StudyDoor:
         self.state = StudyState() if state is None else state
         self.token = token
         self.in_flight = self.state.in_flight
-        self.spending = self.state.spending
+        self.spending, self.spent = self.state.spending, SpentHere(self.state.spending)
         self.sharing = self.state.sharing
         self.snapshot = self.state.snapshot  # the last reading with what is in flight now; touches no storage
         self.key = study_key(study)
@@ -190,7 +190,7 @@ class StudyDoor:
 
     def adopt(self, trial_id: int, proposal: Proposal, *, params_in_one_write: bool) -> Trial:
         """Do the rest of `create` for a trial that is stored."""
-        self.spending.record(proposal, charge_of(proposal.provenance))
+        self.spent.record(proposal, charge_of(proposal.provenance))
 
         def set_up() -> Trial:
             trial = Trial(self.study, trial_id)
@@ -252,9 +252,9 @@ class StudyDoor:
                 suggest_all(trial, search_space or {})
                 return trial
         except Exception as error:
-            if not is_away(error):
-                raise
-            raise SetUpError(f"a trial was created, and failed before it could run: {summary(error)}") from error
+            if is_away(error):
+                raise SetUpError(f"a trial was created, and failed before it could run: {summary(error)}") from error
+            raise
 
     def pop(self, waiting: FrozenTrial) -> bool:
         """Make an enqueued trial RUNNING, unless somebody else did."""
@@ -271,7 +271,7 @@ class StudyDoor:
         """Write the provenance of a proposal on a trial that exists already; it includes `earlier` calls for it."""
         for name, value in self._record(proposal, by).items():
             self._set_user_attr(trial, name, value)
-        self.spending.record(proposal, charge_of(proposal.provenance) - charge_of(earlier))
+        self.spent.record(proposal, charge_of(proposal.provenance) - charge_of(earlier))
 
     def give_up(self, proposal: Proposal) -> None:
         """Drop the reservation of a proposal that no trial records: what it took stays untracked spending."""

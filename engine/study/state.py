@@ -189,6 +189,40 @@ class UntrackedSpending:
             self._saved = total
 
 
+class SpentHere:
+    """What goes through one door into what its sampler spent on the study: a run has a door of its own.
+
+    `untracked` is what no trial of this door has on record. It is below 0 where a trial records what another door paid.
+    """
+
+    def __init__(self, spending: UntrackedSpending) -> None:
+        self._spending = spending
+        self._lock = threading.Lock()  # guards `untracked`, which the LLM loop and the lane add to
+        self.untracked = Charge()
+
+    def __repr__(self) -> str:
+        return f"SpentHere({self.untracked})"
+
+    def add(self, charge: Charge) -> None:
+        """Add what no trial has on record."""
+        self._add(charge)
+        self._spending.add(charge)
+
+    def expect(self, proposal: Proposal, charge: Charge) -> None:
+        """Add what a trial will have on record as soon as the proposal is one."""
+        self._add(charge)
+        self._spending.expect(proposal, charge)
+
+    def record(self, proposal: Proposal, charge: Charge) -> None:
+        """Subtract what a trial has on record of a proposal."""
+        self._add(Charge() - charge)
+        self._spending.record(proposal, charge)
+
+    def _add(self, charge: Charge) -> None:
+        with self._lock:
+            self.untracked += charge
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Expected:
     charge: Charge

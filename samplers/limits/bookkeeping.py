@@ -63,12 +63,12 @@ class Books:
 
     def spend(self, door: StudyDoor, charge: Charge) -> None:
         """Add what a request took that came to nothing; it is in the study within seconds."""
-        door.spending.add(charge)
+        door.spent.add(charge)
         self._save_soon(door)
 
     def expect(self, door: StudyDoor, proposal: Proposal, charge: Charge) -> None:
         """Add what a proposal took; it is in the study within seconds, with its trial or without one."""
-        door.spending.expect(proposal, charge)
+        door.spent.expect(proposal, charge)
         self._save_soon(door)
 
     def _save_soon(self, door: StudyDoor) -> None:

@@ -110,7 +110,7 @@ def test_why_each_run_stopped_is_said(study: optuna.Study, tmp_path: Path) -> No
     study.set_user_attr("llm_run:one", end)
     study.set_user_attr("llm_run:two", {**end, "ended": 2e9, "stop_reason": HOSTILE})
     page = written(study, tmp_path)
-    for text in ("budget: the budget does not pay for another request", "3 complete, 1 failed", "5.0 min", "&lt;img src=x"):
+    for text in ("budget: the budget does not pay", "3 complete, 1 failed", "5.0 min", "&lt;img src=x"):
         assert text in page.split("Runs and workers")[1].split("</table>")[0]
 
 

@@ -274,9 +274,10 @@ def test_why_a_request_is_not_sent_is_said_as_it_is(budget: Budget, sent: int, s
     client = BudgetedClient(model, Account(budget))
 
     async def main() -> None:
+        for _ in range(sent):
+            await client.complete(REQUEST)
         with pytest.raises(BudgetExhaustedError, match=said):
-            for _ in range(sent + 1):
-                await client.complete(REQUEST)
+            await client.complete(REQUEST)
 
     clock.run(main())
     assert model.sent == sent

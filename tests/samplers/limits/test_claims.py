@@ -13,6 +13,7 @@ from support import SPACE, SchemaModel, sampler
 
 from optuna_llm import Budget, Limits, Reply, Request, Usage, UsageError, optimize_async
 from optuna_llm.engine.records import Charge
+from optuna_llm.engine.study.attributes import untracked_charges
 from optuna_llm.samplers.client.protocol import Prices
 from optuna_llm.samplers.limits.budget import Account, BudgetedClient
 from optuna_llm.samplers.limits.claims import HIDDEN_PROMPT, LONGEST_COMPLETION, credible, most_tokens, within_reason
@@ -172,7 +173,9 @@ def test_a_run_with_odd_claims_ends_well_and_its_records_can_be_read(model: Any,
 
     study = optuna.create_study(sampler=sampler(odd, budget=Budget(requests=3)))
     report = anyio.run(lambda: optimize_async(study, lambda _: 0.0, n_trials=9, search_space=SPACE))
-    assert (report.stop_reason, report.n_complete, report.llm_calls, report.tokens) == ("budget", 3, 3, 0)
+    assert (report.stop_reason, report.n_complete, report.llm_calls, report.cost) == ("budget", 3, 3, None)
+    (in_full,) = untracked_charges(study.user_attrs).values()  # as the budget counted them
+    assert report.tokens == in_full.tokens > 3 * most_tokens(answers.requests[0])
     for trial in study.trials:
         record = trial.user_attrs["llm"]
         assert isinstance(record["model"], str)

@@ -1,5 +1,7 @@
 """Spending is kept in the study: a cap holds over trials, failures, restarts and samplers."""
 
+import threading
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -20,11 +22,15 @@ from optuna_llm import (
     ProposalError,
     RecordingClient,
     ReplayClient,
+    Reply,
+    Request,
+    RunReport,
     TransientError,
     ask_async,
     optimize_async,
 )
-from optuna_llm.engine.records import Proposal, Share
+from optuna_llm.engine.records import Charge, Proposal, Share
+from optuna_llm.engine.study.attributes import charge_of, llm_of, untracked_charges
 from optuna_llm.samplers.client.protocol import Prices
 
 PER_CALL = 110  # tokens of one reply of SchemaModel
@@ -212,3 +218,87 @@ def test_a_report_counts_what_a_configuration_took_that_another_process_was_fast
         patched.setattr(door.in_flight, "reserve", overtaken)
         report = anyio.run(lambda: optimize_async(study, lambda _: 1.0, n_trials=1, search_space=space))
     assert len(script.requests) == report.llm_calls == 2
+
+
+def on_record(study: optuna.Study) -> Charge:
+    """What a study says that was spent on it."""
+    trials = sum((charge_of(llm_of(trial)) for trial in study.trials), Charge())
+    return sum(untracked_charges(study.user_attrs).values(), trials)
+
+
+def reported(report: RunReport) -> Charge:
+    assert report.cost is not None
+    return Charge(requests=report.llm_calls, tokens=report.tokens, usd=report.cost)
+
+
+def same(one: Charge, other: Charge) -> bool:
+    rest = one - other
+    return (rest.requests, rest.tokens) == (0, 0) and abs(rest.usd) < 1e-9
+
+
+def refused_once(model: SchemaModel) -> Any:
+    """A model whose every second reply is no configuration, and costs as much."""
+    refused = 0
+
+    def answer(request: Request) -> Reply:
+        nonlocal refused
+        refused += 1
+        reply = model(request)
+        return replace(reply, text="no") if refused % 2 else reply
+
+    return answer
+
+
+def test_a_report_and_the_study_agree_on_replies_whose_reask_the_budget_did_not_pay() -> None:
+    model = SchemaModel()
+    study = optuna.create_study(sampler=sampler(refused_once(model), budget=Budget(requests=7)))
+    report = run(study, 50)
+    assert (report.stop_reason, report.n_complete, report.llm_calls) == ("budget", 3, 7)
+    assert same(reported(report), Charge(requests=7, tokens=7 * PER_CALL, usd=0.007))
+    assert same(reported(report), on_record(study))
+
+
+def test_a_report_and_the_study_agree_on_calls_that_failed_were_cancelled_or_left_over() -> None:
+    model = SchemaModel()
+    held = threading.Event()
+
+    async def answer(request: Request) -> Reply:
+        if len(model.requests) == 0:
+            model(request)
+            raise TransientError("down", retry_after=0.0)
+        if len(model.requests) > 6:
+            model.requests.append(request)
+            held.set()
+            await anyio.sleep_forever()
+        return model(request)
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 3:
+            assert held.wait(60)
+            trial.study.stop()
+        return 1.0
+
+    study = optuna.create_study(sampler=sampler(answer))
+    report = anyio.run(lambda: optimize_async(study, objective, n_trials=50, search_space=SPACE, prefetch=4))
+    assert report.stop_reason == "stop"
+    assert report.llm_calls == len(model.requests) > 7
+    assert report.tokens == 6 * PER_CALL  # of those that were answered
+    assert same(reported(report), on_record(study))
+    assert report.left_over
+
+
+def test_two_runs_on_one_study_count_what_each_of_them_spent() -> None:
+    studies = [optuna.create_study(study_name="s", sampler=sampler(Script("no", SchemaModel())))]
+    studies.append(optuna.load_study(study_name="s", storage=studies[0]._storage, sampler=studies[0].sampler))
+    reports: list[RunReport] = []
+
+    async def one(study: optuna.Study) -> None:
+        reports.append(await optimize_async(study, objective, n_trials=4, search_space=SPACE))
+
+    async def both() -> None:
+        async with anyio.create_task_group() as group:
+            for study in studies:
+                group.start_soon(one, study)
+
+    anyio.run(both)
+    assert sorted(report.llm_calls for report in reports) == [4, 5]
