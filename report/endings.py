@@ -14,6 +14,7 @@ REASON_WORDS: Final = {
     "exhausted": "every configuration has been tried",
     "max_failure_rate": "too many trials failed",
     "running": "it is running",
+    "died": "its process ended without a word, as one that is killed does",
     "unknown": "it left no word: killed, or at work elsewhere",
 }
 REASON_LENGTH: Final = 80

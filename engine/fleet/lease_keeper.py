@@ -16,6 +16,7 @@ from ..study.door import StudyDoor
 from ..study.snapshot import Snapshot
 from .dead_trials import owed_retries, reap
 from .leases import LEASE_REFRESH, Lease, Watch, leased, leases_in, share_of
+from .runs import death_document
 
 # In seconds. Giving way takes the rival one storage call; if it has not by then, it hangs, and both leave the trial.
 CONFLICT_SECONDS: Final = 5.0
@@ -87,7 +88,8 @@ class LeaseKeeper:
     def reap_dead(self) -> int:
         """Read and judge the leases, and fail the trials of dead runs; returns how many.
 
-        Whatever they were to enqueue anew, and did not, is enqueued as well.
+        Whatever they were to enqueue anew, and did not, is enqueued as well. That they died is written at the end: their
+        leases say until then what else was theirs.
         """
         with self._lock:
             if self._over.is_set():
@@ -97,7 +99,16 @@ class LeaseKeeper:
             now = self.door.refresh()
         for trial in owed_retries(now, self._retries, lambda run: living.get(run, False)):
             self._retry(trial)
-        return sum(reap(self.door, trial, self._retries, by=self.run) for trial in leased(now.running, dead))
+        reaped = sum(reap(self.door, trial, self._retries, by=self.run) for trial in leased(now.running, dead))
+        for lease in dead:
+            if not lease.ended and lease.run not in _ended:  # a run of this process knows better what it did
+                self._note_death(lease)
+        return reaped
+
+    def _note_death(self, lease: Lease) -> None:
+        """Write that a run died, in the place of its lease, unless that has changed: a run that lives renews it."""
+        if lease in leases_in(self.door.read_attributes()):
+            self.door.write_attribute(lease.name, death_document(lease, self.door.snapshot().finished))
 
     def _retry(self, trial: FrozenTrial) -> None:
         """Enqueue anew what a dead run did not come to, unless another run is about to."""

@@ -1,20 +1,30 @@
-"""What the runs of a study did: each writes it in the place of its lease when it ends, and anybody reads it."""
+"""What the runs of a study did: each writes it in the place of its lease when it ends, and anybody reads it.
+
+For a run that died, whoever cleans up after it writes what its lease and its trials tell.
+"""
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
-from ..study.attributes import LEASE_PREFIX, as_amount
-from .leases import leases_in
+from ..study.attributes import LEASE_PREFIX, as_amount, is_reaped, run_of
+from .leases import LEASE_REFRESH, Lease, leases_in
 
 UNKNOWN: Final = "unknown"
 RUNNING: Final = "running"
-_COUNTS: Final = ("n_complete", "n_pruned", "n_failed")
+DIED: Final = "died"
+_COUNTS: Final = {
+    "n_complete": TrialState.COMPLETE,
+    "n_pruned": TrialState.PRUNED,
+    "n_failed": TrialState.FAIL,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +32,9 @@ class RunRecord:
     """What one run did, in `seconds` of wall time; `ended` is local time without a zone, as Optuna's times are.
 
     `stop_reason` is that of its `RunReport`. Of a run that has written none it is "running" if its process lives on
-    this host, else "unknown": it was killed, its storage was away when it ended, or it works on another host. All else
-    that is unknown is None.
+    this host, "died" if that is gone, or another run has seen that it is and cleaned up after it, and else "unknown":
+    it works on another host, or was killed there. A run that died `ended` at its last sign of life. All else that is
+    unknown is None.
     """
 
     run: str
@@ -47,18 +58,32 @@ def end_document(*, stop_reason: str, seconds: float, n_complete: int, n_pruned:
     }
 
 
+def death_document(lease: Lease, trials: Iterable[FrozenTrial]) -> dict[str, Any]:
+    """What is written of a run that died: its last sign of life for its end, and what the finished trials say of it."""
+    own = [trial for trial in trials if run_of(trial) == lease.run]
+    states = Counter(trial.state for trial in own)
+    signs = [at.timestamp() for trial in own if not is_reaped(trial) and (at := trial.datetime_complete) is not None]
+    # trials have their writer's local time: where that is not ours, the lease alone counts
+    last = max((at for at in signs if lease.at < at < lease.at + 2 * LEASE_REFRESH), default=lease.at)
+    return {"ended": round(last, 3), "stop_reason": DIED, **{name: states[state] for name, state in _COUNTS.items()}}
+
+
 def runs_of(study: Study) -> list[RunRecord]:
     """The runs of a study by this engine, in the order in which they ended, then those that wrote no end."""
     attributes = study.user_attrs
-    lives = {lease.run: not lease.ended and lease.process.is_alive() is True for lease in leases_in(attributes)}
-    return sorted(_records(attributes, lives), key=_order)
+    open_leases = [lease for lease in leases_in(attributes) if not lease.ended]
+    lives = {lease.run: lease.process.is_alive() for lease in open_leases}
+    gone = [lease for lease in open_leases if lives[lease.run] is False]
+    trials = study.get_trials(deepcopy=False) if gone else ()
+    deaths = {lease.name: death_document(lease, trials) for lease in gone}
+    return sorted(_records({**attributes, **deaths}, lives), key=_order)
 
 
 def _order(run: RunRecord) -> tuple[float, str]:
     return math.inf if run.ended is None else run.ended.timestamp(), run.run
 
 
-def _records(attributes: Mapping[str, Any], lives: Mapping[str, bool]) -> Iterator[RunRecord]:
+def _records(attributes: Mapping[str, Any], lives: Mapping[str, bool | None]) -> Iterator[RunRecord]:
     for name, value in attributes.items():
         if name.startswith(LEASE_PREFIX) and isinstance(value, Mapping):
             run = name.removeprefix(LEASE_PREFIX)

@@ -2,7 +2,8 @@
 
     user attributes of a study
     ├── llm_run:RUN             lease of a run: {host, pid, started, at, model, taking}; once it is over, what it did:
-    │                           {ended, stop_reason, seconds, n_complete, n_pruned, n_failed}, see `fleet.runs`
+    │                           {ended, stop_reason, seconds, n_complete, n_pruned, n_failed}, see `fleet.runs`; where
+    │                           it died, another run writes that
     └── llm_spending:TOKEN      what one sampler spent that no trial has on record: {requests, tokens, usd}
     user attributes of a trial
     ├── llm                     how it was proposed: the sampler's {schema_version, model, rationale, role, context,

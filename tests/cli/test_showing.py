@@ -1,12 +1,15 @@
 """A study that is shown for as long as somebody watches."""
 
+import os
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import optuna
 import pytest
 from optuna.trial import create_trial
 
 from optuna_llm.cli.showing import fitted, follow, study_as_text
+from optuna_llm.engine.process import this_host
 
 
 class Over(Exception):
@@ -71,3 +74,12 @@ def test_whoever_stops_the_wait_ends_it() -> None:
     with pytest.raises(KeyboardInterrupt):
         follow(draw, seen.append, stop)
     assert seen == ["a"]
+
+
+def test_a_run_whose_process_is_gone_is_shown_to_have_died_and_when() -> None:
+    study = optuna.create_study()
+    gone = {"host": this_host(), "pid": os.getpid(), "started": "before this one", "at": 1.0e9, "model": "m"}
+    study.set_user_attr("llm_run:r1", gone)
+    (shown,) = [line.split() for line in study_as_text(study).splitlines() if line.startswith("r1")]
+    assert shown[:6] == ["r1", "died", "-", "0", "0", "0"]
+    assert " ".join(shown[6:]) == datetime.fromtimestamp(1.0e9).isoformat(" ")  # noqa: DTZ006  # as Optuna's times are

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
 from support import SPACE, SchemaModel, llm_sampler, sampler
 
 from optuna_llm import Budget, RunReport, optimize_async
+from optuna_llm.engine.fleet import lease_keeper
+from optuna_llm.engine.fleet.lease_keeper import LeaseKeeper
 from optuna_llm.engine.fleet.leases import Lease
 from optuna_llm.engine.fleet.runs import RunRecord, runs_of
 from optuna_llm.engine.process import Process, this_process
@@ -106,7 +109,7 @@ def test_of_a_run_that_wrote_no_end_it_is_said_whether_it_is_known_to_live() -> 
         study.set_user_attr(lease.name, lease.document())
     study.set_user_attr("llm_run:once", {"ended": True})  # by an earlier version
     assert {record.run: record.stop_reason for record in runs_of(study)} == {
-        "killed": "unknown",
+        "killed": "died",
         "lives": "running",
         "elsewhere": "unknown",
         "once": "unknown",
@@ -124,3 +127,72 @@ def test_a_time_that_no_calendar_has_is_unknown() -> None:
     study = optuna.create_study()
     study.set_user_attr("llm_run:x", {"ended": 9e14, "stop_reason": "stop"})
     assert [(record.ended, record.stop_reason) for record in runs_of(study)] == [(None, "stop")]
+
+
+def left_by_a_killed_run(study: optuna.Study, process: Process) -> Lease:
+    """A lease, and three trials of its run: one that ended well after the lease was written, and one that runs."""
+    lease = Lease(run="killed", process=process, at=time.time() - 100)
+    study.set_user_attr(lease.name, lease.document())
+    record = {"run": "killed", "worker": 0}
+    for value, state in ((1.0, TrialState.COMPLETE), (2.0, TrialState.PRUNED), (None, TrialState.RUNNING)):
+        trial = create_trial(state=state, value=value, user_attrs={"llm": record})
+        trial.datetime_start = datetime.fromtimestamp(lease.at)  # noqa: DTZ006  # as Optuna's times are
+        trial.datetime_complete = trial.datetime_start + timedelta(seconds=7) if state.is_finished() else None
+        study.add_trial(trial)
+    return lease
+
+
+def test_a_run_whose_process_is_gone_died_at_its_last_sign_of_life() -> None:
+    study = optuna.create_study()
+    lease = left_by_a_killed_run(study, DEAD)
+    (record,) = runs_of(study)
+    assert told(record) == ("died", 1, 1, 0)
+    assert record.ended is not None
+    assert record.ended.timestamp() == pytest.approx(lease.at + 7, abs=0.2)
+
+
+def test_the_run_that_cleans_up_after_a_dead_one_writes_that_it_died(
+    storage: BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Process, "is_alive", lambda process: process.host != "elsewhere")  # so the cleaner sees it
+    study = optuna.create_study(storage=storage, sampler=sampler(SchemaModel()))
+    lease = left_by_a_killed_run(study, Process(host="elsewhere", pid=1, started=""))
+    keeper = LeaseKeeper(llm_sampler(study).door(study), run="cleaner")
+    keeper.write()
+    assert keeper.reap_dead() == 1
+    monkeypatch.undo()  # nobody can look at that process: what is written counts
+    by_run = {record.run: record for record in runs_of(study)}
+    assert told(by_run["killed"]) == ("died", 1, 1, 1)
+    assert by_run["killed"].ended is not None
+    assert by_run["killed"].ended.timestamp() == pytest.approx(lease.at + 7, abs=0.2)
+    assert told(by_run["cleaner"])[0] == "running"
+
+
+def test_a_run_that_was_given_up_too_early_lives_again_with_its_next_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = optuna.create_study(storage=InMemoryStorage(), sampler=sampler(SchemaModel()))
+    door = llm_sampler(study).door(study)
+    paused, other = LeaseKeeper(door, run="paused"), LeaseKeeper(door, run="other")
+    paused.write()
+    other.write()
+    with monkeypatch.context() as away:
+        away.setattr(Process, "is_alive", lambda _: False)
+        other.reap_dead()
+    assert {record.run: record.stop_reason for record in runs_of(study)} == {"paused": "died", "other": "running"}
+    paused.write()
+    assert {record.run: record.stop_reason for record in runs_of(study)} == {"paused": "running", "other": "running"}
+
+
+def test_a_lease_that_is_renewed_while_its_run_is_given_up_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = optuna.create_study(storage=InMemoryStorage(), sampler=sampler(SchemaModel()))
+    left_by_a_killed_run(study, this_process())
+    other = LeaseKeeper(llm_sampler(study).door(study), run="other")
+    renewed = Lease(run="killed", process=this_process(), at=time.time())
+
+    def reap_and_renew(*args: Any, **options: Any) -> bool:
+        study.set_user_attr(renewed.name, renewed.document())
+        return True
+
+    monkeypatch.setattr(Process, "is_alive", lambda _: False)
+    monkeypatch.setattr(lease_keeper, "reap", reap_and_renew)
+    other.reap_dead()
+    assert study.user_attrs[renewed.name] == renewed.document()
