@@ -25,17 +25,18 @@ def number(
     optional: bool = False,
     unit: str = "",
 ) -> N:
-    """A finite number, at least `low` (above 0 if `positive`) and below `high`; None only if `optional`.
+    """A finite number, at least `low` (above 0 if `positive`) and at most `high`; None only if `optional`.
 
     `whole` asks for an `int`. Booleans are refused: Python counts them as numbers, and nobody means them so.
     """
     if value is None and optional:
         return value
     kinds = int if whole else (int, float)
-    if isinstance(value, kinds) and not isinstance(value, bool) and low <= value < high and (value or not positive):
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if is_number and low <= value <= high and value < math.inf and (value or not positive):
         return value
     kind = f"{'positive ' if positive else ''}{'whole ' if whole else ''}number{unit}"
-    limits = f" from {low:g} to below {high:g}" if high < math.inf else "" if positive else f" of at least {low:g}"
+    limits = f" from {low:g} to {high:g}" if high < math.inf else "" if positive else f" of at least {low:g}"
     raise UsageError(f"{name} must be a {kind}{limits}{' or None' if optional else ''}, not {value!r}")
 
 

@@ -13,6 +13,7 @@ REASON_WORDS: Final = {
     "budget": "the budget does not pay for another request",
     "exhausted": "every configuration has been tried",
     "max_failure_rate": "too many trials failed",
+    "all_failed": "its first trials all failed in the same way",
     "running": "it is running",
     "died": "its process ended without a word, as one that is killed does",
     "unknown": "it left no word: killed, or at work elsewhere",

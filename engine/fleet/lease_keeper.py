@@ -88,8 +88,8 @@ class LeaseKeeper:
     def reap_dead(self) -> int:
         """Read and judge the leases, and fail the trials of dead runs; returns how many.
 
-        Whatever they were to enqueue anew, and did not, is enqueued as well. That they died is written at the end: their
-        leases say until then what else was theirs.
+        Whatever they were to enqueue anew, and did not, is enqueued as well. That they died is written at the end:
+        until then their leases say what else was theirs.
         """
         with self._lock:
             if self._over.is_set():

@@ -34,6 +34,7 @@ class RunLog:
         self._names = UnaskedNames(declared)
         self._leftover: set[int] = set()
         self._said_budget = False
+        self._last_failed: FrozenTrial | None = None
         self._failed_first: int | None = 0  # failures so far, None once they are not all that came
 
     def trial(self, trial: FrozenTrial, best: FrozenTrial | None, note: str = "") -> None:
@@ -44,6 +45,7 @@ class RunLog:
         if trial.state is not TrialState.FAIL:
             self._failed_first = None
         elif self._failed_first is not None and failure_type(trial) not in (INTERRUPTED, SURPLUS):
+            self._last_failed = trial
             self._failed_first += 1
             if self._failed_first == LOUD_AFTER:
                 logger.error("%s", nothing_but_failures(LOUD_AFTER, trial))
@@ -70,6 +72,8 @@ class RunLog:
     def end(self, report: RunReport) -> None:
         """The run's last lines: a warning where something failed or was cut short."""
         self.asked((), complete=False, over=True)
+        if report.stop_reason == "all_failed" and self._last_failed is not None:
+            logger.error("%s", all_failed(report.n_failed, self._last_failed))
         well = not report.n_failed and report.stop_reason in GOOD_ENDS
         logger.log(logging.INFO if well else logging.WARNING, "%s", end_line(report))
 
@@ -100,6 +104,16 @@ def nothing_but_failures(count: int, last: FrozenTrial) -> str:
         f"The first {count} trials of this run all failed, the last one because of {reason(last)}. Every further trial "
         "costs a proposal: stop the run (Ctrl-C), and mend the objective or its search space; the traceback is in "
         f"study.trials[{last.number}].user_attrs['failure']. max_failure_rate= ends such runs"
+    )
+
+
+def all_failed(count: int, last: FrozenTrial) -> str:
+    """What is said of a run that was ended because all its trials failed alike."""
+    return (
+        f"The first {count} trials of this run all failed alike, the last one because of {reason(last)}. The run ends: "
+        "each trial costs a proposal, and failures alone would not end it, for total_trials does not count them. Mend "
+        "the objective, its search space or the place where it runs, and start the same run again: it goes on with "
+        "this study. Where so many failures are normal, max_failure_rate=1 keeps a run going"
     )
 
 

@@ -11,10 +11,10 @@ from optuna.trial import FrozenTrial
 
 from ..arguments import exceptions, function, is_coroutine_function, plain_functions, require_single_objective
 from ..errors import UsageError
-from ..protocols import Workers, capabilities_of
+from ..protocols import Proposer, Workers, capabilities_of
 from ..records import Objective
 from ..study.lanes import stoppable
-from ..study.optuna_internals import clear_stop
+from ..study.optuna_internals import behind_fixed, clear_stop
 from ..study.patience import RetryPolicy
 from .blocking import blocking
 from .candidates import CandidateSource
@@ -85,7 +85,9 @@ class Optimizer:
             retries: how often a trial that fails without ending the run is enqueued anew; retries count as trials.
             catch: exception types of the objective that do not end the run.
             callbacks: called with the study and each finished trial, one at a time.
-            max_failure_rate: the share of failed trials above which the run ends, from the fifth trial on.
+            max_failure_rate: the share of failed trials above which the run ends, from the fifth trial on. Without it,
+                and without `n_trials`, a run for whose proposals a model is asked ends when its first trials (10, or
+                two for each worker if that is more) all failed with the same type of error; 1 switches that off.
             max_failed_proposals: how many proposals in a row may fail before the run ends.
             patience: seconds for which asking may pause while the model cannot be reached.
             grace: seconds that running trials have to finish after the first signal.
@@ -111,6 +113,7 @@ class Optimizer:
                     max_failed_proposals=max_failed_proposals,
                     max_failure_rate=max_failure_rate,
                     patience=patience,
+                    pays=isinstance(behind_fixed(study.sampler)[0], Proposer),
                 ),
                 total_trials=total_trials,
                 timeout=timeout,

@@ -26,13 +26,13 @@ class RunReport:
     """What one call of `optimize_async` did.
 
     `n_infeasible` of the `n_complete` trials violate a constraint (`Trial.set_constraint`): none of them is the best.
-    `stop_reason`: "n_trials", "total_trials", "occupied" (RUNNING trials that nobody is known to run hold the
-    rest of `total_trials`), "timeout", "stop" (`study.stop()`), "budget", "exhausted" (a finite search space) or
-    "max_failure_rate". `seconds` is the wall time; `utilization` the share of worker seconds that
-    evaluated something, from the first launch to the last end (None if nothing ran); `throughput` is in trials per
-    second. `tokens` are prompt and completion tokens, `cached_tokens` those of the prompts that the provider had in its
-    cache, `written_tokens` those that it billed as written into it; `cost` is in US dollars, None as soon as one
-    answer's is unknown.
+    `stop_reason`: "n_trials", "total_trials", "occupied" (RUNNING trials that nobody is known to run hold the rest of
+    `total_trials`), "timeout", "stop" (`study.stop()`), "budget", "exhausted" (a finite search space),
+    "max_failure_rate" or "all_failed" (its first trials, all in the same way). `seconds` is the wall time;
+    `utilization` the share of worker seconds that evaluated something, from the first launch to the last end (None if
+    nothing ran); `throughput` is in trials per second. `tokens` are prompt and completion tokens, `cached_tokens` those
+    of the prompts that the provider had in its cache, `written_tokens` those that it billed as written into it; `cost`
+    is in US dollars, None as soon as one answer's is unknown.
     `llm_calls`, `tokens` and `cost` are what the run put on record in the study, on trials and without one. A call that
     failed or was cancelled is one of `llm_calls`, and adds neither tokens nor dollars: no reply says what it took, and
     a provider may bill it all the same. An answer that does not say it counts in full where a budget has to.

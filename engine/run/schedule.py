@@ -4,7 +4,7 @@ Invariants (held by a stateful test): running <= n_workers; launched <= n_trials
 launched, failed or left over exactly once; nothing is asked for after a stop.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -16,6 +16,10 @@ C = TypeVar("C")
 
 # A rate of fewer trials says little: the first failure alone would be 100 %.
 MIN_TRIALS_FOR_RATE: Final = 5
+# First trials that all fail alike say that the place is broken, and not their configurations. A model that reads why
+# the others failed hardly stays in an infeasible corner for ten; and each worker has had two.
+FAILED_ALIKE: Final = 10
+FAILED_ALIKE_PER_WORKER: Final = 2
 # Seconds. A service that is back after an hour's outage should not stay unused for long.
 LONGEST_ASK_PAUSE: Final = 60.0
 # Seconds in place of `patience` where nothing has ever answered. With the last attempt, 30 s at most.
@@ -27,7 +31,9 @@ class RunPlan:
     """How many trials a run wants, side by side and in all, and what ends it early. `n_trials` None: no end of its own.
 
     `max_failure_rate` is the share of failed trials above which the run ends, from `MIN_TRIALS_FOR_RATE` trials on.
-    `patience` is how long an outage of the model may last before it ends the run, in seconds.
+    Without it, and without `n_trials`, failures alone would never end a run that `pays` for proposals: it ends when its
+    first trials all failed alike. `patience` is how long an outage of the model may last before it ends the run, in
+    seconds.
     """
 
     n_workers: int
@@ -36,6 +42,14 @@ class RunPlan:
     max_failed_proposals: int = 3
     max_failure_rate: float | None = None
     patience: float = 600.0
+    pays: bool = False
+
+    @property
+    def most_failed_alike(self) -> int | None:
+        """How many first trials may fail alike; None where that ends no run."""
+        if not self.pays or self.n_trials is not None or self.max_failure_rate is not None:
+            return None
+        return max(FAILED_ALIKE, FAILED_ALIKE_PER_WORKER * self.n_workers)
 
     def __post_init__(self) -> None:
         number("n_workers", self.n_workers, low=1, whole=True)
@@ -82,11 +96,15 @@ class Rechecked:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A launched trial was told. `error` is given if it ends the run; `foreign`: it is the objective's own."""
+    """A launched trial was told. `error` is given if it ends the run; `foreign`: it is the objective's own.
+
+    `kind` is the type of the failure of a trial that `failed` by itself, None if somebody ended it.
+    """
 
     error: BaseException | None = None
     failed: bool = False
     foreign: bool = False
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +206,8 @@ class Schedule:
         self._finished = 0
         self._failed = 0
         self._failed_in_row = 0
+        self._failures: Counter[str] = Counter()  # by their type
+        self._all_alike = True
         self._outage: _Outage | None = None
         self._no_room = False
         self._rechecking = False
@@ -237,26 +257,36 @@ class Schedule:
                     self._outage = None if self._outage.answered else self._outage
             case Rechecked():
                 self._no_room = self._rechecking = False
-            case Finished(error, failed, foreign):
+            case Finished():
                 self.running -= 1
                 self._no_room = False
-                yield from self._finish_trial(error, failed, foreign)
+                yield from self._finish_trial(event)
             case Missed():
                 self.running -= 1
                 self.launched -= 1
             case StopRequested():
                 yield from self._request_stop(event)
 
-    def _finish_trial(self, error: BaseException | None, failed: bool, foreign: bool) -> Iterator[Action]:
+    def _finish_trial(self, trial: Finished) -> Iterator[Action]:
         self._finished += 1
-        self._failed += failed
-        if error is not None:
-            yield from self._judge(error, foreign=foreign)
+        self._failed += trial.failed
+        if trial.error is not None:
+            yield from self._judge(trial.error, foreign=trial.foreign)
             return
         self._failed_in_row = 0
         rate = self.plan.max_failure_rate
         if rate is not None and self._finished >= MIN_TRIALS_FOR_RATE and self._failed > rate * self._finished:
             yield from self._request_stop(StopRequested("max_failure_rate"))
+        if self._all_failed_alike(trial):
+            yield from self._request_stop(StopRequested("all_failed"))
+
+    def _all_failed_alike(self, trial: Finished) -> bool:
+        """Whether as many trials as may have failed in the same way, and none ended otherwise."""
+        if trial.kind is not None:
+            self._failures[trial.kind] += 1
+        self._all_alike = self._all_alike and trial.failed and len(self._failures) <= 1
+        most = self.plan.most_failed_alike
+        return self._all_alike and most is not None and self._failures.total() >= most
 
     def _judge(
         self, error: BaseException, at: float | None = None, *, foreign: bool, began: float | None = None

@@ -18,7 +18,7 @@ from ..logs import get_logger
 from ..outcome import Outcome, cancelled, failed, interrupted, timed_out
 from ..protocols import Workers, capabilities_of
 from ..records import Call
-from ..study.attributes import is_reaped
+from ..study.attributes import failure_type, is_inconclusive, is_reaped, is_unevaluated
 from ..study.optuna_internals import stop_requested
 from ..study.patience import StorageGone
 from .candidates import Candidate
@@ -110,7 +110,13 @@ class TrialRunner:
             told = deepcopy(told)  # theirs to change
         for callback in self._options.callbacks:
             await self._context.lanes.helper.run(callback, self._context.door.study, told)
-        return Finished(self._fatal(error), failed=told.state is TrialState.FAIL, foreign=not self._is_ours(error))
+        ended = is_inconclusive(told) or is_unevaluated(told)
+        return Finished(
+            self._fatal(error),
+            failed=told.state is TrialState.FAIL,
+            foreign=not self._is_ours(error),
+            kind=None if ended else failure_type(told),
+        )
 
     async def _evaluate(self, trial: Trial) -> Outcome:
         """Run the objective within `trial_timeout`; the clock starts with the objective."""

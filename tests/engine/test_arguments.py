@@ -43,7 +43,7 @@ def test_what_is_no_finite_number_is_refused(value: Any, whole: bool) -> None:
         (0, {"positive": True, "whole": True}, "x must be a positive whole number, not 0"),
         (0, {"positive": True, "unit": " of seconds"}, "x must be a positive number of seconds, not 0"),
         (-1, {"unit": " of seconds"}, "x must be a number of seconds of at least 0, not -1"),
-        (1, {"high": 1, "optional": True}, "x must be a number from 0 to below 1 or None, not 1"),
+        (1.5, {"high": 1, "optional": True}, "x must be a number from 0 to 1 or None, not 1.5"),
     ],
 )
 def test_the_sentence_says_what_is_wanted(value: Any, limits: dict[str, Any], message: str) -> None:

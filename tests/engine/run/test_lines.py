@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState, create_trial
-from support import SPACE, Script, sampler
+from support import SPACE, SchemaModel, Script, sampler
 
 from optuna_llm import AsyncTrial, AuthenticationError, Budget, RunReport, optimize_async
 from optuna_llm.engine.run.lines import LOUD_AFTER, numbers, trial_line
@@ -188,6 +188,39 @@ def test_a_second_run_of_failures_is_said_again(lines: Lines) -> None:
     for _ in range(2):
         run(study, failing(), n_trials=4, catch=OSError)
     assert len(with_level(lines(), "ERROR")) == 2
+
+
+def test_a_run_whose_trials_all_fail_ends_and_says_how_to_go_on(lines: Lines) -> None:
+    model = SchemaModel()
+    report = run(new_study(model), failing(), total_trials=50, n_workers=2, catch=OSError)
+    assert (report.stop_reason, report.n_complete) == ("all_failed", 0)
+    assert report.n_failed in (10, 11)  # the other worker's trial is told too
+    assert len(model.requests) <= 12
+    said = with_level(lines(), "ERROR")[-1]
+    assert said.startswith(f"The first {report.n_failed} trials of this run all failed alike, the last one because of ")
+    assert "start the same run again" in said
+    assert "max_failure_rate=1" in said
+
+
+@pytest.mark.parametrize("options", [{"max_failure_rate": 1}, {"n_trials": 30}])
+def test_who_gives_a_rate_or_a_number_of_trials_has_all_of_them(options: Any) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 25:
+            trial.study.stop()
+        raise OSError("infeasible")
+
+    report = run(new_study(), objective, total_trials=50, catch=OSError, **options)
+    assert (report.stop_reason, report.n_failed) == ("stop", 26)
+
+
+def test_another_sampler_pays_for_nothing_and_goes_on() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 25:
+            trial.study.stop()
+        raise OSError("infeasible")
+
+    report = run(optuna.create_study(sampler=RandomSampler(seed=0)), objective, total_trials=50, catch=OSError)
+    assert (report.stop_reason, report.n_failed) == ("stop", 26)
 
 
 # -- begin and end

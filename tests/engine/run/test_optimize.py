@@ -251,7 +251,7 @@ async def test_what_looks_like_a_key_is_not_on_record() -> None:
         ({"trial_timeout": float("nan")}, "trial_timeout"),
         ({"prefetch": -1}, "prefetch"),
         ({"retries": -1}, "retries"),
-        ({"max_failure_rate": 1.5}, "max_failure_rate must be a number from 0 to below 1"),
+        ({"max_failure_rate": 1.5}, "max_failure_rate must be a number from 0 to 1 or None"),
         ({"max_failed_proposals": 0}, "max_failed_proposals"),
         ({"patience": -1}, "patience must be a number of seconds of at least 0"),
         ({"grace": True}, "grace must be a number of seconds of at least 0"),

@@ -1,6 +1,7 @@
 """The schedule keeps its invariants under any order of events."""
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -410,3 +411,41 @@ def test_patience_holds_once_the_model_has_answered() -> None:
     schedule.handle(Resumed())
     (pause,) = schedule.handle(ProposingFailed(Outage("overloaded"), 60.0, began=6.0))
     assert isinstance(pause, Pause)
+
+
+def after(plan: RunPlan, *trials: Finished) -> str | None:
+    """Why a run ends after these trials, one after the other."""
+    schedule = Schedule(plan)
+    schedule.start()
+    for number, trial in enumerate(trials):
+        if schedule.stop_reason is None:
+            schedule.handle(Proposed(number))
+            schedule.handle(trial)
+    return schedule.stop_reason
+
+
+BROKEN, OTHER, ENDED = Finished(failed=True, kind="OSError"), Finished(failed=True, kind="ValueError"), Finished()
+TOLD_BY_OTHERS = Finished(failed=True)
+
+
+@pytest.mark.parametrize(
+    ("plan", "trials", "reason"),
+    [
+        ({}, [BROKEN] * 9, None),
+        ({}, [BROKEN] * 10, "all_failed"),
+        ({}, [BROKEN] * 5 + [TOLD_BY_OTHERS] + [BROKEN] * 5, "all_failed"),
+        ({}, [BROKEN] * 9 + [TOLD_BY_OTHERS] * 9, None),
+        ({}, [ENDED] + [BROKEN] * 50, None),
+        ({}, [BROKEN] * 9 + [ENDED] + [BROKEN] * 50, None),
+        ({}, [BROKEN] * 9 + [OTHER] + [BROKEN] * 50, None),
+        ({"n_workers": 8}, [BROKEN] * 15, None),
+        ({"n_workers": 8}, [BROKEN] * 16, "all_failed"),
+        ({"pays": False}, [BROKEN] * 50, None),
+        ({"n_trials": 60}, [BROKEN] * 50, None),
+        ({"max_failure_rate": 1}, [BROKEN] * 50, None),
+    ],
+)
+def test_first_trials_that_all_fail_alike_end_a_run_that_nothing_else_would_end(
+    plan: dict[str, Any], trials: list[Finished], reason: str | None
+) -> None:
+    assert after(RunPlan(**{"n_workers": 1, "pays": True, **plan}), *trials) == reason
