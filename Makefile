@@ -60,6 +60,7 @@ lowest:
 	@$(MAKE) unit PYTHON='$(PYTHON)' VENV=.venv-lowest CONSTRAINTS=lowest.txt
 
 demo: $(STAMP)
+	@echo "The demo begins: its libraries take some seconds."
 	$(BIN)/python examples/demo.py
 
 showcase: $(STAMP)

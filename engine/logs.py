@@ -1,10 +1,13 @@
 """Our loggers: they keep their names, and hang below Optuna's, so that its handler, format and verbosity hold."""
 
 import logging
+from typing import Final
 
 import optuna
 
 OURS = "optuna_llm"
+
+_said: Final[set[str]] = set()  # by `say_once`; two threads that begin at once say it twice, and no harm is done
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -14,3 +17,10 @@ def get_logger(name: str) -> logging.Logger:
     """
     logging.getLogger(OURS).parent = optuna.logging.get_logger("optuna")
     return logging.getLogger(name)
+
+
+def say_once(logger: logging.Logger, line: str) -> None:
+    """Say a line at INFO, unless this process has said it."""
+    if line not in _said:
+        _said.add(line)
+        logger.info("%s", line)

@@ -5,6 +5,7 @@ No key and no network: `make demo`, or `python examples/demo.py [MODEL]` with an
 """
 
 import argparse
+import functools
 import random
 import statistics
 import textwrap
@@ -17,7 +18,6 @@ import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, create_trial
-from sklearn.datasets import load_digits
 
 from optuna_llm import Client, ContextPolicy, FunctionClient, LLMGuidedSampler, Request, RunReport, optimize
 from optuna_llm.report import write_report
@@ -59,6 +59,8 @@ class Digits:
     """1,000 images for training and 797 for validation."""
 
     def __init__(self) -> None:
+        from sklearn.datasets import load_digits  # takes seconds: what the demo does is said before
+
         images, labels = load_digits(return_X_y=True)
         order = np.random.default_rng(0).permutation(len(labels))
         images, labels = (images[order] / 16).astype(np.float32), labels[order]
@@ -66,7 +68,10 @@ class Digits:
         self.validation = images[1000:], labels[1000:]
 
 
-DIGITS = Digits()
+@functools.cache
+def digits() -> Digits:
+    """The images, loaded once."""
+    return Digits()
 
 
 def loss(trial: optuna.Trial) -> float:
@@ -80,7 +85,7 @@ def loss(trial: optuna.Trial) -> float:
     hidden, output = (init * rng.standard_normal(shape, np.float32) for shape in ((64, width), (width, 10)))
     weights = [hidden, np.zeros(width, np.float32), output, np.zeros(10, np.float32)]
     speeds = [np.zeros_like(weight) for weight in weights]
-    images, labels = DIGITS.training
+    images, labels = digits().training
     with np.errstate(all="ignore"):  # a learning rate that is too high ends in numbers that are none
         for _ in range(IMAGES_SEEN // batch):
             chosen = rng.integers(len(labels), size=batch)
@@ -89,9 +94,9 @@ def loss(trial: optuna.Trial) -> float:
                 speed *= momentum
                 speed += gradient
                 weight -= lr * speed
-        shares = predicted(weights, DIGITS.validation[0])
-    trial.set_user_attr("accuracy", float((shares.argmax(axis=1) == DIGITS.validation[1]).mean()))
-    value = -float(np.log(shares[np.arange(len(shares)), DIGITS.validation[1]] + 1e-7).mean())
+        shares = predicted(weights, digits().validation[0])
+    trial.set_user_attr("accuracy", float((shares.argmax(axis=1) == digits().validation[1]).mean()))
+    value = -float(np.log(shares[np.arange(len(shares)), digits().validation[1]] + 1e-7).mean())
     return min(value, WORST) if np.isfinite(value) else WORST
 
 
@@ -194,7 +199,9 @@ def main() -> None:
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     print("A small neural network learns to read handwritten digits.")
-    print(f"Five of its settings are tuned: {N_TRIALS} trials, {N_WORKERS} at a time. Less loss is better.\n")
+    print(f"Five of its settings are tuned: {N_TRIALS} trials, {N_WORKERS} at a time. Less loss is better.")
+    print("Loading the images.\n", flush=True)
+    digits()
     embedded = options.model == "local"
     print(f"First without a model, {N_SEEDS} studies each: random search, TPE, and draws from menus.", flush=True)
     others = {
@@ -203,6 +210,7 @@ def main() -> None:
         RANDOM: rivals(optuna.samplers.RandomSampler),
     }
     print(f"Now {options.model!r} proposes every trial.\n{f'{NO_IDEAS}{chr(10)}' if embedded else ''}")
+    print(f"Loading {'the model' if embedded else 'LiteLLM'} takes some seconds.\n")
     print(f"trial  loss    {''.join(f'{name:>9}' for name in SPACE)}   proposed", flush=True)
     sampler = (
         from_menus(options.model, 0)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ...engine.errors import UsageError
-from ...engine.logs import get_logger
+from ...engine.logs import get_logger, say_once
 from ...engine.secrets import scrub
 from ..wire.cache_marks import caches_at_marks, mark_arguments, marked
 from ..wire.ladder import MODES, SORTING_PROVIDERS, Manner, Mode, completion_arguments, thinks
@@ -158,6 +158,8 @@ class LiteLLMClient:
     async def warm_up(self) -> None:
         """Import LiteLLM, and have the key's function answer once: both may take seconds."""
         if not self._is_warm:
+            if "litellm" not in sys.modules:
+                say_once(logger, "Loading LiteLLM, which takes some seconds")
             litellm = await asyncio.to_thread(_ready, self.model)
             require_tier(self.model, self.service_tier, litellm)
             with contextlib.suppress(TimeoutError, ClientError):  # the request itself will say so
@@ -379,8 +381,7 @@ def _takes_seed(model: str) -> bool:
     return "seed" in (load().get_supported_openai_params(model=model) or ())
 
 
-_users: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[LiteLLMClient]]
-_users = weakref.WeakKeyDictionary()
+_users = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, "weakref.WeakSet[LiteLLMClient]"]()
 
 
 def _users_of(loop: asyncio.AbstractEventLoop) -> weakref.WeakSet[LiteLLMClient]:

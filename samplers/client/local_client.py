@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...engine.errors import UsageError
-from ...engine.foreign_text import summary
+from ...engine.foreign_text import said, summary
+from ...engine.logs import get_logger
 from ..wire.ladder import Manner
 from .litellm_client import LiteLLMClient, load
 from .llm_loop import at_close
 from .protocol import Reply, Request
+
+logger = get_logger("optuna_llm.samplers.client")
 
 VARIABLE: Final = "OPTUNA_LLM_MODEL"
 
@@ -153,10 +156,11 @@ class _Servers:
         self._handles: list[Any] = []
 
     def get(self, path: Path) -> _Server:
-        """Blocks for seconds while a model loads."""
-        load()
+        """Blocks for seconds while a model loads, which a line says before it begins."""
         with self._lock:
             if path not in self._running:
+                logger.info("Loading the model %s, which takes some seconds", said(path.name))
+                load()
                 key = secrets.token_urlsafe(16)
                 handle = _start(path, key)
                 self._handles.append(handle)

@@ -16,6 +16,7 @@ import pytest
 from clock import JumpingLoop
 from fault_server import FaultServer, Scripted, completion, failure
 
+from optuna_llm.engine import logs
 from optuna_llm.engine.errors import UsageError
 from optuna_llm.engine.secrets import scrub
 from optuna_llm.samplers.client import (
@@ -392,7 +393,28 @@ def test_a_process_that_asked_ends_cleanly() -> None:
     with FaultServer() as server:
         command = [sys.executable, "-W", "error::ResourceWarning", "-c", script, server.url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, '{"x": 1}\n', "")
+    assert (done.returncode, done.stdout) == (0, '{"x": 1}\n')
+    (said,) = done.stderr.splitlines()
+    assert said.endswith("] Loading LiteLLM, which takes some seconds")
+
+
+def test_that_litellm_is_loaded_is_said_before_it_is_and_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said: list[list[str]] = []
+
+    def ready(model: str) -> Any:
+        said.append([record.getMessage() for record in caplog.records])
+        return object()
+
+    monkeypatch.delitem(sys.modules, "litellm", raising=False)
+    monkeypatch.setattr(litellm_client, "_ready", ready)
+    monkeypatch.setattr(litellm_client, "require_tier", lambda *_: None)
+    monkeypatch.setattr(logs, "_said", set())
+    with caplog.at_level(logging.INFO, logger="optuna_llm"):
+        for name in ("openai/x", "openai/y"):
+            run_sync(LiteLLMClient(name, api_key="k").warm_up)
+    assert said == [["Loading LiteLLM, which takes some seconds"]] * 2
 
 
 def test_a_place_is_unreached_until_anything_answers_there() -> None:
