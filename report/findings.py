@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -15,6 +14,7 @@ from ..engine.errors import UsageError
 from ..engine.fleet.runs import RunRecord, runs_of
 from ..engine.study.attributes import untracked_charges
 from ..engine.table import aligned, row_of
+from .running_time import RunningTime, ends_of_the_dead, running_time
 from .tallies import (
     FailureTally,
     Proposing,
@@ -63,8 +63,8 @@ class Improvement:
 class Findings:
     """All that a report shows; `ended` are the rows of finished trials in the order in which they ended.
 
-    A row is one of `engine.table`, but a choice of None is a word in it. `began` is when the first trial started, and
-    `seats` say where each trial ran, by its number.
+    A row is one of `engine.table`, but a choice of None is a word in it. `time` is that of the axes, and `seats` say
+    where each trial ran, by its number. The page numbers `runs` from 1, in their order.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Findings:
     timeline: Timeline
     seats: Mapping[int, Seat]
     models: Sequence[str]
-    began: datetime | None
+    time: RunningTime
 
     @property
     def best_row(self) -> Row | None:
@@ -108,10 +108,13 @@ def findings_of(study: Study) -> Findings:
         raise UsageError("a report needs a study with one objective")
     trials, maximize = study.get_trials(deepcopy=False), study.direction is StudyDirection.MAXIMIZE
     rows = aligned([_with_words(row_of(trial), trial) for trial in trials])
-    began = first_start(rows)
-    ended = sorted((row for row in rows if row["datetime_complete"]), key=lambda row: row["datetime_complete"])
-    improvements = list(_improvements(ended, began, maximize=maximize))
+    runs = runs_of(study)
     seats = {trial.number: seat_of(trial) for trial in trials}
+    ends = ends_of_the_dead(trials, runs)
+    time = running_time(rows, {number: seat.run for number, seat in seats.items()}, ends)
+    ended = sorted((row for row in rows if row["datetime_complete"]), key=lambda row: row["datetime_complete"])
+    improvements = list(_improvements(ended, time, maximize=maximize))
+    numbers: dict[str | None, int] = {run.run: number for number, run in enumerate(runs, 1)}
     return Findings(
         name=study.study_name,
         maximize=maximize,
@@ -124,22 +127,17 @@ def findings_of(study: Study) -> Findings:
         roles=roles_of(rows, (step.number for step in improvements)),
         failures=failures_of(rows),
         spending=spending_of(rows, untracked_charges(study.user_attrs).values()),
-        runs=runs_of(study),
-        timeline=timeline_of(rows, seats),
+        runs=runs,
+        timeline=timeline_of(rows, seats, time=time, ends=ends, numbers=numbers),
         seats=seats,
         models=list(dict.fromkeys(row["model"] for row in rows if isinstance(row["model"], str))),
-        began=began,
+        time=time,
     )
 
 
 def _with_words(row: Row, trial: FrozenTrial) -> Row:
     """A row in which a choice of None differs from a parameter that the trial does not have."""
     return {**row, **{f"params_{name}": NONE for name, value in trial.params.items() if value is None}}
-
-
-def first_start(rows: Sequence[Row]) -> datetime | None:
-    """When the first of these trials started."""
-    return min((row["datetime_start"] for row in rows if row["datetime_start"]), default=None)
 
 
 def counts_as_result(row: Row) -> bool:
@@ -152,12 +150,7 @@ def counts_as_result(row: Row) -> bool:
     )
 
 
-def elapsed(row: Row, began: datetime | None) -> float:
-    """Seconds from the first start to the end of a finished trial."""
-    return float((row["datetime_complete"] - (began or row["datetime_complete"])).total_seconds())
-
-
-def _improvements(ended: Sequence[Row], began: datetime | None, *, maximize: bool) -> Iterator[Improvement]:
+def _improvements(ended: Sequence[Row], time: RunningTime, *, maximize: bool) -> Iterator[Improvement]:
     best: float | None = None
     cost: float | None = 0.0
     tokens = trials = 0
@@ -175,7 +168,7 @@ def _improvements(ended: Sequence[Row], began: datetime | None, *, maximize: boo
                 number=row["number"],
                 value=value,
                 gain=gain,
-                seconds=elapsed(row, began),
+                seconds=time.seconds(row["datetime_complete"]),
                 cost=cost,
                 tokens=tokens,
                 trials=trials,

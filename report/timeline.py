@@ -1,6 +1,7 @@
 """Who was busy when: by worker where trials tell which one ran them, else packed as their times allow.
 
-Workers of one run have lanes side by side. A run that starts when another has ended takes its lanes over.
+Workers of one run have lanes side by side. A run that starts when another has ended takes its lanes over. The time
+between runs is left out.
 """
 
 import heapq
@@ -12,6 +13,7 @@ from typing import Any, Final
 from optuna.trial import FrozenTrial
 
 from ..engine.study.attributes import run_of, worker_of
+from .running_time import RunningTime
 
 # No run has so many: a larger number is somebody's mistake, and would be that many empty lanes.
 MOST_WORKERS: Final = 4_096
@@ -33,7 +35,7 @@ class Stretch:
     """What one worker did for a while, on its lane, counted from 0; times are seconds from the first start.
 
     `kind` is "model" (it waited for its next proposal), "waiting" (for anything else), or a trial's state. `worker` is
-    its number within its run, None where that is not on record; `run` counts the runs from 1.
+    its number within its run, and `run` the number of that on the page, None where these are not on record.
     """
 
     lane: int
@@ -41,7 +43,7 @@ class Stretch:
     trial: int
     began: float
     ended: float
-    run: int = 1
+    run: int | None = None
     worker: int | None = None
 
 
@@ -73,8 +75,19 @@ def seat_of(trial: FrozenTrial) -> Seat:
     return Seat(run=run_of(trial), worker=worker if worker is not None and worker < MOST_WORKERS else None)
 
 
-def timeline_of(rows: Sequence[Mapping[str, Any]], seats: Mapping[int, Seat]) -> Timeline:
-    """Lay out the finished trials among these rows; `seats` are by the trial's number."""
+def timeline_of(
+    rows: Sequence[Mapping[str, Any]],
+    seats: Mapping[int, Seat],
+    *,
+    time: RunningTime,
+    ends: Mapping[int, datetime],
+    numbers: Mapping[str | None, int],
+) -> Timeline:
+    """Lay out the finished trials among these rows.
+
+    `seats` are by the trial's number, and so are `ends` where they are others than on record; `numbers` are those of
+    runs.
+    """
     ran = sorted(
         (row for row in rows if row["datetime_start"] and row["datetime_complete"]),
         key=lambda row: (row["datetime_start"], row["number"]),
@@ -82,7 +95,9 @@ def timeline_of(rows: Sequence[Mapping[str, Any]], seats: Mapping[int, Seat]) ->
     runs: dict[str | None, list[Stretch]] = {}
     for row in ran:
         seat = seats.get(row["number"], NOWHERE)
-        runs.setdefault(seat.run, []).append(_evaluation(row, ran[0]["datetime_start"], seat.worker))
+        end = ends.get(row["number"], row["datetime_complete"])
+        part = _evaluation(row, time, end, seat.worker)
+        runs.setdefault(seat.run, []).append(replace(part, run=numbers.get(seat.run)))
     laid = _stacked(list(_in_lanes(parts)) for parts in runs.values())
     latencies = {row["number"]: row["latency"] or 0.0 for row in ran}
     stretches = [part for parts in laid for part in _with_waiting(parts, latencies)]
@@ -99,10 +114,10 @@ def timeline_of(rows: Sequence[Mapping[str, Any]], seats: Mapping[int, Seat]) ->
     )
 
 
-def _evaluation(row: Mapping[str, Any], began: datetime, worker: int | None) -> Stretch:
-    start = (row["datetime_start"] - began).total_seconds()
-    end = max(start, (row["datetime_complete"] - began).total_seconds())
-    return Stretch(lane=0, kind=row["state"], trial=row["number"], began=start, ended=end, worker=worker)
+def _evaluation(row: Mapping[str, Any], time: RunningTime, end: datetime, worker: int | None) -> Stretch:
+    start = time.seconds(row["datetime_start"])
+    ended = max(start, time.seconds(end))
+    return Stretch(lane=0, kind=row["state"], trial=row["number"], began=start, ended=ended, worker=worker)
 
 
 def _in_lanes(parts: Sequence[Stretch]) -> Iterator[Stretch]:
@@ -123,16 +138,16 @@ def _in_lanes(parts: Sequence[Stretch]) -> Iterator[Stretch]:
 
 
 def _stacked(runs: Iterable[Sequence[Stretch]]) -> Iterator[list[Stretch]]:
-    """Number the runs, and give each the lowest lanes side by side that no run before it still has."""
+    """Give each run the lowest lanes side by side that no run before it still has."""
     held: list[float] = []  # until when each lane is some run's
-    for number, parts in enumerate(runs, 1):
+    for parts in runs:
         width, began = max(part.lane for part in parts) + 1, min(part.began for part in parts)
         taken = [lane for lane, until in enumerate(held) if until > began]
         starts = (0, *(lane + 1 for lane in taken))
         first = next(at for at in starts if not any(at <= lane < at + width for lane in taken))
         held.extend([0.0] * (first + width - len(held)))
         held[first : first + width] = [max(part.ended for part in parts)] * width
-        yield [replace(part, run=number, lane=first + part.lane) for part in parts]
+        yield [replace(part, lane=first + part.lane) for part in parts]
 
 
 def _with_waiting(parts: Sequence[Stretch], latencies: Mapping[int, float]) -> Iterator[Stretch]:

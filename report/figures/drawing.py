@@ -6,7 +6,7 @@ from html import escape
 from typing import Any, Final, TypeVar
 
 from ...engine.foreign_text import clean
-from ..findings import Findings, counts_as_result, elapsed
+from ..findings import Findings, counts_as_result
 from ..tallies import Row
 
 Figure = dict[str, Any]
@@ -25,6 +25,7 @@ COLOURS: Final = {
 }
 MOST_POINTS: Final = 1_000  # of a figure: all of 5,000 trials would keep a browser busy for seconds
 NAME_IN_FIGURE: Final = 60
+MOST_SEAMS: Final = 50  # lines where time is left out: of a study with more runs, those of the last
 
 
 def label(text: object, length: int = NAME_IN_FIGURE) -> str:
@@ -56,11 +57,25 @@ def value_axis(findings: Findings, also: Sequence[float] = ()) -> dict[str, Any]
     return {"title": {"text": "value"}, "range": [shown[0] - margin, shown[-1] + margin]}
 
 
-def time_axis(findings: Findings) -> tuple[str, list[float]]:
-    """The title of an axis of times, and on it when each trial ended."""
-    ends = [elapsed(row, findings.began) for row in findings.ended]
+def ends_in_time(findings: Findings) -> tuple[list[float], str, float]:
+    """When each trial ended, on an axis of times, and that axis's unit and its length in seconds."""
+    ends = [findings.time.seconds(row["datetime_complete"]) for row in findings.ended]
     unit, seconds = unit_of(ends[-1])
-    return f"{unit} since the start", [short(end / seconds) for end in ends]
+    return [short(end / seconds) for end in ends], unit, seconds
+
+
+def over_time(
+    traces: Iterable[Figure], findings: Findings, unit: str, seconds: float, *, begin: float = -math.inf, **layout: Any
+) -> Figure:
+    """Some traces over the time in which runs went on; a dotted line where time between runs is left out.
+
+    `unit` has so many `seconds`, and `begin` is where the traces begin, in seconds.
+    """
+    seams = [short(at / seconds) for at in findings.time.seams() if at > begin][-MOST_SEAMS:]
+    line = {"dash": "dot", "width": 1, "color": COLOURS["waiting"]}
+    shapes = [{"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": line} for at in seams]
+    title = f"{unit} since the start" + (", less the time between runs (dotted)" if seams else "")
+    return figure(traces, title, **({"shapes": shapes} if shapes else {}), **layout)
 
 
 def unit_of(seconds: float) -> tuple[str, float]:

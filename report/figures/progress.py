@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import quantiles
-from typing import Final
+from typing import Any, Final
 
 from ..baseline import BaselinePoint
 from ..findings import Findings
 from ..tallies import Row
-from .drawing import COLOURS, Figure, band, figure, points, thinned, time_axis, value_axis
+from .drawing import COLOURS, Figure, band, ends_in_time, figure, over_time, points, thinned, value_axis
 
 SPREAD_WINDOW: Final = 20  # results: of fewer, quartiles jump with each. Of many results it takes a share of them
 SPREAD_SHARE: Final = 0.02
@@ -19,23 +19,22 @@ def best_figure(findings: Findings, results: Sequence[Row], baseline: Sequence[B
     if not results:
         return None
     places = [float(place) for place in range(1, len(findings.ended) + 1)]
-    return _figure(findings, results, baseline, "finished trials", places)
+    traces = _traces(findings, results, places, baseline)
+    return figure(traces, "finished trials", yaxis=_axis(findings, baseline), showlegend=True)
 
 
 def hours_figure(findings: Findings, results: Sequence[Row], baseline: Sequence[BaselinePoint]) -> Figure | None:
     """The same over time; a random search is given as many trials as had ended by then."""
     if not results:
         return None
-    title, places = time_axis(findings)
-    return _figure(findings, results, baseline, title, places)
+    places, unit, seconds = ends_in_time(findings)
+    traces = _traces(findings, results, places, baseline)
+    return over_time(traces, findings, unit, seconds, yaxis=_axis(findings, baseline), showlegend=True)
 
 
-def _figure(
-    findings: Findings, results: Sequence[Row], baseline: Sequence[BaselinePoint], title: str, places: Sequence[float]
-) -> Figure:
-    medians = [point.median for point in baseline if point.median is not None and point.trials <= len(places)]
-    axis = value_axis(findings, medians[-1:])
-    return figure(_traces(findings, results, places, baseline), title, yaxis=axis, showlegend=True)
+def _axis(findings: Findings, baseline: Sequence[BaselinePoint]) -> dict[str, Any]:
+    medians = [point.median for point in baseline if point.median is not None and point.trials <= len(findings.ended)]
+    return value_axis(findings, medians[-1:])
 
 
 def _traces(

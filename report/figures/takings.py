@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import Final
 
 from ..findings import Findings
-from .drawing import COLOURS, Figure, figure, short, thinned, time_axis
+from .drawing import COLOURS, Figure, ends_in_time, figure, over_time, short, thinned
 
 CORNERS: Final = 500  # of a curve of sums: more are not seen
 COUNTED: Final = {"re-asks": "#d4493f", "repairs": "#c98a1b", "duplicates": "#8e63ce", "menus": "#2a9d6f"}
@@ -18,9 +18,9 @@ def spending_figure(findings: Findings) -> Figure | None:
     amounts = [row[column] or 0.0 for row in findings.ended]
     if not any(amounts):
         return None
-    title, places = time_axis(findings)
+    places, unit, seconds = ends_in_time(findings)
     axis = {"title": {"text": name}, "rangemode": "tozero"}
-    return figure([_sums(places, amounts, name, COLOURS["cost"])], title, yaxis=axis)
+    return over_time([_sums(places, amounts, name, COLOURS["cost"])], findings, unit, seconds, yaxis=axis)
 
 
 def proposals_figure(findings: Findings) -> Figure | None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from ..findings import Findings
 from ..timeline import MODEL, WAITING, Stretch, Timeline
-from .drawing import COLOURS, Figure, figure, short, unit_of
+from .drawing import COLOURS, Figure, over_time, short, unit_of
 
 WORDS: Final = {
     "COMPLETE": "evaluating",
@@ -36,7 +36,8 @@ def timeline_figure(findings: Findings) -> Figure | None:
     axis: dict[str, Any] = {"title": {"text": "worker"}, "range": [timeline.lanes - 0.4, -0.6], "tickformat": "d"}
     if timeline.lanes <= NAMED_LANES:
         axis["dtick"] = 1 if timeline.lanes <= NAMED_LANES // 3 else 4
-    return figure(traces, f"{unit} since the start", yaxis=axis, showlegend=True)
+    begin = min(part.began for part in parts)
+    return over_time(traces, findings, unit, seconds, begin=begin, yaxis=axis, showlegend=True)
 
 
 def workload_figure(findings: Findings) -> Figure | None:
@@ -65,7 +66,7 @@ def workload_figure(findings: Findings) -> Figure | None:
         if group
     ]
     axis = {"title": {"text": "workers"}, "rangemode": "tozero"}
-    return figure(traces, f"{unit} since the start", yaxis=axis, showlegend=True)
+    return over_time(traces, findings, unit, seconds, yaxis=axis, showlegend=True)
 
 
 def _trace(parts: Sequence[Stretch], timeline: Timeline, *, width: float, unit: str, seconds: float) -> Figure:
@@ -85,7 +86,7 @@ def _trace(parts: Sequence[Stretch], timeline: Timeline, *, width: float, unit: 
 
 def _words(part: Stretch, timeline: Timeline) -> str:
     worker = f", worker {part.worker}" if part.worker is not None else ""
-    return f"trial {part.trial}{worker}" + (f", run {part.run}" if len(timeline.runs) > 1 else "")
+    return f"trial {part.trial}{worker}" + (f", run {part.run}" if part.run and len(timeline.runs) > 1 else "")
 
 
 def _binned(parts: Sequence[Stretch], began: float, length: float) -> list[float]:

@@ -73,10 +73,9 @@ def workers_section(findings: Findings, figures: Mapping[str, Figure]) -> Iterat
         return
     yield "<h2>Runs and workers</h2>"
     if findings.runs:
-        places = {run: str(place) for place, run in enumerate(timeline.runs, 1)}
         rows = (
             (
-                places.get(run.run, "-"),
+                str(place),
                 ", ".join(
                     f"{count} {word}"
                     for count, word in (
@@ -91,7 +90,7 @@ def workers_section(findings: Findings, figures: Mapping[str, Figure]) -> Iterat
                 "-" if run.ended is None else f"{run.ended:%Y-%m-%d %H:%M}",
                 text(ending(run.stop_reason), WORDS_LENGTH),
             )
-            for run in findings.runs
+            for place, run in enumerate(findings.runs, 1)
         )
         yield table(("run", "trials", "took", "ended", "why it stopped"), rows)
     if not timeline.stretches:

@@ -67,7 +67,7 @@ def test_the_study_note_says_why_the_last_run_stopped(study: optuna.Study) -> No
     study.set_user_attr("llm_run:one", {"ended": 1e9, "stop_reason": "timeout"})
     study.set_user_attr("llm_run:two", {"ended": 2e9, "stop_reason": "budget"})
     annotate(study)
-    assert "**Stopped**: budget&#58; the budget is spent" in note(study)
+    assert "**Stopped**: budget&#58; the budget does not pay for another request" in note(study)
 
 
 def test_foreign_text_is_neither_html_nor_markdown(study: optuna.Study) -> None:
