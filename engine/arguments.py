@@ -32,8 +32,13 @@ def number(
     if value is None and optional:
         return value
     kinds = int if whole else (int, float)
-    is_number = isinstance(value, kinds) and not isinstance(value, bool)
-    if is_number and low <= value <= high and value < math.inf and (value or not positive):
+    if (
+        isinstance(value, kinds)
+        and not isinstance(value, bool)
+        and low <= value <= high
+        and value < math.inf
+        and (value or not positive)
+    ):
         return value
     kind = f"{'positive ' if positive else ''}{'whole ' if whole else ''}number{unit}"
     limits = f" from {low:g} to {high:g}" if high < math.inf else "" if positive else f" of at least {low:g}"
