@@ -101,7 +101,7 @@ class Inactive(NamedTuple):
 
 
 class _Absence(NamedTuple):
-    """What none of the `rows` with a choice had; `chance`: how likely that is if the choice has nothing to do with it."""
+    """A choice with which none of the `rows` had something; `chance`: how likely that is if it is not the reason."""
 
     chance: float
     column: int
