@@ -96,7 +96,7 @@ async def _converse(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) 
                 exchange = _exchange(ask, view, guidance, can_be_new=can_be_new)
                 ends = (ask.left, calls.proposals_left())
                 left = min((end for end in ends if end is not None), default=None)
-                request = _request(ask, view, guidance, opened.position, left)
+                request = _request(ask, view, guidance, opened.position, left, new=can_be_new)
             try:
                 return await _discuss(exchange, request, calls, asks, door)
             except OptunaLLMError as error:  # of a re-ask, perhaps: the replies before it were paid
@@ -155,7 +155,7 @@ async def _reread_study(door: StudyDoor) -> None:
 # -- requests
 
 
-def _request(ask: Ask, view: View, guidance: Guidance, position: int, left: int | None) -> Request:
+def _request(ask: Ask, view: View, guidance: Guidance, position: int, left: int | None, *, new: bool) -> Request:
     """The first request: the prompt as the study is now, and the schema of the answer."""
     rationale = ask.policy.rationale
     head = partial(render_head, subject=ask.subject, direction=ask.direction, rationale=rationale)
@@ -173,7 +173,9 @@ def _request(ask: Ask, view: View, guidance: Guidance, position: int, left: int 
     )
     schema = partial(menu_schema, count=len(guidance.candidates)) if menu else json_schema
     return Request(
-        messages=render(context, ask.columns, head(ask.space), ask.fixed, summary=guidance.summary, words=words),
+        messages=render(
+            context, ask.columns, head(ask.space), ask.fixed, new=new, summary=guidance.summary, words=words
+        ),
         schema=schema(ask.space, rationale=rationale),
         max_tokens=TOKENS_BASE + TOKENS_PER_PARAMETER * len(ask.space.distributions),
         seed=ask.seed,

@@ -18,6 +18,10 @@ KEEP_CHANCE: Final = 0.3
 # trial, coarse ones reach the region's border.
 STEP_SHARES: Final = (0.15, 0.5)
 
+# A parameter that the trials of a choice lack is no accident if it would be one so seldom. A study with some choices
+# makes a dozen comparisons, again after each trial, and each wrong one is told to the model.
+MAX_CHANCE: Final = 0.01
+
 # Trials that a part of an axis without any value seems to hold: more than a study has, so that it is never filled.
 EMPTY_BIN_TRIALS: Final = 1_000_000
 
@@ -88,33 +92,66 @@ def on_grid(axes: Axes, places: Array) -> Array:
 
 
 class Inactive(NamedTuple):
-    """Columns of parameters that do not count under a choice of the parameter in `column`."""
+    """Columns of parameters that none of the `trials` with a choice of the parameter in `column` had."""
 
     column: int
     choice: int
-    columns: npt.NDArray[np.int_]
+    columns: Sequence[int]
+    trials: int
+
+
+class _Absence(NamedTuple):
+    """A choice with which none of the `rows` had something; `chance`: how likely that is if it is not the reason."""
+
+    chance: float
+    column: int
+    choice: int
+    rows: npt.NDArray[np.bool_]
+
+    def explains(self, other: "_Absence") -> bool:
+        """Whether it holds for all trials of the other one, and as surely: then the other one tells nothing."""
+        covers = not (other.rows & ~self.rows).any()
+        return self.column != other.column and covers and self.chance <= other.chance
 
 
 def inactive(axes: Axes, tried: Array) -> Iterator[Inactive]:
     """Find the parameters that are inactive under a choice, judging by the trials.
 
-    A parameter is inactive under a choice that some trials had, none of them together with it, if other trials had it.
+    A parameter is inactive under a choice if none of the trials with it had the parameter, while enough of those with
+    other choices had it, so that this is no chance. Of two choices that explain the same the one with more trials
+    counts, and neither where they have the same trials.
     """
     present = ~np.isnan(tried)
-    conditional = present.any(axis=0) & ~present.all(axis=0)
-    if not conditional.any():
+    conditional = np.flatnonzero(present.any(axis=0) & ~present.all(axis=0))
+    if not len(conditional):
         return
+    groups: dict[tuple[int, int], list[int]] = {}
+    sizes: dict[tuple[int, int], int] = {}
+    for absent in conditional:
+        absences = list(_absences(axes, tried, present[:, absent]))
+        for one in absences:
+            if not any(other.explains(one) for other in absences):
+                groups.setdefault(one[1:3], []).append(int(absent))
+                sizes[one[1:3]] = int(one.rows.sum())
+    for (column, choice), columns in sorted(groups.items()):
+        yield Inactive(column, choice, columns, sizes[column, choice])
+
+
+def _absences(axes: Axes, tried: Array, had: npt.NDArray[np.bool_]) -> Iterator[_Absence]:
+    """The choices without which trials `had` a parameter, and with which none had it, unless that may be chance."""
     for column, axis in enumerate(axes.all):
         for choice in range(len(axis.choices)):
-            with_choice = present[tried[:, column] == choice]
-            columns = np.flatnonzero(conditional & ~with_choice.any(axis=0))
-            if len(with_choice) and len(columns):
-                yield Inactive(column, choice, columns)
+            rows = tried[:, column] == choice
+            others = ~rows & ~np.isnan(tried[:, column])
+            if rows.any() and others.any() and not had[rows].any():
+                chance = float((1.0 - had[others].mean()) ** rows.sum())
+                if chance <= MAX_CHANCE:
+                    yield _Absence(chance, column, choice, rows)
 
 
 def without_inactive(axes: Axes, places: Array, tried: Array) -> Array:
     """Blank out (NaN) the parameters that are inactive under a candidate's choices."""
     active = places.copy()
-    for column, choice, columns in inactive(axes, tried):
+    for column, choice, columns, _ in inactive(axes, tried):
         active[np.ix_(np.flatnonzero(places[:, column] == choice), columns)] = math.nan
     return active

@@ -1,12 +1,12 @@
 """Facts about the finished trials that a table does not say by itself, a line each. They name; they do not advise."""
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from ..space.axes import Array, Axis
+from ..space.axes import Array
 from ..space.notation import format_number, labels, quote
 from .acquisition import EQUAL_WITHIN
 from .candidates import inactive
@@ -43,7 +43,7 @@ def _value_step(situation: Situation) -> Iterator[str]:
     losses = situation.newest.losses
     step = smallest_step(losses[np.isfinite(losses)])
     if step is not None:
-        yield f"Values differ by multiples of {format_number(step)}: smaller differences are not measured."
+        yield f"Values differ by multiples of {format_number(step)}, so they are probably measured no finer."
 
 
 def smallest_step(values: Array) -> float | None:
@@ -66,36 +66,36 @@ def _choices(situation: Situation) -> Iterator[str]:
         return
     axes = [(c, axis) for c, axis in enumerate(evidence.axes.all) if axis.choices and axis.name in space.distributions]
     for column, axis in axes[:MAX_LISTED]:
-        places = situation.newest.places[:, column]
-        counts = np.bincount(places[np.isfinite(places)].astype(int), minlength=len(axis.choices))
-        most = sorted(range(len(axis.choices)), key=lambda index: (-counts[index], index))
-        shown = ", ".join(_choice(situation, axis, index, places == index) for index in most[:MAX_LISTED])
+        records = evidence.choices.of(column)
+        most = sorted(range(len(records)), key=lambda index: (-records[index].trials, index))
+        shown = ", ".join(_choice(situation, column, index) for index in most[:MAX_LISTED])
         rest = len(most) - MAX_LISTED
         yield f"{space.keys[axis.name]}: {shown}{f' and {rest} more' if rest > 0 else ''}."
 
 
-def _choice(situation: Situation, axis: Axis, index: int, rows: npt.NDArray[np.bool_]) -> str:
-    label, count = quote(labels(axis.choices)[index], MAX_LABEL), int(rows.sum())
-    if not count:
-        column = situation.evidence.axes.all.index(axis)
+def _choice(situation: Situation, column: int, index: int) -> str:
+    evidence = situation.evidence
+    label = quote(labels(evidence.axes.all[column].choices)[index], MAX_LABEL)
+    record = evidence.choices.of(column)[index]
+    if not record.trials:
         pending = sum(one.places[column] == index for one in situation.in_flight)
         return f"{label} " + (f"{pending} in flight" if pending else "not tried")
-    newest = situation.newest
-    losses, failed, infeasible = newest.losses[rows], int(newest.failed[rows].sum()), int(newest.infeasible[rows].sum())
-    said = [f"{failed} failed"] * bool(failed) + [f"{infeasible} infeasible"] * bool(infeasible)
-    if np.isfinite(losses).any():
-        said.append(f"best {format_number(situation.evidence.value_of(float(np.nanmin(losses))))}")
-    return f"{label} {count} trial{'s' * (count > 1)}" + f" ({', '.join(said)})" * bool(said)
+    said = [f"{record.failed} failed"] * bool(record.failed)
+    said += [f"{record.infeasible} infeasible"] * bool(record.infeasible)
+    if record.best is not None and record.best < math.inf:
+        said.append(f"best {format_number(evidence.value_of(record.best))}")
+    return f"{label} {record.trials} trial{'s' * (record.trials > 1)}" + f" ({', '.join(said)})" * bool(said)
 
 
 def _inactive(situation: Situation) -> Iterator[str]:
     """Which parameters the trials of a choice did not have."""
     space, axes = situation.space, situation.evidence.axes.all
     lines = []
-    for column, choice, columns in inactive(situation.evidence.axes, situation.newest.places):
+    for column, choice, columns, trials in inactive(situation.evidence.axes, situation.newest.places):
         names = [space.keys[axes[c].name] for c in columns if axes[c].name in space.keys][:MAX_LISTED]
         key = space.keys.get(axes[column].name)
         if names and key is not None:
             label = quote(labels(axes[column].choices)[choice], MAX_LABEL)
-            lines.append(f"With {key} {label}, {', '.join(names)} did not count.")
+            count = "The one trial" if trials == 1 else f"None of the {trials} trials"
+            lines.append(f"{count} with {key} {label} had {'no ' * (trials == 1)}{', '.join(names)}.")
     yield from lines[:MAX_LISTED]

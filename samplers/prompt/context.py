@@ -113,12 +113,13 @@ def _rows_within(rows: Sequence[Row], limit: int) -> list[Row]:
 
 
 def _failure_lines(failed: Sequence[FrozenTrial], policy: ContextPolicy, limit: int) -> list[FailureLine]:
-    """The newest reasons for which trials failed, newest first; at least one, and within `limit` characters."""
+    """The newest reasons on record for which trials failed, newest first; at least one, within `limit` characters."""
     if policy.failure_text is None or not policy.failures:
         return []
     reasons: dict[str, list[int]] = {}
     for trial in reversed(failed[-SEARCHED_FAILURES:]):
-        reasons.setdefault(_reason(trial, policy), []).append(trial.number)
+        if (reason := _reason(trial, policy)) is not None:
+            reasons.setdefault(reason, []).append(trial.number)
     lines = [FailureLine(_numbers(numbers), reason) for reason, numbers in reasons.items()][: policy.failures]
     return _within(lines, [_length(line) for line in lines], limit)
 
@@ -133,10 +134,11 @@ def _numbers(newest_first: Sequence[int]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _reason(trial: FrozenTrial, policy: ContextPolicy) -> str:
+def _reason(trial: FrozenTrial, policy: ContextPolicy) -> str | None:
+    """Why a trial failed, None where nobody recorded it, as plain Optuna does not."""
     failure = trial.user_attrs.get(FAILURE_ATTRIBUTE, EMPTY)
     if not isinstance(failure, Mapping) or not failure:
-        return "no reason recorded"
+        return None
     kind = clean(str(failure.get("type", "failure")), MAX_FAILURE_TYPE)
     message = str(failure.get("message", ""))
     if policy.failure_text == "type" or not message:

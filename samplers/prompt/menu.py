@@ -7,6 +7,12 @@ from ..space.menu_reply import number_key
 from ..space.notation import cells, format_number
 from ..space.space import Space
 
+# What the column of estimates is worth: they are ranks among the values seen, so none is better than the best.
+TRUST = (
+    "Number 1 is the most promising by a statistical model of the trials above. Its estimates are never better than "
+    "the best value so far, and may be far off."
+)
+
 
 def menu_text(candidates: Sequence[Params], expected: Sequence[float], space: Space) -> str:
     """The candidates, a row each, of the parameters in which they differ; what they have in common stands below.
@@ -19,8 +25,9 @@ def menu_text(candidates: Sequence[Params], expected: Sequence[float], space: Sp
     names = [name for name in space.distributions if any(name in candidate for candidate in candidates)]
     rows = [cells(candidate, space.distributions, names) for candidate in candidates]
     differing = [index for index, column in enumerate(zip(*rows, strict=True)) if len(set(column)) > 1]
-    telling = len(set(expected)) > 1
-    values = [[format_number(value)] for value in expected] if telling else [[]] * len(rows)
+    written = [format_number(value) for value in expected]
+    telling = len(set(written)) > 1
+    values = [[value] for value in written] if telling else [[]] * len(rows)
     header = [key, *["estimated value"] * telling, *(space.keys[names[index]] for index in differing)]
     lines = [
         [str(number), *value, *(row[index] for index in differing)]
@@ -29,7 +36,8 @@ def menu_text(candidates: Sequence[Params], expected: Sequence[float], space: Sp
     table = "\n".join(",".join(line) for line in [header, *lines])
     common = [f"{space.keys[name]} = {rows[0][i]}" for i, name in enumerate(names) if i not in differing]
     shared = f"In all of them {', '.join(common)}.\n" if common else ""
+    trust = f"{TRUST}\n" if telling else ""
     return (
-        f"Take it from these candidates:\n{table}\n{shared}"
+        f"Take it from these candidates:\n{table}\n{shared}{trust}"
         f'Instead of values for the parameters give "{key}": the number of the one to try.'
     )

@@ -21,6 +21,7 @@ from ...engine.records import Params
 from ...engine.study.attributes import is_inconclusive, retry_history, violations_of
 from ..provenance import COMBINE, REFINE, GuidanceRecord, read_guidance
 from ..space.axes import ABSENT, Array, Axes, Embedding
+from .choices import ChoiceRecords
 from .following import UNDO_DEPTH, Following
 
 T = TypeVar("T")
@@ -160,6 +161,7 @@ class Evidence(Following):
             **flags,
         )
         self._rows = 0
+        self.choices = ChoiceRecords(self.axes)
         self._ranking: list[tuple[float, int, Best]] = []
         self._inconclusive: set[int] = set()
         self._step = 0
@@ -229,11 +231,15 @@ class Evidence(Following):
             bisect.insort(self._ranking, (loss, trial.number, best), key=_rank)
         judged = not inconclusive and self._inconclusive.issuperset(retry_history(trial))  # an ask is judged once
         guidance = read_guidance(trial)
+        failed = trial.state is TrialState.FAIL and not inconclusive
+        infeasible = trial.state is TrialState.COMPLETE and bool(violations_of(trial))
+        counted = math.nan if loss is None else loss
+        self.choices.add(places, counted, failed=failed, infeasible=infeasible)
         self._append(
             places=places,
-            losses=math.nan if loss is None else loss,
-            failed=trial.state is TrialState.FAIL and not inconclusive,
-            infeasible=trial.state is TrialState.COMPLETE and bool(violations_of(trial)),
+            losses=counted,
+            failed=failed,
+            infeasible=infeasible,
             free=judged and guidance.proposed and guidance.form == "plain",
             menu=judged and guidance.form == "menu",
             stumbled=guidance.stumbled,
@@ -249,8 +255,11 @@ class Evidence(Following):
         self._rows -= 1
         self._history.pop()
         self._inconclusive.discard(trial.number)
-        loss = self._loss(trial)
-        if loss is not None and not np.isnan(self._window.places[self._rows]).all():
+        loss, row = self._loss(trial), self._window.only(slice(self._rows, self._rows + 1))
+        self.choices.remove(
+            row.places[0].tolist(), float(row.losses[0]), failed=bool(row.failed[0]), infeasible=bool(row.infeasible[0])
+        )
+        if loss is not None and not np.isnan(row.places).all():
             del self._ranking[bisect.bisect_left(self._ranking, (loss, trial.number), key=_rank)]
 
     def _loss(self, trial: FrozenTrial) -> float | None:

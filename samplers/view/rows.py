@@ -21,6 +21,7 @@ from .following import Following
 SHOWN_VIOLATIONS = 3
 VIOLATION_NAME = 24
 
+PRUNED = "pruned"
 INFEASIBLE = "infeasible"  # how the mark begins of a complete trial that violates constraints
 
 # Points of a learning curve that are shown: at steps 1, n^(1/3), n^(2/3) and n of n, since most curves bend early.
@@ -238,7 +239,7 @@ def _result(trial: FrozenTrial, digits: int = DIGITS) -> str:
     if trial.state is TrialState.COMPLETE and trial.value is not None:
         return f"{format_number(trial.value, digits)}{_violations(trial)}{points}"
     if trial.state is TrialState.PRUNED:
-        return f"pruned{points}"
+        return f"{PRUNED}{points}"
     return f"{'interrupted' if is_interrupted(trial) else 'failed'}{points}"
 
 

@@ -305,7 +305,7 @@ async def test_a_multi_objective_study_is_refused() -> None:
 def lefts(model: SchemaModel) -> list[str]:
     """What each prompt says of the proposals that are left."""
     return [
-        text.partition("Propose one configuration.")[2].partition("included.")[0].partition("one.")[0].strip()
+        text.partition("Propose one ")[2].partition(". ")[2].partition("included.")[0].partition("one:")[0].strip()
         for text in model.prompts
     ]
 

@@ -121,8 +121,8 @@ def test_trials_that_gave_no_value_do_not_share_the_best() -> None:
 def test_the_step_is_that_of_the_values_that_were_given_in_either_direction() -> None:
     values = [0.75, None, 0.80, 0.85, None, 0.85, 0.95]
     for direction in (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE):
-        assert [line.split(":")[0] for line in said(values, direction=direction) if "multiples" in line] == [
-            "Values differ by multiples of 0.05"
+        assert [line for line in said(values, direction=direction) if "multiples" in line] == [
+            "Values differ by multiples of 0.05, so they are probably measured no finer."
         ]
 
 
@@ -142,7 +142,7 @@ def test_shares_of_samples_have_a_step_where_the_smallest_gap_divides_all(sample
 
 def test_the_step_of_values_is_said() -> None:
     lines = said([0.75, 0.80, 0.85, 0.85, 0.95])
-    assert "Values differ by multiples of 0.05: smaller differences are not measured." in lines
+    assert "Values differ by multiples of 0.05, so they are probably measured no finer." in lines
 
 
 @pytest.mark.parametrize(("direction", "best"), [(StudyDirection.MINIMIZE, 1), (StudyDirection.MAXIMIZE, 7)])
@@ -188,22 +188,66 @@ def test_of_parameters_that_are_not_asked_for_nothing_is_said() -> None:
     assert facts(situation) == ()
 
 
+def absences(params: list[dict[str, Any]], space: Mapping[str, Any] = BRANCHES) -> list[str]:
+    """What is said of parameters that trials with these parameters lack."""
+    lines = said([float(n) for n in range(len(params))], space=space, params=params)
+    return [line for line in lines if " had " in line]
+
+
 def test_parameters_that_count_under_every_choice_are_not_named() -> None:
     params: list[dict[str, Any]] = [{"model": "forest", "trees": 5.0, "C": 0.1}, {"model": "svm", "trees": 7.0}]
-    lines = [line for line in said([1.0, 2.0], space=BRANCHES, params=params) if "did not count" in line]
-    assert lines == ['With model "svm", C did not count.']
+    assert absences(params) == ['The one trial with model "svm" had no C.']
 
 
-def test_names_of_parameters_that_did_not_count_are_their_keys() -> None:
+def test_names_of_parameters_that_trials_lack_are_their_keys() -> None:
     space = {"my kind": CategoricalDistribution(("a", "b")), "my size": FloatDistribution(0, 1)}
     params: list[dict[str, Any]] = [{"my kind": "a", "my size": 0.5}, {"my kind": "b"}]
-    assert said([1.0, 2.0], space=space, params=params)[-1] == 'With my_kind "b", my_size did not count.'
+    assert absences(params, space) == ['The one trial with my_kind "b" had no my_size.']
 
 
-def test_parameters_that_did_not_count_under_a_choice_are_named() -> None:
-    params: list[dict[str, Any]] = [{"model": "forest", "trees": 5.0}, {"model": "svm", "C": 0.5}]
-    lines = said([1.0, 2.0], space=BRANCHES, params=params)
-    assert lines[-2:] == ('With model "forest", C did not count.', 'With model "svm", trees did not count.')
+def test_parameters_that_trials_of_a_choice_lack_are_named() -> None:
+    params: list[dict[str, Any]] = [{"model": "forest", "trees": 5.0}, {"model": "svm", "C": 0.5}] * 2
+    assert absences(params) == [
+        'None of the 2 trials with model "forest" had C.',
+        'None of the 2 trials with model "svm" had trees.',
+    ]
+
+
+SCALED: dict[str, BaseDistribution] = {**BRANCHES, "scaler": CategoricalDistribution(("none", "std", "max", "rank"))}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_one_parameter_decides_is_not_said_of_another(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    params: list[dict[str, Any]] = []
+    for _ in range(20):
+        own = {"trees": 5.0} if rng.random() < 0.5 else {"C": 0.5}
+        kind = "forest" if "trees" in own else "svm"
+        params.append({"model": kind, "scaler": str(rng.choice(["none", "std", "max", "rank"])), **own})
+        assert not [line for line in absences(params, SCALED) if "scaler" in line]
+    assert len(absences(params, SCALED)) == 2
+
+
+def test_of_two_choices_that_always_came_together_nothing_is_said() -> None:
+    params: list[dict[str, Any]] = [
+        {"model": "forest", "scaler": "none", "trees": 5.0},
+        {"model": "forest", "scaler": "std", "trees": 6.0},
+        {"model": "svm", "scaler": "max"},
+    ]
+    assert not absences(params, SCALED)
+
+
+def test_what_some_trials_of_the_other_choices_lack_too_takes_several_trials() -> None:
+    half: list[dict[str, Any]] = [{"model": "forest", "trees": 5.0}, {"model": "forest"}] * 4
+    assert not absences([*half, *([{"model": "svm"}] * 6)])
+    assert absences([*half, *([{"model": "svm"}] * 7)]) == ['None of the 7 trials with model "svm" had trees.']
+
+
+def test_choices_of_trials_long_ago_count() -> None:
+    values = [float(n) for n in range(400)]
+    params = [{"x": n / 400, "kind": "a" if n < 10 else "b"} for n in range(400)]
+    line = said(values, params=params)[-1]
+    assert line == 'kind: "b" 390 trials (best 10), "a" 10 trials (best 0), "c" not tried.'
 
 
 def test_a_name_that_is_no_key_is_said_by_its_key_and_a_choice_is_quoted() -> None:

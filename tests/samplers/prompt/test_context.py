@@ -94,8 +94,10 @@ def test_the_policy_decides_what_is_shown_of_a_failure(policy: Any, expected: An
     assert context.failures == expected
 
 
-def test_foreign_failures_without_a_record_are_shown_as_such() -> None:
-    assert context_of([trial(0, TrialState.FAIL)]).failures == (("0", "no reason recorded"),)
+def test_of_failures_without_a_record_no_reason_is_shown() -> None:
+    context = context_of([trial(0, TrialState.FAIL)])
+    assert [row.result for row in context.history] == ["failed"]
+    assert context.failures == ()
 
 
 def test_an_interrupted_trial_is_no_failure_of_its_configuration() -> None:
@@ -199,9 +201,12 @@ def test_marks_in_tables_are_explained_where_there_are_any() -> None:
     whole, partial, curved = trial(0), trial(0), trial(0)
     partial.params = {name: value for name, value in whole.params.items() if name != next(iter(SPACE))}
     curved.intermediate_values = {1: 0.5}
+    pruned = trial(0, TrialState.PRUNED)
     assert "In the tables" not in text(whole)
-    assert "In the tables, - is a parameter that a trial does not have.\n" in text(partial)
-    assert "In the tables, [step:value ...] are values at these steps of a trial.\n" in text(curved)
+    absent = "- is a parameter that a trial does not have: give any allowed value for such a one"
+    assert f"In the tables, {absent}.\n" in text(partial)
+    assert "In the tables, [step:value ...] are values that a trial reported at these steps.\n" in text(curved)
+    assert "; pruned is a trial that was stopped before it had a value.\n" in text(pruned)
 
 
 def test_the_trial_that_asks_is_not_in_flight_beside_itself() -> None:
@@ -221,23 +226,32 @@ def test_a_lone_ask_whose_end_is_not_known_is_told_neither() -> None:
     assert wanted() == "Propose one configuration."
 
 
+def test_one_that_must_be_new_is_asked_for_where_there_are_trials() -> None:
+    def asked(*trials: FrozenTrial) -> str:
+        return render(context_of(trials), SPACE_, "", new=True)[-1]["content"].rpartition("\n\n")[2]
+
+    assert asked() == "Propose one configuration."
+    assert asked(trial(0)) == "Propose one new configuration, different from every trial above."
+    assert asked(trial(0, TrialState.RUNNING)) == "Propose one new configuration, different from every trial above."
+
+
 def test_what_is_left_is_said_where_an_end_is_known() -> None:
     assert wanted(proposals_left=2) == "Propose one configuration. 2 proposals are left, this one included."
-    assert wanted(proposals_left=1) == "Propose one configuration. It is the last one."
+    assert wanted(proposals_left=1) == "Propose one configuration. It is the last one: nothing is tried after it."
 
 
 def test_each_ask_of_a_wave_is_told_how_many_there_are_and_which_it_is() -> None:
     said = [wanted(asking=3, position=position) for position in (1, 2, 3)]
-    assert all(" 3 proposals, yours among them, are being computed at this moment" in text for text in said)
+    assert all(" 3 proposals, yours among them, are being made at this moment" in text for text in said)
     assert [f"Yours is number {n}: " in text for n, text in enumerate(said, 1)] == [True] * 3
     assert said[0].endswith("number 1: take the most promising configuration.")
-    assert "then change lr clearly" in said[1]
-    assert "then change momentum clearly" in said[2]
+    assert "with a clearly different lr, the most promising other" in said[1]
+    assert "with a clearly different momentum, the most promising other" in said[2]
 
 
 def test_asks_of_a_wave_differ_in_two_parameters_where_each_has_been_given_and_then_as_they_find() -> None:
     said = [wanted(asking=20, position=position) for position in range(1, 14)]
-    changed = [text.split("then change ")[1].split(" clearly")[0] for text in said[1:11]]
+    changed = [text.split("a clearly different ")[1].split(", the most")[0] for text in said[1:11]]
     assert changed[:4] == [*SPACE]
     assert changed[4:] == [" and ".join(pair) for pair in itertools.combinations(SPACE, 2)]
     assert all(text.endswith("differs from what each earlier number would take.") for text in said[11:])
@@ -247,15 +261,15 @@ def test_no_ask_of_a_wave_is_to_change_what_is_given_or_has_one_value() -> None:
     space = make_space({**SPACE, "seed": IntDistribution(1, 1)})
     context = shown(Snapshot(asking=4), position=2)
     text = render(context, space, "", fixed={"lr": 0.1})[1]["content"]
-    assert "then change momentum clearly" in text
+    assert "with a clearly different momentum, the most promising other" in text
 
 
 def test_a_position_beyond_the_asks_that_are_known_of_makes_them_more() -> None:
-    assert " 5 proposals, yours among them, are being computed at this moment" in wanted(asking=2, position=5)
+    assert " 5 proposals, yours among them, are being made at this moment" in wanted(asking=2, position=5)
 
 
 def test_words_of_a_strategy_do_not_hide_the_wave() -> None:
-    assert wanted("Be bold.", asking=3, position=2).endswith("and what must go with it. Be bold.")
+    assert wanted("Be bold.", asking=3, position=2).endswith("and what must change with that. Be bold.")
 
 
 def test_a_menu_stands_in_place_of_the_wave_since_no_two_have_a_candidate_in_common() -> None:

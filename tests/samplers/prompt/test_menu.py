@@ -4,7 +4,7 @@ from typing import Any
 
 from support import SPACE
 
-from optuna_llm.samplers.prompt.menu import menu_text
+from optuna_llm.samplers.prompt.menu import TRUST, menu_text
 from optuna_llm.samplers.space.space import make_space
 
 COLUMNS = make_space(SPACE)
@@ -18,6 +18,7 @@ def test_a_table_has_the_parameters_that_differ_and_the_others_stand_below() -> 
         "1,0.25,0.01,3\n"
         "2,0.1235,0.02,5\n"
         "In all of them momentum = 0.5, optimizer = null.\n"
+        f"{TRUST}\n"
         'Instead of values for the parameters give "candidate": the number of the one to try.'
     )
 
@@ -28,6 +29,10 @@ def test_without_expectations_there_is_no_column_of_them() -> None:
 
 def test_expectations_that_are_all_equal_tell_nothing() -> None:
     assert "candidate,lr\n1,0.01\n2,0.02\n" in menu_text([ONE, {**ONE, "lr": 0.02}], (0.5, 0.5), COLUMNS)
+
+
+def test_expectations_that_read_alike_tell_nothing() -> None:
+    assert "estimate" not in menu_text([ONE, {**ONE, "lr": 0.02}], (0.123412, 0.123413), COLUMNS)
 
 
 def test_a_parameter_that_does_not_count_in_a_candidate_is_a_dash() -> None:

@@ -89,7 +89,7 @@ class Study:
             context = build_context(
                 view, ask.policy, len(head), guidance=length, position=position, proposals_left=left
             )
-            messages = render(context, ask.columns, head, summary=guidance.summary, words=words)
+            messages = render(context, ask.columns, head, new=True, summary=guidance.summary, words=words)
         return "\n\n".join(f"=== {message['role']} ===\n{message['content']}" for message in messages) + "\n"
 
 
