@@ -1,6 +1,7 @@
 """A sampler keeps no study and no storage alive, whatever it was asked through; what must stay is in the study."""
 
 import gc
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,13 +49,19 @@ def suggest(trial: optuna.Trial) -> float:
     return value + (trial.suggest_float("y", 0, 1) if value > 0.5 else 0)
 
 
+OF_A_RUN = ("optuna-llm storage", "optuna-llm helper")  # they end soon after it, and hold the study until then
+
+
 async def nothing() -> None:
     pass
 
 
 def collect() -> None:
-    """Collect garbage, when the model's loop is done with the last call."""
+    """Collect garbage, when the model's loop is done with the last call and the threads of runs have ended."""
     run_sync(nothing)
+    for thread in threading.enumerate():
+        if thread.name in OF_A_RUN:
+            thread.join(10)
     gc.collect()
 
 
