@@ -211,8 +211,8 @@ def _apart(position: int, keys: Sequence[str]) -> str:
     """
     own = [*keys, *(" and ".join(pair) for pair in itertools.combinations(keys, 2))]
     if position - 2 < len(own) and len(keys) > 1:
-        variant = f"a variant of it with a clearly different {own[position - 2]}, the most promising other"
-        return f"work it out too, then propose {variant}, and what must change with that"
+        other = f"a clearly different {own[position - 2]} (what is most promising besides)"
+        return f"work it out too, and propose it with {other}, the rest changed only as that requires"
     return "take one that is about as promising, and that clearly differs from what each earlier number would take"
 
 

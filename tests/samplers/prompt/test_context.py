@@ -245,13 +245,13 @@ def test_each_ask_of_a_wave_is_told_how_many_there_are_and_which_it_is() -> None
     assert all(" 3 proposals, yours among them, are being made at this moment" in text for text in said)
     assert [f"Yours is number {n}: " in text for n, text in enumerate(said, 1)] == [True] * 3
     assert said[0].endswith("number 1: take the most promising configuration.")
-    assert "with a clearly different lr, the most promising other" in said[1]
-    assert "with a clearly different momentum, the most promising other" in said[2]
+    assert "with a clearly different lr (what is most promising besides)" in said[1]
+    assert "with a clearly different momentum (what is most promising besides)" in said[2]
 
 
 def test_asks_of_a_wave_differ_in_two_parameters_where_each_has_been_given_and_then_as_they_find() -> None:
     said = [wanted(asking=20, position=position) for position in range(1, 14)]
-    changed = [text.split("a clearly different ")[1].split(", the most")[0] for text in said[1:11]]
+    changed = [text.split("a clearly different ")[1].split(" (what is")[0] for text in said[1:11]]
     assert changed[:4] == [*SPACE]
     assert changed[4:] == [" and ".join(pair) for pair in itertools.combinations(SPACE, 2)]
     assert all(text.endswith("differs from what each earlier number would take.") for text in said[11:])
@@ -261,7 +261,7 @@ def test_no_ask_of_a_wave_is_to_change_what_is_given_or_has_one_value() -> None:
     space = make_space({**SPACE, "seed": IntDistribution(1, 1)})
     context = shown(Snapshot(asking=4), position=2)
     text = render(context, space, "", fixed={"lr": 0.1})[1]["content"]
-    assert "with a clearly different momentum, the most promising other" in text
+    assert "with a clearly different momentum (what is most promising besides)" in text
 
 
 def test_a_position_beyond_the_asks_that_are_known_of_makes_them_more() -> None:
@@ -269,7 +269,7 @@ def test_a_position_beyond_the_asks_that_are_known_of_makes_them_more() -> None:
 
 
 def test_words_of_a_strategy_do_not_hide_the_wave() -> None:
-    assert wanted("Be bold.", asking=3, position=2).endswith("and what must change with that. Be bold.")
+    assert wanted("Be bold.", asking=3, position=2).endswith("the rest changed only as that requires. Be bold.")
 
 
 def test_a_menu_stands_in_place_of_the_wave_since_no_two_have_a_candidate_in_common() -> None:
