@@ -1,7 +1,19 @@
 """What reaches beyond this machine."""
 
 import ipaddress
-from typing import Any
+from typing import Any, Final
+
+SILENT: Final = {  # libraries that would tell somebody of their use, or ask for news, do not
+    "DO_NOT_TRACK": "true",
+    "HF_HUB_OFFLINE": "1",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_MODE": "offline",
+    "WANDB_SILENT": "true",
+}
 
 
 def host_in(event: str, arguments: tuple[Any, ...]) -> Any:
