@@ -1,4 +1,4 @@
-"""The package as users get it: a wheel, and an interpreter that has it. `python tests/built.py FOLDER` makes the wheel."""
+"""The package as users get it: a wheel (`python tests/built.py FOLDER`), and an interpreter that has it."""
 
 import shutil
 import subprocess

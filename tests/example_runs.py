@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+ANSWERED = Path(__file__).parent / "answered.py"
 LIMIT = 600  # seconds; the embedded model shares its cores with other tests
 SCHEMA_MODEL = "__import__('optuna_llm').FunctionClient(__import__('support').SchemaModel())"
 
@@ -29,10 +30,11 @@ def environment(*, sources: bool = True) -> dict[str, str]:
     return os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": path, "OMP_WAIT_POLICY": "passive"}
 
 
-def run(name: str, folder: Path, *, python: Path | str = sys.executable, **constants: Any) -> str:
+def run(name: str, folder: Path, *, python: Path | None = None, answered: bool = False, **constants: Any) -> str:
     """What `name` prints, as it stands or with other constants; MODEL may be an expression such as SCHEMA_MODEL.
 
-    Another `python` than this one has the package installed, and must not find its sources.
+    A `python` that is given has the package installed, and must not find its sources. `answered`: every model of the
+    script is a function.
     """
     script = EXAMPLES / name
     if constants:
@@ -40,9 +42,9 @@ def run(name: str, folder: Path, *, python: Path | str = sys.executable, **const
         script = folder / script.name
         script.write_text(changed(source, constants), encoding="utf-8")
     done = subprocess.run(
-        [python, script],
+        [python or sys.executable, *([ANSWERED] if answered else []), script],
         cwd=folder,
-        env=environment(sources=python == sys.executable),
+        env=environment(sources=python is None),
         capture_output=True,
         text=True,
         timeout=LIMIT,

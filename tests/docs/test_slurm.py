@@ -17,6 +17,7 @@ from slurm import slurm
 PAGE = "docs/guides/slurm.md"
 KEY = "sk-of-the-login-node-1234567890"
 
+
 @pytest.fixture
 def submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the stand-in, which is found first, leaves what was submitted."""

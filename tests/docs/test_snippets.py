@@ -1,4 +1,4 @@
-"""Every snippet of README and the docs runs as it stands; what needs more than the checks install, in `make examples`."""
+"""Every snippet of README and the docs runs as it stands; what needs heavy libraries, in `make examples`."""
 
 import os
 import subprocess
@@ -50,9 +50,7 @@ def run(database: dict[str, str]) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="module")
-def run_installed(
-    installed: Path, database: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Run]:
+def run_installed(installed: Path, database: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """With the wheel, where a new user would be: no source tree, and the embedded model is the real one."""
     env = os.environ | database | slurm(tmp_path_factory.mktemp("slurm"))
     env.pop("PYTHONPATH", None)
