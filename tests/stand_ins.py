@@ -41,7 +41,7 @@ def answer_models(*, local: bool) -> None:
 
 def answer_sweeps() -> None:
     """Draw the configurations of a W&B sweep here, and run what it tunes at once; runs are kept on this disk."""
-    wandb = importlib.import_module("wandb")
+    wandb: Any = importlib.import_module("wandb")
     sweeps: dict[str, Mapping[str, Any]] = {}
 
     def sweep(sweep: Mapping[str, Any], project: str) -> str:
