@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-ANSWERED = Path(__file__).parent / "answered.py"
+HERE = Path(__file__).resolve().parent
+ANSWERED = HERE / "answered.py"
 LIMIT = 600  # seconds; the embedded model shares its cores with other tests
 SCHEMA_MODEL = "__import__('optuna_llm').FunctionClient(__import__('support').SchemaModel())"
 
@@ -24,9 +25,12 @@ def changed(source: str, constants: dict[str, Any]) -> str:
 
 
 def environment(*, sources: bool = True) -> dict[str, str]:
-    """This process's, where scripts find `support`, and threads of numerical libraries do not spin while they wait."""
+    """This process's, where scripts find `support` and no network.
+
+    Threads of numerical libraries do not spin while they wait.
+    """
     inherited = os.environ.get("PYTHONPATH") if sources else None
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [inherited])])
+    path = os.pathsep.join([str(HERE), str(HERE / "offline"), *filter(None, [inherited])])
     return os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": path, "OMP_WAIT_POLICY": "passive"}
 
 

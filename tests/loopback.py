@@ -1,6 +1,7 @@
 """What reaches beyond this machine."""
 
 import ipaddress
+import sys
 from typing import Any, Final
 
 SILENT: Final = {  # libraries that would tell somebody of their use, or ask for news, do not
@@ -35,3 +36,14 @@ def is_loopback(host: Any) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def forbid_the_network() -> None:
+    """Raise in this process where anything but loopback is about to be reached."""
+
+    def check(event: str, arguments: tuple[Any, ...]) -> None:
+        host = host_in(event, arguments)
+        if host is not None and not is_loopback(host):
+            raise OSError(f"it reached beyond loopback: {host!r}")
+
+    sys.addaudithook(check)

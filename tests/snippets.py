@@ -251,17 +251,6 @@ def _relevant(error: BaseException) -> str:
     return "".join(told.format())
 
 
-def forbid_the_network() -> None:
-    """Raise where anything but loopback is about to be reached."""
-
-    def check(event: str, arguments: tuple[Any, ...]) -> None:
-        host = loopback.host_in(event, arguments)
-        if host is not None and not loopback.is_loopback(host):
-            raise OSError(f"a snippet reached beyond loopback: {host!r}")
-
-    sys.addaudithook(check)
-
-
 def run_page(page: str, folder: Path, *, whole: bool) -> str:
     """What is wrong with the snippets of a page, in a fork of this process; "" if nothing is."""
     told = folder / "_told.txt"
@@ -332,7 +321,7 @@ def main(arguments: list[str]) -> int:
             with contextlib.suppress(ImportError):  # other versions have other parts
                 importlib.import_module(name)
     warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)  # NumPy's idle threads
-    forbid_the_network()
+    loopback.forbid_the_network()
     gc.freeze()  # or each fork's first collection would copy all of it
     if not pages:
         serve(whole=whole)

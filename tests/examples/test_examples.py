@@ -2,11 +2,13 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from example_runs import EXAMPLES, SCHEMA_MODEL, changed, run
+from example_runs import EXAMPLES, SCHEMA_MODEL, changed, environment, run
 
 LONGEST = 60  # lines, of what is to be read at one glance
 SHOWS = {"demo.py"}  # more than an example, with a test of its own
@@ -124,3 +126,11 @@ def test_a_constant_that_is_not_there_cannot_be_changed() -> None:
     with pytest.raises(AssertionError, match="N_TRIAL"):
         changed("N_TRIALS = 3\n", {"N_TRIAL": 1})
     assert changed("N_TRIALS = 3\n", {"N_TRIALS": 1}) == "N_TRIALS = 1\n"
+
+
+def test_a_script_reaches_nothing_beyond_loopback(tmp_path: Path) -> None:
+    script = "import socket; socket.getaddrinfo('example.com', 80)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert "beyond loopback: 'example.com'" in done.stderr
