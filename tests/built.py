@@ -1,4 +1,4 @@
-"""The package as users get it: a wheel, and an interpreter that has it."""
+"""The package as users get it: a wheel (`python tests/built.py FOLDER`), and an interpreter that has it."""
 
 import shutil
 import subprocess
@@ -34,3 +34,7 @@ def install(wheel: Path, home: Path) -> Path:
 
 def _pip(*arguments: str | Path) -> None:
     subprocess.run([sys.executable, "-m", "pip", "--quiet", *map(str, arguments)], check=True)
+
+
+if __name__ == "__main__":
+    build_wheel(Path(sys.argv[1]))

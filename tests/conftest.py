@@ -3,22 +3,24 @@
 import importlib
 import os
 import sys
+import sysconfig
 import tempfile
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import loopback
 import optuna
 import pytest
-import sqlalchemy
 from blockbuster import BlockBuster, blockbuster_ctx
 from built import build_wheel, install
 from hypothesis import settings
 from optuna.storages import RDBStorage
+from postgres import create_database
 
+import optuna_llm
 from optuna_llm.samplers.client.litellm_client import _close_connections, load
 from optuna_llm.samplers.client.llm_loop import run_sync
 
@@ -37,9 +39,24 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 optuna.logging.disable_default_handler()
 optuna.logging.enable_propagation()  # to `caplog`
 
+os.environ |= loopback.SILENT
 for variable in [name for name in os.environ if name.upper().endswith(KEY_SUFFIXES)]:
     del os.environ[variable]
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="fail what would be skipped")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and item.config.getoption("--no-skips"):
+        report.outcome, report.longrepr = "failed", f"it would be skipped: {call.excinfo}"
+    return report
 
 
 class NetworkGuard:
@@ -118,9 +135,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter that has the wheel, and no source tree."""
-    return install(wheel, tmp_path_factory.mktemp("fresh") / "venv")
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter that has the wheel, and no source tree: this one, in `make examples`."""
+    if Path(optuna_llm.__file__).is_relative_to(sysconfig.get_path("purelib")):
+        return Path(sys.executable)
+    return install(request.getfixturevalue("wheel"), tmp_path_factory.mktemp("fresh") / "venv")
 
 
 @pytest.fixture(scope="session")
@@ -160,12 +179,4 @@ def stop_postgresql(postgresql_server: Any) -> Iterator[Callable[[], Callable[[]
 @pytest.fixture
 def postgresql(postgresql_server: Any) -> str:
     """The URL of an empty database."""
-    name = f"study_{uuid.uuid4().hex}"
-    server: str = postgresql_server.get_uri(driver="psycopg2")
-    engine = sqlalchemy.create_engine(
-        server, isolation_level="AUTOCOMMIT"
-    )  # the server's own `psql` needs a path without spaces
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return str(postgresql_server.get_uri(database=name, driver="psycopg2"))
+    return create_database(postgresql_server, f"study_{uuid.uuid4().hex}")

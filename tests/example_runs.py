@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+HERE = Path(__file__).resolve().parent
+ANSWERED = HERE / "answered.py"
 LIMIT = 600  # seconds; the embedded model shares its cores with other tests
 SCHEMA_MODEL = "__import__('optuna_llm').FunctionClient(__import__('support').SchemaModel())"
 
@@ -23,16 +25,20 @@ def changed(source: str, constants: dict[str, Any]) -> str:
 
 
 def environment(*, sources: bool = True) -> dict[str, str]:
-    """This process's, where scripts find `support`, and threads of numerical libraries do not spin while they wait."""
+    """This process's, where scripts find `support` and no network.
+
+    Threads of numerical libraries do not spin while they wait.
+    """
     inherited = os.environ.get("PYTHONPATH") if sources else None
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [inherited])])
+    path = os.pathsep.join([str(HERE), str(HERE / "offline"), *filter(None, [inherited])])
     return os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": path, "OMP_WAIT_POLICY": "passive"}
 
 
-def run(name: str, folder: Path, *, python: Path | str = sys.executable, **constants: Any) -> str:
+def run(name: str, folder: Path, *, python: Path | None = None, answered: bool = False, **constants: Any) -> str:
     """What `name` prints, as it stands or with other constants; MODEL may be an expression such as SCHEMA_MODEL.
 
-    Another `python` than this one has the package installed, and must not find its sources.
+    A `python` that is given has the package installed, and must not find its sources. `answered`: every model of the
+    script is a function.
     """
     script = EXAMPLES / name
     if constants:
@@ -40,9 +46,9 @@ def run(name: str, folder: Path, *, python: Path | str = sys.executable, **const
         script = folder / script.name
         script.write_text(changed(source, constants), encoding="utf-8")
     done = subprocess.run(
-        [python, script],
+        [python or sys.executable, *([ANSWERED] if answered else []), script],
         cwd=folder,
-        env=environment(sources=python == sys.executable),
+        env=environment(sources=python is None),
         capture_output=True,
         text=True,
         timeout=LIMIT,

@@ -1,16 +1,21 @@
 """Pages of Markdown, as readers of them see it: fenced blocks, links, anchors."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 _FENCE: Final = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`]*)$")
 _TITLE: Final = re.compile(r'title="([^"]+)"')
-_MARKER: Final = re.compile(r"^ *<!-- (?P<word>not run|raises|failed trials|prints|slow)(?:: (?P<more>.+))? -->$")
+_MARKER: Final = re.compile(
+    r"^ *<!-- (?P<word>needs|until Ctrl-C|raises|failed trials|prints|slow)(?:: (?P<more>.+))? -->$"
+)
 _LINK: Final = re.compile(r"(?<!!)\[(?:[^\[\]]|\[[^\[\]]*\])*\]\(([^()\s]+)\)|!\[[^\]]*\]\(([^()\s]+)\)")
 _HEADING: Final = re.compile(r"^#{1,6} +(.*?)(?: *\{ *#([\w-]+) *\})?$")
 
@@ -28,6 +33,11 @@ class Block:
     title: str | None = None
     marker: str | None = None
     more: str | None = None
+
+    def missing(self) -> list[str]:
+        """What it needs that is not here: modules, programs, or variables of the environment."""
+        needs = (self.more or "").split(", ") if self.marker == "needs" else []
+        return [name for name in needs if not (name in os.environ or which(name) or find_spec(name))]
 
 
 def pages() -> list[str]:
@@ -50,10 +60,10 @@ def blocks(text: str) -> list[Block]:
         opening = _FENCE.match(lines[at])
         if lines[at].strip() == "<!-- set-up":
             end = _end(lines, at, "-->")
-            found.append(Block(language="set-up", text=_joined(lines[at + 1 : end], 0), line=at + 2))
+            found.append(_block(lines, at, end, info="set-up"))
         elif opening:
             end = _end(lines, at, opening["ticks"])
-            found.append(_block(lines, at, end, opening))
+            found.append(_block(lines, at, end, info=opening["info"], indent=len(opening["indent"])))
         else:
             end = at
         at = end + 1
@@ -113,13 +123,13 @@ def _end(lines: list[str], at: int, closing: str) -> int:
     raise ValueError(f"line {at + 1}: no end of {lines[at].strip()!r}")
 
 
-def _block(lines: list[str], at: int, end: int, opening: re.Match[str]) -> Block:
-    language, _, options = opening["info"].strip().partition(" ")
+def _block(lines: list[str], at: int, end: int, *, info: str, indent: int = 0) -> Block:
+    language, _, options = info.strip().partition(" ")
     title = _TITLE.search(options)
     marker = _MARKER.match(lines[at - 1]) if at else None
     return Block(
         language=language,
-        text=_joined(lines[at + 1 : end], len(opening["indent"])),
+        text=_joined(lines[at + 1 : end], indent),
         line=at + 2,
         title=title[1] if title else None,
         marker=marker["word"] if marker else None,

@@ -1,7 +1,8 @@
-"""Runs the snippets of pages as they stand: `python tests/snippets.py [--slow] PAGE...`, or a server for the tests.
+"""Runs the snippets of pages as they stand: `python tests/snippets.py [--whole] PAGE...`, or a server for the tests.
 
 Each page gets a fork of one process that has imported what they need: as fresh as an interpreter, and as soon.
-The models are answered here, and nothing beyond loopback is reached.
+The models are answered here, and nothing beyond loopback is reached. With `--whole` the embedded model is the real one,
+and a snippet that needs what is not here fails; otherwise it is left out.
 """
 
 import ast
@@ -12,13 +13,12 @@ import gc
 import importlib
 import inspect
 import io
-import json
 import os
-import random
 import runpy
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -26,17 +26,16 @@ import traceback
 import types
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import loopback
 import optuna
 from pages import ROOT, Block, blocks
-from support import answer
+from stand_ins import answer_models, answer_sweeps
 
 import optuna_llm.cli
-from optuna_llm import LiteLLMClient, Reply, Request, Usage
-from optuna_llm.samplers.client.local_client import LocalClient
 
 SHOWN: Final = {
     *("pip", "make", "git", "export", "ollama", "vllm", "llama-server", "sbatch", "srun", "dask", "docker", "ssh"),
@@ -61,8 +60,8 @@ class SnippetError(Exception):
 class Page:
     """One page that runs, as a script of its own would."""
 
-    def __init__(self, text: str, folder: Path) -> None:
-        self._blocks = blocks(text)
+    def __init__(self, text: str, folder: Path, *, whole: bool) -> None:
+        self._blocks = blocks(text) if whole else [block for block in blocks(text) if not block.missing()]
         self._folder = folder
         self._script = (
             folder / "_page.py"
@@ -85,8 +84,8 @@ class Page:
                     raise SnippetError(f"the block on line {block.line}\n{_relevant(error)}") from error
 
     def _run_block(self, block: Block, runner: asyncio.Runner) -> None:
-        if block.marker == "not run":
-            return
+        if block.missing():
+            raise SnippetError(f"it needs what is not here: {', '.join(block.missing())}")
         if block.title is not None:
             target = self._folder / block.title
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -130,9 +129,10 @@ class Page:
                     raise SnippetError(f"trials failed or are left: {[trial.user_attrs for trial in unwanted]}")
 
     def _run_console(self, block: Block) -> None:
+        run = run_until_interrupted if block.marker == "until Ctrl-C" else self._run_command
         with _printed() as output:
             for command in _commands(block.text):
-                self._run_command(command)
+                run(command)
         self._printed = output.getvalue()
 
     def _run_command(self, command: str) -> None:
@@ -147,15 +147,33 @@ class Page:
         elif program in SHOWN or (program == "python" and _has_tests(arguments)):
             return
         else:
-            raise SnippetError(f"nobody knows how to run {program!r}: mark the block with `not run`, and a reason")
+            raise SnippetError(f"nobody knows how to run {program!r}")
         if code:
             raise SnippetError(f"{command!r} ends with {code!r}")
+
+
+def run_until_interrupted(command: str) -> None:
+    """Press Ctrl-C once a command of ours has said something; it must end well."""
+    program, *arguments = shlex.split(command, comments=True)
+    if program != "optuna-llm":
+        raise SnippetError(f"nobody knows how to end {program!r}")
+    here = {"dashboard": {"port": 0}}  # any that is free, where the snippet names none
+    script = f"from optuna_llm.cli import main; main({arguments!r}, 'optuna-llm', default_map={here!r})"
+    started = [sys.executable, "-c", script]
+    with subprocess.Popen(started, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        said += process.stdout.read()
+    if process.returncode:
+        raise SnippetError(f"{command!r} ends with {process.returncode} on Ctrl-C, having said\n{said}")
+    sys.stdout.write(said)
 
 
 def _aligned(all_blocks: list[Block]) -> str:
     lines: list[str] = []
     for block in all_blocks:
-        if block.language in ("python", "set-up") and block.title is None and block.marker != "not run":
+        if block.language in ("python", "set-up") and block.title is None:
             lines += [""] * (block.line - 1 - len(lines)) + block.text.splitlines()
     return "\n".join(lines) + "\n"
 
@@ -233,44 +251,7 @@ def _relevant(error: BaseException) -> str:
     return "".join(told.format())
 
 
-def answer_models(*, local: bool) -> None:
-    """Answer every model here, at random but as its schema wants it; with `local`, the embedded one as well."""
-    really, draw = LiteLLMClient.complete, random.Random(0)
-
-    async def complete(client: Any, request: Request) -> Reply:
-        if "client" in getattr(client, "extra", {}):  # how the embedded model is asked
-            return await really(client, request)
-        await asyncio.sleep(0.001)
-        text = json.dumps(answer(request.schema, draw))
-        usage = Usage(prompt_tokens=100, completion_tokens=10)
-        if isinstance(client, LiteLLMClient):
-            prices = await client.prices()
-            cost = prices.usd(usage.prompt_tokens, usage.completion_tokens) if prices.known else None
-            usage = Usage(prompt_tokens=100, completion_tokens=10, cost=cost)
-        model = getattr(client, "model", "local")
-        return Reply(text=text, model=model, finish_reason="stop", usage=usage, latency=0.001)
-
-    async def warm_up(client: Any) -> None:
-        pass
-
-    setattr(LiteLLMClient, "complete", complete)  # noqa: B010 (mypy knows better than to assign to a method)
-    if local:
-        setattr(LocalClient, "complete", complete)  # noqa: B010
-        setattr(LocalClient, "warm_up", warm_up)  # noqa: B010
-
-
-def forbid_the_network() -> None:
-    """Raise where anything but loopback is about to be reached."""
-
-    def check(event: str, arguments: tuple[Any, ...]) -> None:
-        host = loopback.host_in(event, arguments)
-        if host is not None and not loopback.is_loopback(host):
-            raise OSError(f"a snippet reached beyond loopback: {host!r}")
-
-    sys.addaudithook(check)
-
-
-def run_page(page: str, folder: Path, *, local: bool) -> str:
+def run_page(page: str, folder: Path, *, whole: bool) -> str:
     """What is wrong with the snippets of a page, in a fork of this process; "" if nothing is."""
     told = folder / "_told.txt"
     told.write_text("it ended before its time, see _output.txt\n")
@@ -282,9 +263,13 @@ def run_page(page: str, folder: Path, *, local: bool) -> str:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     warnings.filterwarnings("error", module="__main__")  # libraries may warn of themselves
-    answer_models(local=local)
+    os.environ["HOME"] = str(folder)  # what libraries keep for a user is the page's
+    answer_models(local=not whole)
+    text = (ROOT / page).read_text(encoding="utf-8")
     try:
-        Page((ROOT / page).read_text(encoding="utf-8"), folder).run()
+        if "import wandb" in text and find_spec("wandb"):
+            answer_sweeps()
+        Page(text, folder, whole=whole).run()
     except SnippetError as error:
         told.write_text(f"{page}, {error}")
     else:
@@ -310,11 +295,11 @@ def _result(child: int, folder: Path) -> str:
     return told + (f"\nIts output:\n{(folder / '_output.txt').read_text()[-4000:]}" if told else "")
 
 
-def serve(*, local: bool) -> None:
+def serve(*, whole: bool) -> None:
     """Run each page that a line of the standard input names, with its folder behind a tab; answer with a file's end."""
     for line in sys.stdin:
         page, folder = line.rstrip("\n").split("\t")
-        told = run_page(page, Path(folder), local=local)
+        told = run_page(page, Path(folder), whole=whole)
         Path(folder, "_result.txt").write_text(told)
         _say("failed" if told else "passed")
 
@@ -326,9 +311,9 @@ def _say(line: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Exit code 1 where a page fails."""
-    local = "--slow" not in arguments
+    whole = "--whole" in arguments
     pages = [argument for argument in arguments if not argument.startswith("--")]
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = os.environ["LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"] = "True"
+    os.environ |= loopback.SILENT
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -336,15 +321,15 @@ def main(arguments: list[str]) -> int:
             with contextlib.suppress(ImportError):  # other versions have other parts
                 importlib.import_module(name)
     warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)  # NumPy's idle threads
-    forbid_the_network()
+    loopback.forbid_the_network()
     gc.freeze()  # or each fork's first collection would copy all of it
     if not pages:
-        serve(local=local)
+        serve(whole=whole)
         return 0
     failures = 0
     for page in pages:
         folder = tempfile.mkdtemp()  # a context would end in the fork as well
-        told = run_page(page, Path(folder), local=local)
+        told = run_page(page, Path(folder), whole=whole)
         shutil.rmtree(folder)
         failures += bool(told)
         _say(f"{page}: {told or 'fine'}")

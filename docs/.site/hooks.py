@@ -31,7 +31,9 @@ WEB: Final = ("http://", "https://", "mailto:", "#")
 _FOREIGN: Final = re.compile(r"""<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//[^>]*>""")
 _FENCE: Final = re.compile(r"^ *(`{3,})")
 _LINK: Final = re.compile(r"(?P<head>!?\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\])\((?P<target>[^()\s]+)\)")
-_COMMENT: Final = re.compile(r"<!-- (?:set-up|not run|raises|failed trials|prints|slow)\b.*?-->\n?", re.DOTALL)
+_COMMENT: Final = re.compile(
+    r"<!-- (?:set-up|needs|until Ctrl-C|raises|failed trials|prints|slow)\b.*?-->\n?", re.DOTALL
+)
 
 
 def on_startup(**_: Any) -> None:

@@ -14,14 +14,18 @@ import optuna_llm
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-NEWEST, LOWEST = "constraints.txt", "lowest.txt"
+NEWEST, LOWEST, EXAMPLES = "constraints.txt", "lowest.txt", "constraints-examples.txt"
 
 
-def requirements(*, groups: bool) -> Iterator[Requirement]:
-    """Our own dependencies and extras; with `groups`, those of the checks and benchmarks as well."""
+def requirements(*groups: str) -> Iterator[Requirement]:
+    """Our own dependencies and extras, and those of some groups."""
     lists = [PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()]
-    for names in [*lists, *(PROJECT["dependency-groups"].values() if groups else ())]:
-        yield from map(Requirement, names)
+    for names in [*lists, *(PROJECT["dependency-groups"][group] for group in groups)]:
+        for name in names:
+            if isinstance(name, str):
+                yield Requirement(name)
+            else:
+                yield from map(Requirement, PROJECT["dependency-groups"][name["include-group"]])
 
 
 def pins(file: str) -> dict[str, Requirement]:
@@ -67,21 +71,25 @@ def test_extras_are_found_where_they_are_named() -> None:
     }
 
 
-@pytest.mark.parametrize("file", [NEWEST, LOWEST])
+@pytest.mark.parametrize("file", [NEWEST, LOWEST, EXAMPLES])
 def test_each_pin_is_one_version_of_a_package_from_the_index(file: str) -> None:
     assert [
         str(pin) for pin in pins(file).values() if pin.url or [part.operator for part in pin.specifier] != ["=="]
     ] == []
 
 
-def test_all_that_is_installed_for_checks_is_pinned_within_its_bounds() -> None:
-    newest = pins(NEWEST)
-    wanted = list(requirements(groups=True))
+GROUPS = {EXAMPLES: {"examples"}, NEWEST: PROJECT["dependency-groups"].keys() - {"examples"}}
+
+
+@pytest.mark.parametrize("file", GROUPS)
+def test_all_that_is_installed_for_checks_is_pinned_within_its_bounds(file: str) -> None:
+    newest = pins(file)
+    wanted = list(requirements(*GROUPS[file]))
     assert [str(each) for each in wanted if canonicalize_name(each.name) not in newest] == []
     assert [str(each) for each in wanted if version(newest[canonicalize_name(each.name)]) not in each.specifier] == []
 
 
 def test_the_lowest_pins_are_the_floors_of_our_dependencies() -> None:
     lowest = pins(LOWEST)
-    floors = {each.name: floor(each) for each in requirements(groups=False)}
+    floors = {each.name: floor(each) for each in requirements()}
     assert {name: version(lowest[canonicalize_name(name)]) for name in floors} == floors

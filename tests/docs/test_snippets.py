@@ -1,4 +1,4 @@
-"""Every snippet of README and the docs runs as it stands; what cannot run says why."""
+"""Every snippet of README and the docs runs as it stands; what needs heavy libraries, in `make examples`."""
 
 import os
 import subprocess
@@ -6,9 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pages import ROOT, blocks, is_slow, pages, text_of
+from postgres import create_database, environment
+from slurm import slurm
 
 RUNNER = ROOT / "tests" / "snippets.py"
 PAGES = [page for page in pages() if any(block.language in ("python", "console") for block in blocks(text_of(page)))]
@@ -18,9 +21,9 @@ Run = Callable[[str, Path], str]  # of a page and an empty folder; what is wrong
 
 
 @contextmanager
-def runner(*command: str | Path) -> Iterator[Run]:
+def runner(*command: str | Path, env: dict[str, str]) -> Iterator[Run]:
     """A process that runs one page after the other."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
         stdin, stdout = process.stdin, process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -35,21 +38,24 @@ def runner(*command: str | Path) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
-    with runner(sys.executable, RUNNER) as run:
+def database(postgresql_server: Any) -> dict[str, str]:
+    """The environment of who uses a database `tune`, which is empty."""
+    return environment(create_database(postgresql_server, "tune"))
+
+
+@pytest.fixture(scope="module")
+def run(database: dict[str, str]) -> Iterator[Run]:
+    with runner(sys.executable, RUNNER, env=os.environ | database) as run:
         yield run
 
 
 @pytest.fixture(scope="module")
-def run_installed(installed: Path) -> Iterator[Run]:
+def run_installed(installed: Path, database: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """With the wheel, where a new user would be: no source tree, and the embedded model is the real one."""
-    path = os.environ.pop("PYTHONPATH", None)
-    try:
-        with runner(installed, RUNNER, "--slow") as run:
-            yield run
-    finally:
-        if path is not None:
-            os.environ["PYTHONPATH"] = path
+    env = os.environ | database | slurm(tmp_path_factory.mktemp("slurm"))
+    env.pop("PYTHONPATH", None)
+    with runner(installed, RUNNER, "--whole", env=env) as run:
+        yield run
 
 
 @pytest.mark.parametrize("page", FAST)
@@ -58,18 +64,25 @@ def test_the_snippets_of_a_page_run(page: str, run: Run, tmp_path: Path) -> None
     assert not told, told
 
 
-@pytest.mark.slow
+@pytest.mark.examples
 @pytest.mark.parametrize("page", PAGES)
 def test_the_snippets_of_a_page_run_with_the_wheel(page: str, run_installed: Run, tmp_path: Path) -> None:
     told = run_installed(page, tmp_path)
     assert not told, told
 
 
-def test_what_does_not_run_has_a_reason_and_is_the_exception() -> None:
+def test_what_is_left_out_here_says_what_it_needs_and_is_the_exception() -> None:
     snippets = [block for page in pages() for block in blocks(text_of(page)) if block.language in ("python", "console")]
-    left_out = [block for block in snippets if block.marker == "not run"]
-    assert [block.line for block in left_out if block.more is None] == []
-    assert len(left_out) <= len(snippets) / 5
+    needy = [block for block in snippets if block.marker == "needs"]
+    assert [block.line for block in needy if block.more is None] == []
+    assert len(needy) <= len(snippets) / 20
+
+
+def test_what_a_snippet_needs_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = blocks("<!-- needs: sys, sh, no_such_thing, NO_SUCH_THING -->\n```python\n```\n")
+    assert block.missing() == ["no_such_thing", "NO_SUCH_THING"]
+    monkeypatch.setenv("NO_SUCH_THING", "1")
+    assert block.missing() == ["no_such_thing"]
 
 
 BAD = {
@@ -83,6 +96,7 @@ BAD = {
     "the network": ("```python\nimport socket\nsocket.getaddrinfo('example.com', 80)\n```", "beyond loopback"),
     "a warning": ("```python\nimport warnings\nwarnings.warn('old', DeprecationWarning)\n```", "DeprecationWarning"),
     "an exit": ("```python\nimport os\nos._exit(0)\n```", "before its time"),
+    "an error at its end": ("<!-- until Ctrl-C -->\n```console\noptuna-llm show no.db s --watch\n```", "on Ctrl-C"),
     "a failed trial": (
         "```python\nimport optuna\nstudy = optuna.create_study()\n"
         "study.optimize(lambda trial: 1 / 0, n_trials=1, catch=ZeroDivisionError)\n```",
@@ -130,10 +144,9 @@ __main__
 1 ... more
 ```
 
-<!-- not run: it would not end -->
+<!-- needs: no_such_thing -->
 ```python
-while True:
-    pass
+import no_such_thing
 ```
 """
 
@@ -142,3 +155,10 @@ def test_a_page_runs_as_one_script(run: Run, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(GOOD)
     assert run(str(page), tmp_path) == ""
+
+
+def test_nothing_is_left_out_of_a_whole_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(GOOD)
+    with runner(sys.executable, RUNNER, "--whole", env=dict(os.environ)) as run:
+        assert "needs what is not here: no_such_thing" in run(str(page), tmp_path)

@@ -1,17 +1,15 @@
-"""Every example runs as a reader would run it, and prints what it promises; most with a function as the model."""
+"""What examples print, to the number; that each runs as it stands, with the wheel, is in `test_installed.py`."""
 
 import ast
 import re
-from importlib.util import find_spec
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from example_runs import EXAMPLES, SCHEMA_MODEL, changed, run
+from example_runs import EXAMPLES, SCHEMA_MODEL, changed, environment, run
 
-from optuna_llm.samplers.client.local_client import find_model, servers
-
-HERE = Path(__file__).parent
 LONGEST = 60  # lines, of what is to be read at one glance
 SHOWS = {"demo.py"}  # more than an example, with a test of its own
 SCRIPTS = sorted(
@@ -20,12 +18,6 @@ SCRIPTS = sorted(
     if path.name not in SHOWS
 )
 OWN_MODELS = {"record_and_replay.py", "libraries/instructor_client.py"}  # what they show is the client
-
-
-def needs(library: str) -> None:
-    """Heavy ones are not among what the checks install."""
-    if find_spec(library) is None:
-        pytest.skip(f"{library} is not installed: `pip install {library}` to run its example")
 
 
 def run_with(name: str, folder: Path, **constants: Any) -> str:
@@ -56,15 +48,6 @@ def test_the_drop_in_keeps_only_the_names_of_the_branch(tmp_path: Path) -> None:
     assert len(trials) == 6
     assert all(("'C'" in trial) == ("'logistic'" in trial) for trial in trials)
     assert all(("'max_depth'" in trial) == ("'tree'" in trial) for trial in trials)
-
-
-@pytest.mark.slow
-def test_the_demo_prints_every_trial_the_best_and_the_report(tmp_path: Path) -> None:
-    output = run("demo.py", tmp_path)
-    assert len(re.findall(r"^ +\d+  \d\.\d{3} [* ].* (?:freely|from a menu)$", output, re.MULTILINE)) == 20
-    assert re.search(r"^Best: trial \d+, which reads \d\d\.\d% of the images right", output, re.MULTILINE)
-    assert re.search(r"^It took \d+ model calls, [\d,]+ tokens", output, re.MULTILINE)
-    assert f"Report: {tmp_path / 'demo-report.html'}" in output
 
 
 def test_a_recorded_run_is_replayed_to_the_same_proposals(tmp_path: Path) -> None:
@@ -122,61 +105,6 @@ def test_boosting_reports_every_round_from_its_process(tmp_path: Path) -> None:
     assert all(5 < number <= 12 for state, number in rounds if state == "PRUNED")
 
 
-@pytest.mark.slow
-def test_a_network_is_trained(tmp_path: Path) -> None:
-    needs("torch")
-    output = run_with("libraries/torch_pruning.py", tmp_path, N_TRIALS=4, EPOCHS=2)
-    assert re.search(r"^\d complete, \d pruned. Best: 0\.\d{3}, \{'lr': ", output)
-
-
-@pytest.mark.slow
-def test_lightnings_callback_reports(tmp_path: Path) -> None:
-    needs("lightning")
-    output = run_with("libraries/lightning_pruning.py", tmp_path, N_TRIALS=4, EPOCHS=1)
-    assert re.search(r"^\d complete, \d pruned. Best: \d\.\d{3}, \{'lr': ", output)
-
-
-@pytest.mark.slow
-def test_mlflow_has_a_run_for_each_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
-    needs("mlflow")
-    output = run_with("libraries/mlflow_callback.py", tmp_path, N_TRIALS=3)
-    assert sorted(re.findall(r"^ *(trial \d)  +\d+\.\d{3}  \{'x'", output, re.M)) == ["trial 0", "trial 1", "trial 2"]
-
-
-@pytest.mark.slow
-def test_a_served_models_knobs_are_measured(tmp_path: Path) -> None:
-    output = run_with("llama_server.py", tmp_path, N_TRIALS=2, CLIENTS=2, TOKENS=4)
-    assert re.search(r"^Best of 2: \d+\.\d tokens/s with \{'n_threads': \d", output)
-
-
-@pytest.mark.slow
-def test_a_prompt_pipeline_is_scored(tmp_path: Path) -> None:
-    output = run_with("llm_pipeline.py", tmp_path, N_TRIALS=2)
-    assert re.search(r"^Best of 2: \d+% right with \{'wording': ", output)
-
-
-@pytest.mark.slow
-def test_instructor_asks_a_server(tmp_path: Path) -> None:
-    needs("instructor")
-    server = servers.get(find_model())
-    options = {"base_url": f"{server.address}/v1", "api_key": server.key}
-    output = run("libraries/instructor_client.py", tmp_path, MODEL="'openai/local'", OPTIONS=options, N_TRIALS=2)
-    assert re.search(r"^Best of 2: \d+ with \{'rows': \d+, 'columns': \d+\}$", output)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "constants"),
-    [
-        ("async_objective.py", {"N_TRIALS": 3}),
-        ("budget_and_resume.py", {"TOTAL_TRIALS": 5}),
-    ],
-)
-def test_the_embedded_model_proposes_as_the_script_stands(name: str, constants: dict[str, Any], tmp_path: Path) -> None:
-    assert "est" in run(name, tmp_path, **constants)
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_is_short_and_says_what_it_shows_and_needs(name: str) -> None:
     source = (EXAMPLES / name).read_text(encoding="utf-8")
@@ -189,9 +117,7 @@ def test_a_script_is_short_and_says_what_it_shows_and_needs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, "notebook.ipynb"])
-def test_an_example_is_run_and_listed(name: str) -> None:
-    tests = "".join(path.read_text(encoding="utf-8") for path in HERE.glob("test_*.py"))
-    assert re.search(rf'run(?:_with)?\("{name}"|NOTEBOOK = .*"{name}"', tests)
+def test_an_example_is_listed(name: str) -> None:
     assert f"`{name}`" in (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert f"`examples/{name}`" in (EXAMPLES.parent / "docs" / "examples.md").read_text(encoding="utf-8")
 
@@ -200,3 +126,11 @@ def test_a_constant_that_is_not_there_cannot_be_changed() -> None:
     with pytest.raises(AssertionError, match="N_TRIAL"):
         changed("N_TRIALS = 3\n", {"N_TRIAL": 1})
     assert changed("N_TRIALS = 3\n", {"N_TRIALS": 1}) == "N_TRIALS = 1\n"
+
+
+def test_a_script_reaches_nothing_beyond_loopback(tmp_path: Path) -> None:
+    script = "import socket; socket.getaddrinfo('example.com', 80)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert "beyond loopback: 'example.com'" in done.stderr
