@@ -153,5 +153,5 @@ def without_inactive(axes: Axes, places: Array, tried: Array) -> Array:
     """Blank out (NaN) the parameters that are inactive under a candidate's choices."""
     active = places.copy()
     for column, choice, columns, _ in inactive(axes, tried):
-        active[np.ix_(np.flatnonzero(places[:, column] == choice), columns)] = math.nan
+        active[np.ix_(np.flatnonzero(places[:, column] == choice), np.array(columns))] = math.nan
     return active

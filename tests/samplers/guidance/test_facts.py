@@ -244,7 +244,7 @@ def test_what_some_trials_of_the_other_choices_lack_too_takes_several_trials() -
 
 
 def test_choices_of_trials_long_ago_count() -> None:
-    values = [float(n) for n in range(400)]
+    values: list[float | None] = [float(n) for n in range(400)]
     params = [{"x": n / 400, "kind": "a" if n < 10 else "b"} for n in range(400)]
     line = said(values, params=params)[-1]
     assert line == 'kind: "b" 390 trials (best 10), "a" 10 trials (best 0), "c" not tried.'
