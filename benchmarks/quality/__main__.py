@@ -83,7 +83,7 @@ def _names(text: str) -> list[str]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.quality", description="Compare the quality of proposals.")
     parser.add_argument(
-        "--client", metavar="MODEL", help="local, local:PATH.gguf, hand:FOLDER, fake or a LiteLLM string"
+        "--client", metavar="MODEL", help="local, local:PATH.gguf, hand:FOLDER, answers:FILE, fake or a LiteLLM string"
     )
     parser.add_argument("--list", action=_List, nargs=0, help="print the names of all tasks and methods, and end")
     parser.add_argument("--suite", action="append", default=[], choices=SUITES, help="repeatable (hpobench)")

@@ -5,6 +5,10 @@ python -m benchmarks.quality.by_hand next answers             # wait for a reque
 python -m benchmarks.quality.by_hand answer answers 7 'JSON'  # hand in the reply to request 7, and wait for the next
 python -m benchmarks.quality.by_hand stop answers             # tell everybody who waits that the run is over
 
+What was answered is kept in `answers/`, a file for a study; from there the study runs again, without a model:
+
+python -m benchmarks.quality --client answers:FILE --tasks invented/TASK --methods adaptive --first-seed SEED ...
+
 A request is a file, and so is its reply. Several may answer one folder: each request goes to one of them. With W
 workers let W answer, so that nobody knows what the others are asked at the same moment. Whoever answers sees prompts
 alone.
@@ -46,6 +50,23 @@ def hand_client(folder: str | os.PathLike[str]) -> FunctionClient:
         return text
 
     return FunctionClient(by_hand)
+
+
+def answers_client(path: str | os.PathLike[str]) -> FunctionClient:
+    """A client that answers the requests of one study by what was answered before: the k-th by the k-th.
+
+    The file at `path` is a JSON document whose "replies" are texts, in order. Whatever a request says, its reply is the
+    same: prompts may have changed since. A request after the last is an `EOFError`.
+    """
+    replies = iter(json.loads(Path(path).read_text(encoding="utf-8"))["replies"])
+
+    def answered(request: Request) -> str:
+        text = next(replies, None)
+        if text is None:
+            raise EOFError(f"{Path(path).name} holds no more replies: the study asks more than it did")
+        return str(text)
+
+    return FunctionClient(answered)
 
 
 def take(place: Path, seconds: float = TURN_SECONDS) -> str:

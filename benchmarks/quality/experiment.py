@@ -14,7 +14,7 @@ from optuna_llm import Client
 from optuna_llm.samplers.client.resolve import resolve
 
 from . import cells
-from .by_hand import hand_client
+from .by_hand import answers_client, hand_client
 from .cells import Cell, Setup
 from .measures import Measured
 from .methods import METHODS, drawing_client
@@ -30,6 +30,7 @@ BUILDERS: Final[Mapping[str, Callable[[], Task]]] = {
 SUITES: Final = tuple(dict.fromkeys(name.split("/")[0] for name in BUILDERS))
 FAKE: Final = "fake"
 HAND: Final = "hand:"
+ANSWERS: Final = "answers:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +125,12 @@ def baseline(methods: Sequence[str]) -> str | None:
 def clients_of(name: str) -> Callable[[int], Client]:
     """The model of the methods that use one, for each seed; "fake" draws from the schema, for trying things out.
 
-    "hand:FOLDER" is answered through a folder, by whoever runs `by_hand` there.
+    "hand:FOLDER" is answered through a folder, by whoever runs `by_hand` there, and "answers:FILE" by what was answered.
     """
     if name == FAKE:
         return drawing_client
+    if name.startswith(ANSWERS):
+        return lambda seed: answers_client(name.removeprefix(ANSWERS))
     client: Client = hand_client(name.removeprefix(HAND)) if name.startswith(HAND) else resolve(name)
     return lambda seed: client
 
@@ -135,7 +138,7 @@ def clients_of(name: str) -> Callable[[int], Client]:
 def shown(client: str | None) -> str | None:
     """How a client is named in results: no folder of this machine."""
     kind, colon, path = (client or "").partition(":")
-    return f"{kind}:{Path(path).name}" if colon and kind in ("local", "hand") else client
+    return f"{kind}:{Path(path).name}" if colon and kind in ("local", "hand", "answers") else client
 
 
 def clash(options: argparse.Namespace) -> str | None:
