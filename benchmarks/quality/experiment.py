@@ -125,7 +125,7 @@ def baseline(methods: Sequence[str]) -> str | None:
 def clients_of(name: str) -> Callable[[int], Client]:
     """The model of the methods that use one, for each seed; "fake" draws from the schema, for trying things out.
 
-    "hand:FOLDER" is answered through a folder, by whoever runs `by_hand` there, and "answers:FILE" by what was answered.
+    "hand:FOLDER" is answered through a folder, by whoever runs `by_hand` there, "answers:FILE" by what was answered.
     """
     if name == FAKE:
         return drawing_client

@@ -46,6 +46,9 @@ TRY_EVERY: Final = 10
 TRIED: Final = 7
 TRY_AFTER: Final = 2
 
+# Proposals that must be left after it, beside those that others are making: fewer do not make up for a worse trial.
+LEFT_AFTER: Final = 4
+
 # Every so many asks one is free all the same; twice as many after each free ask that failed, up to the longest.
 PROBE_EVERY: Final = 5
 PROBE_EVERY_AT_MOST: Final = 40
@@ -81,12 +84,12 @@ def needs_menu(evidence: Evidence) -> bool:
 def tries_menu(situation: Situation) -> bool:
     """Whether this ask tries what a menu would do, since the last trials have improved nothing.
 
-    Not where its result would come when nothing more is asked: a model that needs no menus would lose by it, and one
+    Not where its result would come when little more is asked: a model that needs no menus would lose by it, and one
     that does would not gain.
     """
     due = situation.ordinal % TRY_EVERY == TRIED and situation.evidence.since_improvement >= TRY_AFTER
     left, others = situation.proposals_left, len(situation.in_flight) + len(situation.open)
-    return due and (left is None or left > 1 + others)
+    return due and (left is None or left > LEFT_AFTER + others)
 
 
 def stumbles(newest: TrialWindow) -> bool:

@@ -9,8 +9,8 @@ from ..space.space import Space
 
 # What the column of estimates is worth: they are ranks among the values seen, so none is better than the best.
 TRUST = (
-    "Number 1 is the most promising by a small statistical model of the trials above, which may be far off. It estimates "
-    "no value better than the best so far, though a candidate may reach one."
+    "The estimates are those of a small statistical model of the trials above, which may be far off. It estimates no "
+    "value better than the best so far, though a candidate may reach one."
 )
 
 

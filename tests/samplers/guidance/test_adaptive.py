@@ -132,9 +132,9 @@ def test_one_ask_in_ten_tries_a_menu_once_the_last_trials_improved_nothing() -> 
 
 @pytest.mark.parametrize(
     ("proposals_left", "others", "form"),
-    [(None, 7, "menu"), (10, 7, "menu"), (9, 7, "menu"), (8, 7, "plain"), (2, 0, "menu"), (1, 0, "plain")],
+    [(None, 7, "menu"), (13, 7, "menu"), (12, 7, "menu"), (11, 7, "plain"), (5, 0, "menu"), (4, 0, "plain")],
 )
-def test_no_menu_is_tried_whose_result_would_come_after_the_last_ask(
+def test_no_menu_is_tried_after_whose_result_little_would_be_asked(
     proposals_left: int | None, others: int, form: str
 ) -> None:
     waiting = after(*[asked("plain", 9.0 - n) for n in range(5)], asked("plain", 6.0), asked("plain", 5.5))
