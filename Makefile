@@ -12,7 +12,7 @@ TYPING := $(addprefix .typing/,benchmarks optuna_llm showcase tests)
 HELPERS := $(patsubst tests/%.py,%,$(wildcard tests/*.py))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: test lint types unit slow examples as-installed latest lowest demo showcase bench quality release-check clean
+.PHONY: test lint types unit slow examples libraries as-installed latest lowest demo showcase bench quality release-check clean
 
 test: lint types unit
 
@@ -71,6 +71,10 @@ slow: $(STAMP)
 # Every example and every snippet as it stands, from the built wheel, with all libraries that they are about; none is skipped.
 examples:
 	@$(MAKE) as-installed VENV=.venv-examples CONSTRAINTS='$(if $(CONSTRAINTS),constraints-examples.txt)'
+
+# The set-up alone: it is large, and not to be had everywhere.
+libraries:
+	@$(MAKE) .venv-examples/.installed-libraries VENV=.venv-examples CONSTRAINTS='$(if $(CONSTRAINTS),constraints-examples.txt)'
 
 as-installed: $(LIBRARIES)
 	rm -rf $(VENV)/wheel && mkdir $(VENV)/wheel
