@@ -1,7 +1,8 @@
 """A study's trials and runs as text and as JSON, once or for as long as somebody watches."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
@@ -23,9 +24,9 @@ def study_as_json(study: Study) -> str:
 
 
 def study_as_text(study: Study) -> str:
-    """The columns that people look at, aligned, and below them the runs; no text in them moves the cursor."""
-    tables = [_table(_TRIAL, rows_of(study)), *([_table(_RUN, runs)] if (runs := _runs(study)) else [])]
-    return "\n\n".join(tables)
+    """The columns that people look at, aligned, the best trial and the runs; no text in them moves the cursor."""
+    runs = _runs(study)
+    return "\n\n".join([_table(_TRIAL, rows_of(study)), *_best(study), *([_table(_RUN, runs)] if runs else [])])
 
 
 def follow(draw: Callable[[], str], put: Callable[[str], object], wait: Callable[[], object]) -> None:
@@ -51,6 +52,14 @@ def _runs(study: Study) -> list[dict[str, Any]]:
     return [asdict(run) for run in runs_of(study)]
 
 
+def _best(study: Study) -> Iterator[str]:
+    """The best trial with its parameters, if one is complete and violates no constraint."""
+    with suppress(ValueError):
+        best = study.best_trial
+        params = ", ".join(f"{_printable(name)} = {_cell(value)}" for name, value in best.params.items())
+        yield f"Best is trial {best.number} with value {_cell(best.value)}{': ' * bool(params)}{params}"
+
+
 def _table(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> str:
     lines = [columns, *([_cell(row[name]) for name in columns] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
@@ -61,8 +70,12 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(" ", "seconds")
     text = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-    text = "".join(character if character.isprintable() else " " for character in text)
+    text = _printable(text)
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _iso(value: object) -> str:

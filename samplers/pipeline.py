@@ -122,6 +122,7 @@ async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, asks:
         if len(exchange.replies) > ask.max_reasks:
             if repeated is None:
                 raise exchange.failure(verdict)
+            logger.info("%s was asked %d times, and repeats what the study has", ask.model, len(exchange.replies))
             return exchange.proposal(repeated)
         request = _reask(first, request, reply, verdict)
 

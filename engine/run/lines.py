@@ -35,6 +35,7 @@ class RunLog:
         self._leftover: set[int] = set()
         self._said_budget = False
         self._last_failed: FrozenTrial | None = None
+        self._best: FrozenTrial | None = None
         self._failed_first: int | None = 0  # failures so far, None once they are not all that came
 
     def trial(self, trial: FrozenTrial, best: FrozenTrial | None, note: str = "") -> None:
@@ -42,6 +43,7 @@ class RunLog:
         level = logging.WARNING if trial.state is TrialState.FAIL else logging.INFO
         if logger.isEnabledFor(level):
             logger.log(level, "%s", trial_line(trial, best, metric=self.metric, note=note))
+        self._best = best or self._best
         if trial.state is not TrialState.FAIL:
             self._failed_first = None
         elif self._failed_first is not None and failure_type(trial) not in (INTERRUPTED, SURPLUS):
@@ -75,7 +77,7 @@ class RunLog:
         if report.stop_reason == "all_failed" and self._last_failed is not None:
             logger.error("%s", all_failed(report.n_failed, self._last_failed))
         well = not report.n_failed and report.stop_reason in GOOD_ENDS
-        logger.log(logging.INFO if well else logging.WARNING, "%s", end_line(report))
+        logger.log(logging.INFO if well else logging.WARNING, "%s", end_line(report, self._best))
 
 
 def trial_line(trial: FrozenTrial, best: FrozenTrial | None, *, metric: str | None = None, note: str = "") -> str:
@@ -128,14 +130,15 @@ def holding_places(trials: Sequence[FrozenTrial], total: int) -> str:
     )
 
 
-def end_line(report: RunReport) -> str:
-    """How a run ended, in one line."""
+def end_line(report: RunReport, best: FrozenTrial | None = None) -> str:
+    """How a run ended, in one line; `best` is the study's best trial."""
     cost = "of unknown cost" if report.cost is None else f"${report.cost:.4f}"
     asked = f"; {report.llm_calls} LLM calls, {report.tokens} tokens, {cost}" if report.llm_calls else ""
+    found = "" if best is None else f". Best is trial {best.number} with value: {best.value}"
     reasons = "; each failed one says why in its user attribute 'failure'" if report.n_failed else ""
     return (
         f"Run ended by {report.stop_reason} after {report.seconds:.1f} s: {report.n_complete} complete, "
-        f"{report.n_pruned} pruned, {report.n_failed} failed{asked}{reasons}"
+        f"{report.n_pruned} pruned, {report.n_failed} failed{asked}{reasons}{found}"
     )
 
 

@@ -74,9 +74,11 @@ class TrialRunner:
             event = Finished(error)
         finally:
             heapq.heappush(self._free, worker)
-            if stop_requested(self._context.door.study):
-                self._send(StopRequested("stop"))
-            self._send(event)
+            asked = [StopRequested("stop")] * stop_requested(self._context.door.study)
+            # What was raised is why the run ends, although who raised it may have asked Optuna to stop as well.
+            raised = isinstance(event, Finished) and event.error is not None
+            for one in (event, *asked) if raised else (*asked, event):
+                self._send(one)
 
     async def _create(self, candidate: Candidate, worker: int) -> Trial | None:
         try:

@@ -29,6 +29,7 @@ from ..client import errors
 from ..client.errors import ClientError
 from ..client.llm_loop import at_close
 from ..client.protocol import Capabilities, Client, Reply, Request, capabilities_of
+from ..client.resolve import resolve
 
 HEADER: Final = {"schema_version": 1, "kind": "optuna-llm recording"}
 OWNER_ONLY: Final = 0o600  # prompts hold what is known of the task, and of the data
@@ -42,6 +43,8 @@ ERROR_KINDS: Final = {
 class RecordingClient:
     """Passes requests on to `client` and writes every exchange to `path`, a new file of JSON lines.
 
+    `client` may be a model string, as a sampler takes it ("local" for one).
+
     Only its owner can read it. Replies and errors are the client's own; what looks like a secret is left out of the
     file, and of the requests' metadata it holds only JSON scalars. A file that holds something already is a
     `UsageError`. One client in one process writes a file: a copy or a forked process must not, and its requests raise.
@@ -49,9 +52,8 @@ class RecordingClient:
     request after it. The constructor looks at the file system, so call it before the event loop runs.
     """
 
-    def __init__(self, client: Client, path: str | os.PathLike[str]) -> None:
-        if isinstance(client, type) or not isinstance(client, Client):
-            raise UsageError(f"RecordingClient wraps a Client, such as LiteLLMClient(...), got {client!r}")
+    def __init__(self, client: Client | str, path: str | os.PathLike[str]) -> None:
+        client = resolve(client)
         path = Path(path).absolute()
         _require_new(path)
         self.__setstate__({"client": client, "path": path})

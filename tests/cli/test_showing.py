@@ -6,6 +6,7 @@ from datetime import datetime
 
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
 from optuna_llm.cli.showing import fitted, follow, study_as_text
@@ -56,6 +57,14 @@ def test_trials_and_runs_that_come_are_drawn() -> None:
     assert "r1" not in second
     assert third.startswith(second)
     assert third.splitlines()[-1].split()[:2] == ["r1", "n_trials"]
+
+
+def test_the_best_trial_is_shown_with_its_parameters() -> None:
+    study = optuna.create_study()
+    assert "Best" not in study_as_text(study)
+    for value in (0.5, 0.25, 0.75):
+        study.add_trial(create_trial(value=value, params={"x": value}, distributions={"x": FloatDistribution(0, 1)}))
+    assert study_as_text(study).splitlines()[-1] == "Best is trial 1 with value 0.25: x = 0.25"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from objectives import nothing_reserved, score, states
 from optuna.trial import TrialState
 from support import SPACE, SchemaModel, Script, sampler
 
-from optuna_llm import AsyncTrial, ProposalError, RunReport, optimize_async
+from optuna_llm import AsyncTrial, AuthenticationError, ProposalError, Request, RunReport, optimize_async
+from optuna_llm.engine.fleet.runs import runs_of
 from optuna_llm.engine.study.attributes import is_interrupted
 
 
@@ -45,6 +46,17 @@ async def test_an_uncaught_error_ends_the_run_after_the_others_are_told() -> Non
     assert set(states(study)) <= {TrialState.COMPLETE, TrialState.FAIL}
     assert study.trials[3].user_attrs["failure"]["type"] == "ZeroDivisionError"
     assert len(study.trials) < 50
+
+
+@pytest.mark.asyncio
+async def test_a_key_that_is_missing_while_the_space_is_discovered_is_why_the_run_ends() -> None:
+    def no_key(request: Request) -> str:
+        raise AuthenticationError("no API key")
+
+    study = optuna.create_study(sampler=sampler(no_key))
+    with pytest.raises(AuthenticationError, match="no API key"):
+        await optimize_async(study, lambda trial: trial.suggest_float("x", 0, 1), n_trials=4, n_workers=2)
+    assert [run.stop_reason for run in runs_of(study)] == ["error"]
 
 
 @pytest.mark.asyncio

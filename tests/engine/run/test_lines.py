@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -232,6 +233,7 @@ def test_a_run_that_ends_well_says_so_quietly(lines: Lines) -> None:
     assert level == "INFO"
     assert text.startswith("Run ended by n_trials after ")
     assert "2 complete, 0 pruned, 0 failed; 2 LLM calls, 220 tokens, $0.0020" in text
+    assert re.search(r"\. Best is trial [01] with value: \S+$", text)
 
 
 def test_a_run_with_failures_ends_with_a_warning_that_says_where_to_look(lines: Lines) -> None:

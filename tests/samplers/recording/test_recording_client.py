@@ -16,7 +16,17 @@ from typing import Any
 
 import pytest
 
-from optuna_llm import Client, ClientError, FunctionClient, Reply, Request, ThrottledError, Usage, UsageError
+from optuna_llm import (
+    Client,
+    ClientError,
+    FunctionClient,
+    LiteLLMClient,
+    Reply,
+    Request,
+    ThrottledError,
+    Usage,
+    UsageError,
+)
 from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.recording.recording_client import HEADER, RecordingClient
 
@@ -233,8 +243,14 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("client", ["gpt", FunctionClient, None])
 def test_only_a_client_is_wrapped(path: Path, client: Any) -> None:
-    with pytest.raises(UsageError, match="wraps a Client"):
+    with pytest.raises(UsageError, match="model"):
         RecordingClient(client, path)
+
+
+def test_a_model_string_stands_for_its_client(path: Path) -> None:
+    client = RecordingClient("openai/gpt-5.4-mini", path)
+    assert isinstance(client.client, LiteLLMClient)
+    assert client.capabilities.model == "openai/gpt-5.4-mini"
 
 
 @pytest.mark.asyncio
