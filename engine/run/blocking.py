@@ -9,6 +9,7 @@ from typing import Any, Final, ParamSpec
 
 import anyio
 
+from ..errors import OptunaLLMError, UsageError, WorkerError
 from ..threads import JobThread, outside_of_loops, runs_loop
 from .report import RunReport
 from .signals import Signals, wanted_signals
@@ -30,6 +31,14 @@ def blocking(run: Callable[P, Coroutine[Any, Any, RunReport]]) -> Callable[P, Ru
 
     @functools.wraps(run)
     def optimize(*args: P.args, **kwargs: P.kwargs) -> RunReport:
+        try:
+            return wait(*args, **kwargs)
+        except OptunaLLMError as error:
+            if isinstance(error, UsageError | WorkerError):  # which the caller's own code may have caused
+                raise
+            raise error.with_traceback(None)  # noqa: B904 - its message says it all, a hundred lines of frames nothing
+
+    def wait(*args: P.args, **kwargs: P.kwargs) -> RunReport:
         if not runs_loop():
             return outside_of_loops().run(lambda: anyio.run(lambda: run(*args, **kwargs)))
         wanted = wanted_signals(kwargs.get("handle_signals"))

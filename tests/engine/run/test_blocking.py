@@ -24,6 +24,7 @@ from support import SPACE, SchemaModel, Script, sampler
 
 from optuna_llm import (
     AuthenticationError,
+    Request,
     RunReport,
     UsageError,
     optimize,
@@ -253,3 +254,27 @@ def test_the_stop_button_in_a_real_kernel(cell: str, times: int) -> None:
     assert "no more trials are asked for" in done.stdout, done
     assert "error KeyboardInterrupt" in done.stdout
     assert f"left {['COMPLETE'] * 4 if times == 1 else ['COMPLETE', 'COMPLETE', 'FAIL', 'FAIL']}" in done.stdout
+
+
+@pytest.mark.parametrize("space", [SPACE, None], ids=["declared", "discovered"])
+def test_an_error_of_the_model_is_raised_without_the_frames_that_it_came_through(space: dict[str, Any] | None) -> None:
+    def no_key(request: Request) -> str:
+        raise AuthenticationError("no API key")
+
+    def objective(trial: optuna.Trial) -> float:
+        return trial.suggest_float("lr", 1e-5, 1e-1, log=True)
+
+    study = optuna.create_study(sampler=sampler(no_key))
+    with pytest.raises(AuthenticationError, match="no API key") as caught:
+        optimize(study, objective, n_trials=2, search_space=space)
+    assert [entry.name for entry in caught.traceback][1:] == ["optimize"]
+
+
+def test_an_error_of_the_objective_keeps_its_frames() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        raise UsageError("a name that nobody knows")
+
+    study = optuna.create_study(sampler=sampler())
+    with pytest.raises(UsageError, match="nobody knows") as caught:
+        optimize(study, objective, n_trials=2, search_space=SPACE)
+    assert "objective" in [entry.name for entry in caught.traceback]
