@@ -59,7 +59,11 @@ def main() -> None:
 @click.option("--n-trials", type=click.IntRange(min=1), help="Trials of this command.")
 @click.option("--total-trials", type=click.IntRange(min=1), help="Trials of the study, over all processes.")
 @click.option("--timeout", type=float, help="Seconds.")
-@click.option("--budget-usd", type=float, help="US dollars.")
+@click.option("--budget-usd", type=float, help="US dollars; for models whose price is known.")
+@click.option("--budget-requests", type=click.IntRange(min=0))
+@click.option("--budget-tokens", type=click.IntRange(min=0))
+@click.option("--catch", is_flag=True, help="Go on after an exception of the objective: its trial fails, and says why.")
+@click.option("--max-failure-rate", type=click.FloatRange(0, 1), help="Share of failed trials that ends the run.")
 @click.option("--rpm", type=float, help="Requests per minute.")
 @click.option("--json", "as_json", is_flag=True)
 def run(
@@ -75,12 +79,17 @@ def run(
     total_trials: int | None,
     timeout: float | None,
     budget_usd: float | None,
+    budget_requests: int | None,
+    budget_tokens: int | None,
+    catch: bool,
+    max_failure_rate: float | None,
     rpm: float | None,
     as_json: bool,
 ) -> None:
     """Run trials; several at once on one study share its limits and its total. Ctrl-C lets running trials finish."""
-    if n_trials is None and total_trials is None and timeout is None and budget_usd is None:
-        raise UsageError("give an end: --n-trials, --total-trials, --timeout or --budget-usd")
+    budget = Budget(usd=budget_usd, requests=budget_requests, tokens=budget_tokens)
+    if n_trials is None and total_trials is None and timeout is None and budget == Budget():
+        raise UsageError("give an end: --n-trials, --total-trials, --timeout or a --budget-...")
     source = source_named(objective)
     client = client_named(model, api_base, api_key_env)
     sampler = LLMGuidedSampler(
@@ -89,7 +98,7 @@ def run(
         parameters=source.parameters,
         search_space=source.search_space,
         limits=None if rpm is None else Limits(requests_per_minute=rpm),
-        budget=None if budget_usd is None else Budget(usd=budget_usd),
+        budget=None if budget == Budget() else budget,
     )
     study = optuna.create_study(
         storage=storage_named(storage),
@@ -106,6 +115,8 @@ def run(
             total_trials=total_trials,
             timeout=timeout,
             n_workers=workers,
+            catch=Exception if catch else (),
+            max_failure_rate=max_failure_rate,
             show_progress_bar=not as_json,
         )
     except KeyboardInterrupt:

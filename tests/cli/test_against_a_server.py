@@ -174,6 +174,38 @@ def test_run_goes_to_the_total_and_report_writes_its_page(tmp_path: Path, monkey
     assert "<html" in page.read_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "ended", "failed", "code"),
+    [
+        (["--catch", "--n-trials", "3"], "n_trials", 3, 0),
+        (["--catch", "--n-trials", "9", "--max-failure-rate", "0.5"], "max_failure_rate", 5, 0),
+        (["--catch", "--budget-requests", "2"], "budget", 2, 0),
+        (["--n-trials", "3"], None, 1, 1),
+    ],
+)
+def test_an_objective_that_raises_ends_the_run_unless_that_is_caught(
+    options: list[str], ended: str | None, failed: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "toy_that_raises.py").write_text(
+        'import optuna\nsearch_space = {"x": optuna.distributions.FloatDistribution(0, 1)}\n'
+        'def objective(trial):\n    raise ValueError("broken")\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("KEY_OF_A_TEST", "k")
+    path = str(tmp_path / "study.journal")
+    replies = [completion(json.dumps({"rationale": "a", "x": n / 10})) for n in range(9)]
+    with FaultServer(*replies) as server:
+        words = ["run", "toy_that_raises:objective", "--storage", path, "--study-name", "s", *options, "--json"]
+        words += ["--model", "openai/gpt-4o-mini", "--api-base", server.url, "--api-key-env", "KEY_OF_A_TEST"]
+        result = CliRunner().invoke(main, words)
+    assert result.exit_code == code, result.output
+    if ended is not None:
+        report = json.loads(result.stdout.splitlines()[-1])
+        assert (report["stop_reason"], report["n_failed"]) == (ended, failed)
+    shown = CliRunner().invoke(main, ["show", path, "s", "--json"])
+    assert len(json.loads(shown.stdout)["trials"]) == failed
+
+
 def test_the_dashboard_is_served_with_notes_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = pytest.importorskip("optuna_dashboard")
     served: list[object] = []
