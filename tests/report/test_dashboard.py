@@ -112,7 +112,7 @@ def test_a_trial_with_nothing_to_say_has_no_note(trials: dict[int, str]) -> None
 
 
 def test_the_note_of_the_study_says_why_it_stopped_what_it_is_and_took(page: Page, address: str) -> None:
-    text = shown(page, f"{address}/note", "Stopped: budget: the budget is spent")
+    text = shown(page, f"{address}/note", "Stopped: budget: the budget does not pay for another request")
     for line in ("Model: some/model", "Trials: 1 failed, 3 complete", "Best: 1, trial 2", "Spent: $2.0000, 400 tokens"):
         assert line in text
 

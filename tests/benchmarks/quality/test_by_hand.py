@@ -16,11 +16,10 @@ REQUEST = Request(
 )
 
 ANSWERS = Path(by_hand.__file__).parent / "answers"
-REPORTED = {  # regret after 5, 10, 20 trials, of which benchmarks/README.md gives the means
+REPORTED = {  # regret after 5, 10, 20 trials: of those studies that need no library, whose versions differ
     "kiln": [0.194, 0.194, 0.047],
     "numbers": [0.307, 0.031, 0.0],
     "branches": [0.478, 0.434, 0.012],
-    "cache": [0.111, 0.06, 0.0],
 }
 
 
@@ -80,7 +79,7 @@ def test_a_turn_ends_without_a_request(tmp_path: Path) -> None:
     assert take(tmp_path, 0.01) == "nothing to answer yet: call `next` again"
 
 
-@pytest.mark.parametrize("task", ["kiln", "numbers", "branches", "cache"])
+@pytest.mark.parametrize("task", sorted(REPORTED))
 def test_a_study_runs_again_from_what_was_answered_and_gives_what_is_reported(task: str, tmp_path: Path) -> None:
     arguments = f"--tasks invented/{task} --methods adaptive --seeds 1 --first-seed 2 --trials 20 --no-plot".split()
     source = f"answers:{ANSWERS / f'{task}-2.json'}"
