@@ -43,7 +43,7 @@ def _best_trial(findings: Findings) -> Iterator[str]:
     names = [name for name in findings.parameters if row[name] is not None]
     yield f"<h2>The best trial, {row['number']}</h2>"
     if row["rationale"]:
-        yield f"<p>{text(row['rationale'], WORDS_LENGTH)}</p>"
+        yield f"<p>The model's reason: {text(row['rationale'], WORDS_LENGTH)}</p>"
     yield cards({text(name.removeprefix("params_")): text(row[name]) for name in names[:MOST_PARAMETERS]})
     if len(names) > MOST_PARAMETERS:
         yield f"<p>{len(names) - MOST_PARAMETERS} more parameters are in the table of trials.</p>"
@@ -148,18 +148,20 @@ def spending_section(findings: Findings, figures: Mapping[str, Figure]) -> Itera
     yield plot("spending", figures, "Spending over time")
     if findings.improvements:
         yield "<p>What each improvement took since the one before it.</p>"
-        heads = ("trial", "value", "gain", "trials", "US dollars", "tokens", "dollars per unit of gain")
-        yield table(heads, (_improvement(step) for step in findings.improvements))
+        priced = any(step.cost for step in findings.improvements)
+        heads = ("trial", "value", "gain", "trials", "US dollars", "tokens", *["dollars per unit of gain"] * priced)
+        yield table(heads, (_improvement(step, priced=priced) for step in findings.improvements))
 
 
-def _improvement(step: Improvement) -> Iterator[str]:
+def _improvement(step: Improvement, *, priced: bool) -> Iterator[str]:
     yield str(step.number)
     yield number(step.value)
     yield "" if step.gain is None else number(step.gain)
     yield str(step.trials)
     yield "unknown" if step.cost is None else f"{step.cost:.4f}"
     yield f"{step.tokens:,}"
-    yield number(step.cost / step.gain) if step.cost and step.gain else ""
+    if priced:
+        yield number(step.cost / step.gain) if step.cost and step.gain else ""
 
 
 def proposals_section(findings: Findings, figures: Mapping[str, Figure]) -> Iterator[str]:
