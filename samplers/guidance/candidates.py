@@ -122,31 +122,27 @@ def inactive(axes: Axes, tried: Array) -> Iterator[Inactive]:
     counts, and neither where they have the same trials.
     """
     present = ~np.isnan(tried)
-    conditional = np.flatnonzero(present.any(axis=0) & ~present.all(axis=0))
-    if not len(conditional):
+    conditional = present.any(axis=0) & ~present.all(axis=0)
+    if not conditional.any():
         return
-    groups: dict[tuple[int, int], list[int]] = {}
-    sizes: dict[tuple[int, int], int] = {}
-    for absent in conditional:
-        absences = list(_absences(axes, tried, present[:, absent]))
-        for one in absences:
-            if not any(other.explains(one) for other in absences):
-                groups.setdefault(one[1:3], []).append(int(absent))
-                sizes[one[1:3]] = int(one.rows.sum())
-    for (column, choice), columns in sorted(groups.items()):
-        yield Inactive(column, choice, columns, sizes[column, choice])
-
-
-def _absences(axes: Axes, tried: Array, had: npt.NDArray[np.bool_]) -> Iterator[_Absence]:
-    """The choices without which trials `had` a parameter, and with which none had it, unless that may be chance."""
+    absences: dict[int, list[_Absence]] = {}  # by the column of what is absent
     for column, axis in enumerate(axes.all):
         for choice in range(len(axis.choices)):
             rows = tried[:, column] == choice
-            others = ~rows & ~np.isnan(tried[:, column])
-            if rows.any() and others.any() and not had[rows].any():
-                chance = float((1.0 - had[others].mean()) ** rows.sum())
-                if chance <= MAX_CHANCE:
-                    yield _Absence(chance, column, choice, rows)
+            others = present[:, column] & ~rows
+            if not (rows.any() and others.any()):
+                continue
+            chances = (1.0 - present[others].mean(axis=0)) ** rows.sum()
+            lacking = np.flatnonzero(conditional & ~present[rows].any(axis=0) & (chances <= MAX_CHANCE))
+            for absent in map(int, lacking):
+                absences.setdefault(absent, []).append(_Absence(float(chances[absent]), column, choice, rows))
+    found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for absent, reasons in absences.items():
+        for one in reasons:
+            if not any(other.explains(one) for other in reasons):
+                found.setdefault((one.column, one.choice), []).append((absent, int(one.rows.sum())))
+    for (column, choice), columns in sorted(found.items()):
+        yield Inactive(column, choice, sorted(absent for absent, _ in columns), columns[0][1])
 
 
 def without_inactive(axes: Axes, places: Array, tried: Array) -> Array:
