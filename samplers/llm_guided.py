@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.arguments import instance, is_coroutine_function, meanings, number, require_single_objective, texts
 from ..engine.errors import UsageError
+from ..engine.logs import get_logger
 from ..engine.names import undeclared
 from ..engine.records import EMPTY, Params, Proposal, SearchSpace
 from ..engine.study.attributes import fixed_params
@@ -44,7 +45,13 @@ from .provenance import DISCOVERY
 from .space.space import make_space, narrow
 from .task import task_text
 
+logger = get_logger("optuna_llm.samplers")
+
 FACTS = ": optuna_llm.describe() makes text of an objective or of data"
+NO_TASK = (
+    "Neither task= nor parameters= is given: the model is told names and ranges alone, and can use little of what it "
+    "knows. Say what is tuned, on what, and what is measured"
+)
 SHOWN_TASK = 40  # characters of a repr: enough to tell samplers apart
 
 
@@ -90,6 +97,8 @@ class LLMGuidedSampler(BaseSampler):
         self._strategy = strategy_named(strategy)
         self._max_reasks = number("max_reasks", max_reasks, whole=True)
         self._seed = number("seed", seed, whole=True, optional=True)
+        if isinstance(model, str) and not (task or parameters):
+            logger.info("%s", NO_TASK)
         self._start()
 
     def _start(self) -> None:

@@ -1,6 +1,7 @@
 """`LLMGuidedSampler` as a drop-in: Optuna's own suites, `study.optimize`, define-by-run, copies, clear errors."""
 
 import copy
+import logging
 import pickle
 import threading
 from collections.abc import Callable
@@ -384,3 +385,19 @@ def test_a_space_of_choices_that_look_alike_is_told_apart() -> None:
     study = optuna.create_study(sampler=sampler(search_space=space))
     study.optimize(lambda t: float(t.suggest_categorical("x", ("1", "one", 2.0, False)) == "1"), n_trials=20)
     assert {type(trial.params["x"]) for trial in study.trials} == {str, float, bool}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({}, 1), ({"task": "Tune it."}, 0), ({"task": ["Tune it.", "On this."]}, 0), ({"parameters": {"lr": "rate"}}, 0)],
+)
+def test_of_a_model_by_name_that_is_told_nothing_a_line_is_said(
+    options: dict[str, Any], said: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    try:
+        LLMGuidedSampler("openai/gpt-5.4-mini", **options)
+    finally:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+    assert [record.getMessage().startswith("Neither task= nor") for record in caplog.records] == [True] * said
