@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 JOBS ?= 2
+EXAMPLES ?= .venv-examples
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := $(VENV)/.installed-demo
@@ -69,12 +70,13 @@ slow: $(STAMP)
 	$(BIN)/python -X dev -m pytest -m slow
 
 # Every example and every snippet as it stands, from the built wheel, with all libraries that they are about; none is skipped.
+# Ray and executorlib's jobs start no Python whose path has a space: there give another place, EXAMPLES=/tmp/examples.
 examples:
-	@$(MAKE) as-installed VENV=.venv-examples CONSTRAINTS='$(if $(CONSTRAINTS),constraints-examples.txt)'
+	@$(MAKE) as-installed VENV='$(EXAMPLES)' CONSTRAINTS='$(if $(CONSTRAINTS),constraints-examples.txt)'
 
 # The set-up alone: it is large, and not to be had everywhere.
 libraries:
-	@$(MAKE) .venv-examples/.installed-libraries VENV=.venv-examples CONSTRAINTS='$(if $(CONSTRAINTS),constraints-examples.txt)'
+	@$(MAKE) '$(EXAMPLES)/.installed-libraries' VENV='$(EXAMPLES)' CONSTRAINTS='$(if $(CONSTRAINTS),constraints-examples.txt)'
 
 as-installed: $(LIBRARIES)
 	rm -rf $(VENV)/wheel && mkdir $(VENV)/wheel
