@@ -94,6 +94,8 @@ class Page:
             self._run_python(block, runner)
         elif block.language == "console":
             self._run_console(block)
+        elif block.language == "bash":
+            self._run_batch_script(block)
         elif block.marker == "prints":
             _require_printed(block.text, self._printed)
 
@@ -134,6 +136,11 @@ class Page:
             for command in _commands(block.text):
                 run(command)
         self._printed = output.getvalue()
+
+    def _run_batch_script(self, block: Block) -> None:
+        """As a job's shell would, but for `exec`; what is for the scheduler stands in comments."""
+        for command in _commands(block.text):
+            self._run_command(command.removeprefix("exec "))
 
     def _run_command(self, command: str) -> None:
         program, *arguments = shlex.split(command, comments=True)
