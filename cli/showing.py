@@ -54,7 +54,7 @@ def _runs(study: Study) -> list[dict[str, Any]]:
 
 def _best(study: Study) -> Iterator[str]:
     """The best trial with its parameters, if one is complete and violates no constraint."""
-    with suppress(ValueError):
+    with suppress(ValueError, RuntimeError):  # none, or several objectives
         best = study.best_trial
         params = ", ".join(f"{_printable(name)} = {_cell(value)}" for name, value in best.params.items())
         yield f"Best is trial {best.number} with value {_cell(best.value)}{': ' * bool(params)}{params}"
