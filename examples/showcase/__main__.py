@@ -82,8 +82,8 @@ def ending(replayed: Replayed, page: Path) -> str:
     prompts = (
         "Every prompt was to the letter what the model had been shown"
         if replayed.n_same == replayed.n_free
-        else f"Of {replayed.n_free} prompts {replayed.n_same} were to the letter what the model had been shown; the "
-        "others are worded anew since"
+        else f"{replayed.n_free - replayed.n_same} of {replayed.n_free} prompts are worded anew since the model saw "
+        "them; what it answered is as it was"
     )
     menus = len(replayed.menus)
     if menus:
