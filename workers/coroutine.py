@@ -144,6 +144,11 @@ class AsyncTrial:
         """Queue a constraint's value, above 0 where it is violated; see `optuna.Trial.set_constraint`."""
         return Queued(self, self._queue(self._trial.set_constraint, key, value))
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is queued that is not stored yet, or could not be."""
+        return bool(self._waiting) or self._error is not None
+
     async def flush(self) -> None:
         """Wait until everything queued is stored; raises the first error."""
         if self._waiting:  # what was called is there until its call has returned
@@ -220,8 +225,9 @@ class CoroutineWorkers:
             with ending_forked_children():
                 result = await value
             try:
-                with CancelScope(shield=True):
-                    await trial.flush()
+                if trial.is_behind:
+                    with CancelScope(shield=True):
+                        await trial.flush()
             except StorageGone as gone:
                 logger.warning("Trial %d ended, and not all that it reported is stored: %s", trial.number, gone)
             return completed(result)

@@ -150,7 +150,7 @@ class Patience:
     async def _answered(self, future: Future[Any], asked: AskedTime, kept_out: Shield) -> bool:
         done = done_event(future)
         while not done.is_set() and (left := self.policy.seconds - asked.seconds) > 0:
-            with kept_out.waiting(), anyio.move_on_after(min(LOOK, left)):
+            with kept_out.waiting(min(LOOK, left)):
                 await done.wait()
             asked.look(anyio.current_time())
         return future.done()

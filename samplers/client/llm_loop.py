@@ -10,9 +10,12 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from ...engine.errors import UsageError
+from ...engine.mailbox import mailbox_of
 
 T = TypeVar("T")
 
@@ -34,7 +37,7 @@ class _Call(Future[T], Generic[T]):
         if self.done():
             return self.cancelled()
         try:
-            self._loop.call_soon_threadsafe(self._end_task)
+            mailbox_of(self._loop).put(self._end_task)
         except RuntimeError:  # the loop is closed, and no task is left on it
             self.mark_cancelled()
         return True
@@ -70,6 +73,7 @@ class LLMLoop:
     def __init__(self, closers: Sequence[Closer] = ()) -> None:
         self._closers = closers
         self._loop = asyncio.new_event_loop()
+        self._mailbox = mailbox_of(self._loop)
         self._group = asyncio.TaskGroup()
         self._closing = asyncio.Event()
         # Made here, so that it has entered the group before the first call is started.
@@ -82,7 +86,7 @@ class LLMLoop:
 
     def submit(self, fn: Callable[[], Awaitable[T]]) -> Future[T]:
         call: _Call[T] = _Call(self._loop)
-        self._loop.call_soon_threadsafe(self._start, call, fn)
+        self._mailbox.put(partial(copy_context().run, self._start, call, fn))
         return call
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
