@@ -1,6 +1,7 @@
 """Asks: what one is about, and those of a study that are being answered, each of which sees the others."""
 
 import asyncio
+import heapq
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from .guidance.strategy import Guidance, OpenAsk, Situation, Strategy
 from .prompt.messages import Subject
 from .prompt.policy import ContextPolicy
 from .space.space import Space
+from .turns import Turns
 from .view.view import StudyView, View
 
 
@@ -57,12 +59,13 @@ class OpenAsks:
         self.study = study
         self.latest = latest
         self._open: dict[int, OpenAsk] = {}
-        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._free: list[int] = []  # places among the open asks that are free again, as a heap
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
 
     @property
-    def lock(self) -> asyncio.Lock:
-        """Held by the one ask that updates the view and reads it; one for each loop, since a fork begins a new one."""
-        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    def turns(self) -> Turns:
+        """Whose turn it is to update the view and read it; for each loop its own, since a fork begins a new one."""
+        return self._turns.setdefault(asyncio.get_running_loop(), Turns())
 
     def situation(self, ask: Ask, view: View) -> Situation:
         """What a strategy sees of one ask at this moment."""
@@ -86,21 +89,23 @@ class OpenAsks:
     @contextmanager
     def opened(self, ask: Ask, view: View) -> Iterator[tuple[OpenAsk, Guidance]]:
         """One ask and its guidance; other asks see its candidates, and that it is open, while this is entered."""
-        ordinal, one, guidance = self._open_one(ask, view)
-        self._open[ordinal] = one
+        place = heapq.heappop(self._free) if self._free else len(self._open)  # the lowest: those below it are open
         try:
-            yield one, guidance
+            ordinal, one, guidance = self._open_one(ask, view, place)
+            self._open[ordinal] = one
+            try:
+                yield one, guidance
+            finally:
+                del self._open[ordinal]
         finally:
-            del self._open[ordinal]
+            heapq.heappush(self._free, place)
 
-    def _open_one(self, ask: Ask, view: View) -> tuple[int, OpenAsk, Guidance]:
+    def _open_one(self, ask: Ask, view: View, place: int) -> tuple[int, OpenAsk, Guidance]:
         """The ordinal of an ask, what others see of it, and its guidance; no more is kept while the model answers."""
         situation = self.situation(ask, view)
         guidance = ask.strategy.guide(situation)
-        numbers = itertools.count(1 + situation.share.place, situation.share.processes)
-        taken = set(map(attrgetter("position"), self._open.values()))
         one = OpenAsk(
-            position=next(itertools.filterfalse(taken.__contains__, numbers)),
+            position=1 + situation.share.place + place * situation.share.processes,
             offered=[view.evidence.axes.places(candidate) for candidate in guidance.candidates],
         )
         return situation.ordinal, one, guidance

@@ -131,11 +131,10 @@ async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, asks:
 async def _latest_view(ask: Ask, asks: OpenAsks) -> AsyncIterator[View]:
     """The study at this moment, for one ask at a time.
 
-    Yields to the loop before each entry: a wave of asks, or of replies, would hold up timers and connections until
-    the last of them is dealt with.
+    Each entry waits for its turn: a wave of asks, or of replies, would hold up timers and connections until the last of
+    them is dealt with.
     """
-    async with asks.lock:
-        await asyncio.sleep(0)  # those that come meanwhile wait, and do not follow in the same turn
+    async with asks.turns.mine():
         yield await asks.study.catch_up(asks.latest, ask.policy.history)
 
 
