@@ -62,7 +62,7 @@ class Adaptive:
     @undisturbed
     def guide(self, situation: Situation) -> Guidance:
         """The facts alone, or the menu of a role."""
-        if needs_menu(situation.evidence):
+        if situation.evidence.cached(needs_menu):
             if situation.ordinal % probe_every(situation.newest):
                 return menu_for(situation, role_of(situation), self.name)
         elif tries_menu(situation):

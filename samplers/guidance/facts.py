@@ -1,13 +1,16 @@
 """Facts about the finished trials that a table does not say by itself, a line each. They name; they do not advise."""
 
 import math
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from ..space.axes import Array
 from ..space.notation import format_number, labels, quote
+from ..space.space import Space
+from ..view.choices import ChoiceRecord
+from ..view.evidence import Evidence
 from .acquisition import EQUAL_WITHIN
 from .candidates import inactive
 from .strategy import Situation
@@ -26,24 +29,32 @@ STEP_SLACK: Final = 0.02
 
 def facts(situation: Situation) -> tuple[str, ...]:
     """What is known of ties, of the values, of each choice, and of parameters that did not count."""
-    return (*_ties(situation), *_value_step(situation), *_choices(situation), *_inactive(situation))
+    evidence = situation.evidence
+    return (
+        *evidence.cached(_ties),
+        *evidence.cached(_value_step),
+        *_choices(situation),
+        *evidence.cached(_inactive, situation.space),
+    )
 
 
-def _ties(situation: Situation) -> Iterator[str]:
+def _ties(evidence: Evidence) -> Sequence[str]:
     """Which trials share the best value."""
-    best = situation.evidence.best(MAX_LISTED + 1)
+    best = evidence.best(MAX_LISTED + 1)
     tied = [trial.number for trial in best if trial.value == best[0].value]
-    if len(tied) > 1:
-        numbers = ", ".join(map(str, tied[:MAX_LISTED])) + " and more" * (len(tied) > MAX_LISTED)
-        yield f"The best value, {format_number(best[0].value)}, is shared by trials {numbers}."
+    if len(tied) < 2:
+        return ()
+    numbers = ", ".join(map(str, tied[:MAX_LISTED])) + " and more" * (len(tied) > MAX_LISTED)
+    return (f"The best value, {format_number(best[0].value)}, is shared by trials {numbers}.",)
 
 
-def _value_step(situation: Situation) -> Iterator[str]:
+def _value_step(evidence: Evidence) -> Sequence[str]:
     """The step that all values are multiples of, as an accuracy over a few samples has one."""
-    losses = situation.newest.losses
+    losses = evidence.newest.losses
     step = smallest_step(losses[np.isfinite(losses)])
-    if step is not None:
-        yield f"Values differ by multiples of {format_number(step)}, so they are probably measured no finer."
+    if step is None:
+        return ()
+    return (f"Values differ by multiples of {format_number(step)}, so they are probably measured no finer.",)
 
 
 def smallest_step(values: Array) -> float | None:
@@ -66,36 +77,54 @@ def _choices(situation: Situation) -> Iterator[str]:
         return
     axes = [(c, axis) for c, axis in enumerate(evidence.axes.all) if axis.choices and axis.name in space.distributions]
     for column, axis in axes[:MAX_LISTED]:
-        records = evidence.choices.of(column)
-        most = sorted(range(len(records)), key=lambda index: (-records[index].trials, index))
-        shown = ", ".join(_choice(situation, column, index) for index in most[:MAX_LISTED])
-        rest = len(most) - MAX_LISTED
+        choices = evidence.cached(_tried, column)
+        shown = ", ".join(
+            f"{choice.label} {choice.tried or _untried(situation, column, choice.place)}"
+            for choice in choices[:MAX_LISTED]
+        )
+        rest = len(choices) - MAX_LISTED
         yield f"{space.keys[axis.name]}: {shown}{f' and {rest} more' if rest > 0 else ''}."
 
 
-def _choice(situation: Situation, column: int, index: int) -> str:
-    evidence = situation.evidence
-    label = quote(labels(evidence.axes.all[column].choices)[index], MAX_LABEL)
-    record = evidence.choices.of(column)[index]
+class _Choice(NamedTuple):
+    """One choice of an axis as a prompt names it, and what came of its trials; nothing without any."""
+
+    place: int
+    label: str
+    tried: str
+
+
+def _tried(evidence: Evidence, column: int) -> Sequence[_Choice]:
+    """What came of each choice of an axis, those with most trials first."""
+    texts, records = labels(evidence.axes.all[column].choices), evidence.choices.of(column)
+    most = sorted(range(len(records)), key=lambda index: (-records[index].trials, index))
+    return [_Choice(index, quote(texts[index], MAX_LABEL), _came_of(evidence, records[index])) for index in most]
+
+
+def _came_of(evidence: Evidence, record: ChoiceRecord) -> str:
     if not record.trials:
-        pending = sum(one.places[column] == index for one in situation.in_flight)
-        return f"{label} " + (f"{pending} in flight" if pending else "not tried")
+        return ""
     said = [f"{record.failed} failed"] * bool(record.failed)
     said += [f"{record.infeasible} infeasible"] * bool(record.infeasible)
     if record.best is not None and record.best < math.inf:
         said.append(f"best {format_number(evidence.value_of(record.best))}")
-    return f"{label} {record.trials} trial{'s' * (record.trials > 1)}" + f" ({', '.join(said)})" * bool(said)
+    return f"{record.trials} trial{'s' * (record.trials > 1)}" + f" ({', '.join(said)})" * bool(said)
 
 
-def _inactive(situation: Situation) -> Iterator[str]:
+def _untried(situation: Situation, column: int, choice: int) -> str:
+    pending = sum(one.places[column] == choice for one in situation.in_flight)
+    return f"{pending} in flight" if pending else "not tried"
+
+
+def _inactive(evidence: Evidence, space: Space) -> Sequence[str]:
     """Which parameters the trials of a choice did not have."""
-    space, axes = situation.space, situation.evidence.axes.all
+    axes = evidence.axes.all
     lines = []
-    for column, choice, columns, trials in inactive(situation.evidence.axes, situation.newest.places):
+    for column, choice, columns, trials in inactive(evidence.axes, evidence.newest.places):
         names = [space.keys[axes[c].name] for c in columns if axes[c].name in space.keys][:MAX_LISTED]
         key = space.keys.get(axes[column].name)
         if names and key is not None:
             label = quote(labels(axes[column].choices)[choice], MAX_LABEL)
             count = "The one trial" if trials == 1 else f"None of the {trials} trials"
             lines.append(f"{count} with {key} {label} had {'no ' * (trials == 1)}{', '.join(names)}.")
-    yield from lines[:MAX_LISTED]
+    return lines[:MAX_LISTED]

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from .choices import ChoiceRecords
 from .following import UNDO_DEPTH, Following
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 Flags: TypeAlias = npt.NDArray[np.bool_]  # one a trial
 
@@ -166,6 +167,7 @@ class Evidence(Following):
         self._inconclusive: set[int] = set()
         self._step = 0
         self._computed: dict[Any, Any] = {}
+        self._kept: dict[Any, Any] = {}
 
     @property
     def complete(self) -> int:
@@ -204,6 +206,14 @@ class Evidence(Following):
         """The last `WINDOW` finished trials."""
         return self._until(self._rows)
 
+    def cached(self, compute: Callable[Concatenate["Evidence", P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `compute` makes of it; kept until there is one trial more, or less. Arguments have a hash."""
+        key = (compute, *args, *kwargs.items())
+        if key not in self._kept:
+            self._kept[key] = compute(self, *args, **kwargs)
+        found: T = self._kept[key]
+        return found
+
     def cached_per_step(self, compute: Callable[["Evidence", TrialWindow], T]) -> T:
         """What `compute` makes of the newest trials as of the last step; the result is kept until the next one.
 
@@ -221,6 +231,7 @@ class Evidence(Following):
         return self._window.only(slice(max(0, end - WINDOW), end))
 
     def _add(self, trial: FrozenTrial) -> None:
+        self._kept = {}
         inconclusive = is_inconclusive(trial)
         places = [ABSENT] * len(self.axes) if inconclusive else self.axes.places(trial.params)
         placed = not all(map(math.isnan, places))
@@ -250,6 +261,7 @@ class Evidence(Following):
             self._inconclusive.add(trial.number)
 
     def _undo(self, trial: FrozenTrial) -> None:
+        self._kept = {}
         if self.known < self._step:
             self._step, self._computed = 0, {}
         self._rows -= 1

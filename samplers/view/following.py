@@ -6,6 +6,8 @@ and that we see after it, shifts ours by one.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence, Set
+from itertools import compress, count
+from operator import is_not
 
 from optuna.trial import FrozenTrial
 
@@ -26,6 +28,14 @@ def common_prefix(known: Sequence[FrozenTrial], finished: Sequence[FrozenTrial],
     while length and known[length - 1] is not finished[length - 1]:
         length -= 1
     return length
+
+
+def common_ends(known: Sequence[object], now: Sequence[object]) -> tuple[int, int]:
+    """How many of the first, and how many of the other last ones, are the same objects in both."""
+    most = min(len(known), len(now))
+    first = next(compress(count(), map(is_not, known, now)), most)
+    last = next(compress(count(), map(is_not, reversed(known), reversed(now))), most)
+    return first, min(last, most - first)
 
 
 class Following(ABC):

@@ -15,7 +15,7 @@ from ...engine.study.attributes import is_interrupted, llm_of, violations_of
 from ...engine.study.snapshot import Snapshot
 from ..space.notation import DIGITS, cells, digits_apart, format_number, redact
 from .duplicates import Point, point
-from .following import Following
+from .following import Following, common_ends
 
 # Of the constraints that a trial violates so many are named, each in so many characters: enough to tell them apart.
 SHOWN_VIOLATIONS = 3
@@ -153,6 +153,8 @@ class InFlightRows:
         self._space = space
         self._names = tuple(space)
         self._locate = locate
+        self._sources: tuple[FrozenTrial | Proposal, ...] = ()
+        self._known: tuple[InFlightEntry | None, ...] = ()  # one for each source, None if it has no parameters
         self._entries: tuple[InFlightEntry, ...] = ()
         self._assigned: Mapping[int, Proposal] = {}
         self._forget()
@@ -176,10 +178,12 @@ class InFlightRows:
         for trial in snapshot.running if changed else ():
             if trial.number in changed:
                 self._by_id.pop(id(trial), None)
-        for source in [source for source in sources if id(source) not in self._by_id]:
-            self._met.append(source)
-            self._by_id[id(source)] = self._entry_of(source)
-        self._entries = tuple(filter(None, map(self._by_id.get, map(id, sources))))
+        before, after = (0, 0) if changed else common_ends(self._sources, sources)
+        middle = sources[before : len(sources) - after]
+        known = self._known[:before], self._known[len(self._known) - after :]
+        self._known = (*known[0], *map(self._known_as, middle), *known[1])
+        self._sources = sources
+        self._entries = tuple(filter(None, self._known))
         return self._entries
 
     def find(self, wanted: Point) -> InFlightEntry | None:
@@ -188,6 +192,13 @@ class InFlightRows:
         if not near:
             return None
         return next((entry for entry in self._entries if any(entry is other for other in near)), None)
+
+    def _known_as(self, source: FrozenTrial | Proposal) -> InFlightEntry | None:
+        """The entry of a source that may be the same object as before."""
+        if id(source) not in self._by_id:
+            self._met.append(source)
+            self._by_id[id(source)] = self._entry_of(source)
+        return self._by_id[id(source)]
 
     def _entry_of(self, source: FrozenTrial | Proposal) -> InFlightEntry | None:
         """What is known of a trial or a reservation that is met as another object than before."""

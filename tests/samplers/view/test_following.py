@@ -21,7 +21,7 @@ from optuna_llm.samplers.view import evidence as evidence_module
 from optuna_llm.samplers.view import following
 from optuna_llm.samplers.view.duplicates import DuplicateIndex
 from optuna_llm.samplers.view.evidence import CAPACITY, STEP_SIZES, WINDOW, Evidence, TrialWindow
-from optuna_llm.samplers.view.following import UNDO_DEPTH, OtherSpending, common_prefix
+from optuna_llm.samplers.view.following import UNDO_DEPTH, OtherSpending, common_ends, common_prefix
 from optuna_llm.samplers.view.rows import FinishedRows
 
 START = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 (Optuna's times are naive)
@@ -212,6 +212,35 @@ def test_what_is_computed_once_is_kept_if_only_later_trials_were_shifted() -> No
     kept.update(history.finished)
     assert kept.cached_per_step(compute) == 64
     assert calls == [64, 64]
+
+
+def test_what_follows_from_the_trials_is_kept_until_there_is_one_more_or_less() -> None:
+    history, kept, calls = History(), evidence(), list[tuple[int, int]]()
+
+    def compute(evidence: Evidence, factor: int, offset: int = 0) -> int:
+        calls.append((evidence.known, factor))
+        return factor * len(evidence.newest.losses) + offset
+
+    history.extend([made(number, number, 10 * number) for number in range(3)])
+    kept.update(history.finished)
+    assert [kept.cached(compute, 2), kept.cached(compute, 3), kept.cached(compute, 2)] == [6, 9, 6]
+    assert kept.cached(compute, 2, offset=1) == 7
+    history.extend_one(made(3, 3, 15))  # it is seen late: the last trial is taken back, and comes after it
+    kept.update(history.finished)
+    assert kept.cached(compute, 2) == 8
+    kept.update(history.finished)
+    assert kept.cached(compute, 2) == 8
+    assert calls == [(3, 2), (3, 3), (3, 2), (4, 2)]
+
+
+@given(st.lists(st.sampled_from("abcdef"), max_size=8), st.lists(st.sampled_from("abcdef"), max_size=8))
+def test_ends_that_two_sequences_share_do_not_overlap(one: list[str], other: list[str]) -> None:
+    first, last = common_ends(one, other)
+    assert first + last <= min(len(one), len(other))
+    assert one[:first] == other[:first]
+    assert one[len(one) - last :] == other[len(other) - last :]
+    rest = one[first : len(one) - last], other[first : len(other) - last]
+    assert not all(rest) or (rest[0][0] != rest[1][0] and rest[0][-1] != rest[1][-1])
 
 
 @pytest.mark.parametrize(
