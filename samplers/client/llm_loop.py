@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 from ...engine.errors import UsageError
-from ...engine.mailbox import mailbox_of
+from ...engine.threads import mailbox_of
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from optuna_llm.engine.mailbox import mailbox_of
+from optuna_llm.engine.threads import mailbox_of
 
 
 @pytest.mark.asyncio
