@@ -5,6 +5,7 @@
 - `adaptive-anonymised`: the model is not told what is tuned, nor the parameters' names and meanings.
 - `menu-no-model`: strategy "menu", and a reply drawn uniformly from the request's schema (a candidate, or a range, in
   the logarithm where that says so): what the guidance does without any model.
+- `tpe-early`, `gp-early`: Optuna's sampler with three random trials at the start instead of ten: with few trials fairer.
 - `tpe-index`, `gp-index`, `cma-index`: Optuna's sampler on the task whose ordinal choices are integers in their order
   (`tasks.indexed`), since a categorical parameter hides that order from samplers which do not read.
 """
@@ -115,6 +116,8 @@ METHODS: Final[Mapping[str, Method]] = {
     "tpe": Method(sampler=_optuna(TPESampler)),
     "gp": Method(sampler=_optuna(GPSampler), needs=("torch", "scipy")),
     "cma": Method(sampler=_optuna(CmaEsSampler, warn_independent_sampling=False), needs=("cmaes",)),
+    "tpe-early": Method(sampler=_optuna(TPESampler, n_startup_trials=3)),
+    "gp-early": Method(sampler=_optuna(GPSampler, n_startup_trials=3), needs=("torch", "scipy")),
     "tpe-index": Method(sampler=_optuna(TPESampler), view=indexed),
     "gp-index": Method(sampler=_optuna(GPSampler), view=indexed, needs=("torch", "scipy")),
     "cma-index": Method(sampler=_optuna(CmaEsSampler, warn_independent_sampling=False), view=indexed, needs=("cmaes",)),
