@@ -9,11 +9,16 @@ from pathlib import Path
 from pages import ROOT
 
 
+def copy_sources(target: Path) -> None:
+    """The tree as a clone has it, without what was made in it."""
+    ignored = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "__pycache__", "site")
+    shutil.copytree(ROOT, target, ignore=ignored)
+
+
 def build_wheel(folder: Path) -> Path:
     """Build in `folder`, from a copy of another name: setuptools writes into the tree that it builds."""
     source, target = folder / "some fork", folder / "wheel"
-    ignored = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "__pycache__", "site")
-    shutil.copytree(ROOT, source, ignore=ignored)
+    copy_sources(source)
     _pip("wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", target, source)
     (built,) = target.glob("*.whl")
     return built

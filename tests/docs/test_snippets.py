@@ -1,6 +1,7 @@
 """Every snippet of README and the docs runs as it stands; what needs heavy libraries, in `make examples`."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +15,13 @@ from postgres import create_database, environment
 from slurm import slurm
 
 RUNNER = ROOT / "tests" / "snippets.py"
-PAGES = [page for page in pages() if any(block.language in ("python", "console") for block in blocks(text_of(page)))]
+RUN = {"set-up", "python", "console", "bash"}
+PAGES = [page for page in pages() if any(block.language in RUN for block in blocks(text_of(page)))]
 FAST = [page for page in PAGES if not is_slow(text_of(page))]
+
+COMMAND = re.compile(
+    r" *(\$ |(pip|uv|git|make|python3?|sbatch|srun|export|docker|curl|ollama|vllm|llama-server|optuna-llm) [\w.'\"-])"
+)
 
 Run = Callable[[str, Path], str]  # of a page and an empty folder; what is wrong, "" if nothing is
 
@@ -71,6 +77,29 @@ def test_the_snippets_of_a_page_run_with_the_wheel(page: str, run_installed: Run
     assert not told, told
 
 
+def test_every_fence_of_every_page_is_run_or_is_no_code() -> None:
+    of_language: dict[str, list[str]] = {}
+    for page in pages():
+        for block in blocks(text_of(page)):
+            of_language.setdefault(block.language, []).append(f"{page}:{block.line}")
+    run_by_nobody = {language: where for language, where in of_language.items() if language not in {*RUN, "text"}}
+    assert run_by_nobody == {}
+    assert of_language.keys() >= RUN
+
+
+@pytest.mark.parametrize("page", pages())
+def test_no_command_hides_in_a_fence_of_text(page: str) -> None:
+    texts = [block for block in blocks(text_of(page)) if block.language == "text"]
+    assert [line for block in texts for line in block.text.splitlines() if COMMAND.match(line)] == []
+
+
+def test_a_command_is_known_from_what_it_prints() -> None:
+    assert COMMAND.match("$ ls")
+    assert COMMAND.match("  pip install optuna")
+    assert COMMAND.match("optuna-llm show s.db s")
+    assert not COMMAND.match("Report: 8 complete")
+
+
 def test_what_is_left_out_here_says_what_it_needs_and_is_the_exception() -> None:
     snippets = [block for page in pages() for block in blocks(text_of(page)) if block.language in ("python", "console")]
     needy = [block for block in snippets if block.marker == "needs"]
@@ -91,6 +120,7 @@ BAD = {
     "another exception": ("<!-- raises: KeyError -->\n```python\n1 / 0\n```", "not KeyError"),
     "no exception": ("<!-- raises: KeyError -->\n```python\nx = 1\n```", "not KeyError"),
     "another output": ("```python\nprint(1)\n```\n<!-- prints -->\n```text\n2\n```", "it prints"),
+    "a language that nobody runs": ("```diff\n-x = 1\n+x = 2\n```", "nobody knows"),
     "an unknown program": ("```console\nno-such-program\n```", "nobody knows"),
     "an option that is not there": ("```console\noptuna-llm run --no-such-option\n```", "ends with 2"),
     "the network": ("```python\nimport socket\nsocket.getaddrinfo('example.com', 80)\n```", "beyond loopback"),
@@ -112,6 +142,24 @@ def test_a_page_fails_for(text: str, reason: str, run: Run, tmp_path: Path) -> N
     assert reason in run(str(page), tmp_path)
 
 
+BAD_IN_A_CLONE = {
+    "an extra that is not there": ("pip install '.[no-such-extra]'", "does not provide the extra"),
+    "a package that is not there": ("pip install no-such-package-of-optuna-llm", "ends with 1"),
+    "a target that is not there": ("make no-such-target", "ends with 2"),
+    "an example that is not there": ("python examples/no_such_example.py", "ends with 2"),
+    "the second of two commands": ("pip install optuna && false", "ends with 1"),
+    "the network": ("python -c 'import socket; socket.getaddrinfo(\"example.com\", 80)'", "beyond loopback"),
+}
+
+
+@pytest.mark.examples
+@pytest.mark.parametrize(("command", "reason"), BAD_IN_A_CLONE.values(), ids=BAD_IN_A_CLONE)
+def test_a_page_fails_with_the_wheel_for(command: str, reason: str, run_installed: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"```console\n{command}\n```\n")
+    assert reason in run_installed(str(page), tmp_path)
+
+
 GOOD = """
 <!-- set-up
 START = 1
@@ -122,7 +170,6 @@ print(__name__)
 
 ```console
 python beside.py  # a file of the page
-pip install nothing-at-all
 ```
 
 <!-- prints -->
@@ -130,18 +177,24 @@ pip install nothing-at-all
 __main__
 ```
 
+```console
+export OPENAI_API_KEY=none
+pip install optuna
+```
+
 1. In a list, and with a loop:
 
     ```python
     import asyncio
+    import os
 
     await asyncio.sleep(0)
-    print(START, "and more")
+    print(START, "and more", os.environ["OPENAI_API_KEY"])
     ```
 
 <!-- prints -->
 ```text
-1 ... more
+1 ... more none
 ```
 
 <!-- needs: no_such_thing -->
