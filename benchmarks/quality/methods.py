@@ -5,7 +5,7 @@
 - `adaptive-anonymised`: the model is not told what is tuned, nor the parameters' names and meanings.
 - `menu-no-model`: strategy "menu", and a reply drawn uniformly from the request's schema (a candidate, or a range, in
   the logarithm where that says so): what the guidance does without any model.
-- `tpe-early`, `gp-early`: Optuna's sampler with three random trials at the start instead of ten: with few trials fairer.
+- `tpe-early`, `gp-early`: Optuna's sampler with three random trials at the start instead of ten, fairer with few.
 - `tpe-index`, `gp-index`, `cma-index`: Optuna's sampler on the task whose ordinal choices are integers in their order
   (`tasks.indexed`), since a categorical parameter hides that order from samplers which do not read.
 """
