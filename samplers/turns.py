@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-# Seconds of CPU that the turns of one iteration take, about: less than connections and timers notice.
-ITERATION_SECONDS: Final = 0.002
+# Seconds of CPU that the turns of one iteration take, about: as long as a loop may be held, since each iteration waits
+# about as long for the interpreter's lock where other threads want it.
+ITERATION_SECONDS: Final = 0.004
 
 
 class Turns:
