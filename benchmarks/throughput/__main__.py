@@ -51,9 +51,12 @@ def selected(only: Sequence[str], *, quick: bool) -> list[Case]:
 
 
 def measured(cases: Sequence[Case], scale: Scale) -> Iterator[Result]:
+    """The lines of each case in turn; says which one it is at, and which it leaves out for want of a package."""
     for number, case in enumerate(cases, start=1):
-        print(f"[{number}/{len(cases)}] {case.name}", file=sys.stderr, flush=True)
-        yield from case.measure(scale)
+        left_out = "" if case.missing is None else f": left out, it needs `pip install {case.missing}`"
+        print(f"[{number}/{len(cases)}] {case.name}{left_out}", file=sys.stderr, flush=True)
+        if not left_out:
+            yield from case.measure(scale)
 
 
 def document(results: Sequence[Result], scale: Scale) -> dict[str, object]:

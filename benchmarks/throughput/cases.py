@@ -18,7 +18,8 @@ from .runners import (
     storage_cost,
     trial_cost,
 )
-from .workload import Latency, StorageName, StudyPlace, latencies, place
+from .storages import STORAGES, StorageName, StudyPlace, missing, place
+from .workload import Latency, latencies
 
 NO_RATES = Rates()  # requests and tokens per minute are unlimited until the library has `Limits`
 Engine = Callable[[Load, Latencies, StudyPlace], Timeline]
@@ -40,10 +41,16 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One measurement; `measure` gives its lines of the table."""
+    """One measurement; `measure` gives its lines of the table. It needs `storage`, of those that not everybody has."""
 
     name: str
     measure: Callable[[Scale], Iterator[Result]]
+    storage: StorageName = "memory"
+
+    @property
+    def missing(self) -> str | None:
+        """The package without which it is left out; None if it is there."""
+        return missing(self.storage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,15 +272,15 @@ MAKESPANS = (
     ),
 )
 HISTORIES: dict[int, float | None] = {100: 2, 1_000: None, 20_000: 4}
-STORAGES: tuple[StorageName, ...] = ("memory", "journal", "sqlite")
+FILLED: tuple[StorageName, ...] = ("memory", "journal", "sqlite")  # with histories
 CASES = (
     *(Case(name=each.name, measure=each) for each in MAKESPANS),
     Case(name="one at a time", measure=one_at_a_time),
     Case(name="prefetch", measure=prefetch),
-    *(Case(name=f"lag {storage}", measure=loop_lag(storage)) for storage in STORAGES),
+    *(Case(name=f"lag {storage}", measure=loop_lag(storage), storage=storage) for storage in STORAGES),
     *(Case(name=f"proposal {n}", measure=proposals(n, bound)) for n, bound in HISTORIES.items()),
     Case(name="line", measure=chain),
     Case(name="import", measure=importing),
-    *(Case(name=f"trial {storage} {n}", measure=trials(storage, n)) for storage in STORAGES for n in HISTORIES),
+    *(Case(name=f"trial {storage} {n}", measure=trials(storage, n)) for storage in FILLED for n in HISTORIES),
 )
-SLOW_TO_FILL = {"trial sqlite 1000", "proposal 20000", *(f"trial {storage} 20000" for storage in STORAGES)}
+SLOW_TO_FILL = {"trial sqlite 1000", "proposal 20000", *(f"trial {storage} 20000" for storage in FILLED)}

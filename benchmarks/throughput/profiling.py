@@ -25,7 +25,8 @@ import optuna
 
 from .limits import Load
 from .runners import Latencies, run_study
-from .workload import SleepingModel, place, prefill, sampler
+from .storages import place
+from .workload import SleepingModel, prefill, sampler
 
 ROWS = 16
 

@@ -20,7 +20,8 @@ from optuna_llm.samplers.limits.stack import ClientStack
 
 from .limits import Load, Timeline
 from .results import Spread, spread
-from .workload import SPACE, HoldProbe, LagProbe, SleepingModel, StudyPlace, place, prefill, sampler, suggest_all
+from .storages import StudyPlace, place
+from .workload import SPACE, HoldProbe, LagProbe, SleepingModel, prefill, sampler, suggest_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,23 +6,17 @@ import math
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import optuna
-import sqlalchemy.event
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 from optuna_llm import FunctionClient, LLMGuidedSampler, Request
 
-StorageName = Literal["memory", "journal", "sqlite"]
+from .storages import careless
+
 Latency = Literal["constant", "lognormal"]
 
 SPACE: dict[str, BaseDistribution] = {
@@ -152,33 +146,6 @@ class SleepingModel:
         return answer(request.schema, self._rng)
 
 
-@dataclass(frozen=True, slots=True)
-class StudyPlace:
-    """Where a case's studies live; the storage is emptied by leaving the place."""
-
-    storage: BaseStorage
-
-    def study(self, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
-        return optuna.create_study(storage=self.storage, sampler=sampler or optuna.samplers.RandomSampler(seed=0))
-
-
-@contextmanager
-def place(name: StorageName) -> Iterator[StudyPlace]:
-    """A fresh storage of this kind, gone afterwards."""
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        yield StudyPlace(_storage(name, Path(folder)))
-
-
-def _storage(name: StorageName, folder: Path) -> BaseStorage:
-    match name:
-        case "memory":
-            return InMemoryStorage()
-        case "journal":
-            return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
-        case "sqlite":
-            return RDBStorage(f"sqlite:///{folder / 'study.db'}")
-
-
 def sampler(model: SleepingModel) -> LLMGuidedSampler:
     """The sampler that every case uses."""
     return LLMGuidedSampler(FunctionClient(model), task="Minimize a benchmark function.", search_space=SPACE)
@@ -204,34 +171,11 @@ def _value(distribution: BaseDistribution, rng: random.Random) -> Any:
 def prefill(study: optuna.Study, n: int, state: TrialState = TrialState.COMPLETE) -> None:
     """Give the study a past of `n` more trials, each in one storage write."""
     rng = random.Random(n)
-    with _careless(study._storage):
+    with careless(study._storage):
         for _ in range(n):
             value = rng.random() if state.is_finished() else None
             trial = create_trial(state=state, value=value, params=random_params(rng), distributions=SPACE)
             study._storage.create_new_trial(study._study_id, template_trial=trial)
-
-
-@contextmanager
-def _careless(storage: BaseStorage) -> Iterator[None]:
-    """SQLite without waiting for the disk, which halves the time to fill it."""
-    engine = getattr(getattr(storage, "_backend", None), "engine", None)
-    if engine is None:
-        yield
-        return
-
-    def relax(connection: Any, *_: Any) -> None:
-        connection.execute("PRAGMA synchronous=OFF")
-
-    def restore(connection: Any, *_: Any) -> None:
-        connection.execute("PRAGMA synchronous=FULL")
-
-    sqlalchemy.event.listen(engine, "checkout", relax)
-    sqlalchemy.event.listen(engine, "checkin", restore)
-    try:
-        yield
-    finally:
-        sqlalchemy.event.remove(engine, "checkout", relax)
-        sqlalchemy.event.remove(engine, "checkin", restore)
 
 
 def suggest_all(trial: Any) -> None:

