@@ -23,6 +23,13 @@ def completed_at(trial: FrozenTrial) -> datetime.datetime:
     return at if at.tzinfo is None else at.astimezone().replace(tzinfo=None)
 
 
+def _n_whole(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials there are before the first gap in their numbers."""
+    if not trials or trials[-1].number == len(trials) - 1:
+        return len(trials)
+    return bisect.bisect_left(range(len(trials)), True, key=lambda place: trials[place].number > place)
+
+
 class History:
     """The trials of a study, taken in reading by reading; any sequence of readings ends as its last one alone.
 
@@ -46,11 +53,16 @@ class History:
         self._n_known: dict[int, int] = {}  # how many parameters of an open trial are in the space
 
     def extend(self, trials: Sequence[FrozenTrial]) -> None:
-        """Take in a reading of all trials, ordered by number from 0; skips one that is older than the last."""
-        if len(trials) < self._seen:
+        """Take in a reading of all trials, ordered by number from 0; skips one that is older than the last.
+
+        Nothing from a gap on is taken in, or a trial would be lost for good: the next reading has it. Optuna's cache of
+        a database gives such readings while this process stores a trial on another thread, just after another process.
+        """
+        n_whole = _n_whole(trials)
+        if n_whole < self._seen:
             return
-        changed = [trials[number] for number in (*self._open, *range(self._seen, len(trials)))]
-        self._seen = len(trials)
+        changed = [trials[number] for number in (*self._open, *range(self._seen, n_whole))]
+        self._seen = n_whole
         self._update(changed)
 
     def extend_one(self, trial: FrozenTrial) -> bool:

@@ -1,6 +1,9 @@
 """Places within `total_trials` are set aside for candidates, and given back once."""
 
+from pathlib import Path
+
 import optuna
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
 from optuna_llm.engine.fleet.total_trials import Places
@@ -55,3 +58,28 @@ def test_an_enqueued_trial_has_its_place_already() -> None:
     assert [trial.number for trial in places.takeable(waiting)] == [1]
     assert not places.is_full(waiting)
     assert places.take(waiting) is None
+
+
+def test_a_trial_of_another_process_is_counted_although_a_reading_of_ours_saw_one_after_it_and_missed_it(
+    tmp_path: Path,
+) -> None:
+    """Optuna reads its cache a moment after it has read the database: what this process creates in between is there."""
+    ours, theirs = (RDBStorage(f"sqlite:///{tmp_path / 'study.db'}") for _ in range(2))
+    study = optuna.create_study(study_name="s", storage=ours)
+    other = optuna.load_study(study_name="s", storage=theirs)
+    door, storage = StudyDoor(study), study._storage
+    read = storage._read_trials_from_remote_storage  # type: ignore[attr-defined]
+
+    def read_and_create(study_id: int) -> None:
+        read(study_id)
+        storage._read_trials_from_remote_storage = read  # type: ignore[attr-defined]
+        other.ask()
+        door.add_running(by=None)
+
+    storage._read_trials_from_remote_storage = read_and_create  # type: ignore[attr-defined]
+    door.refresh()
+    assert [trial.number for trial in door.refresh().running] == [0, 1]
+    last = study.ask()
+    assert not Places(2).has_place(last.number, door.refresh())
+    for one in (ours, theirs):
+        one.engine.dispose()
