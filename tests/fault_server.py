@@ -100,37 +100,47 @@ class FaultServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while await self._exchange(reader, writer):
-                pass
+            first: bytes | None = b""
+            while first is not None:
+                first = await self._exchange(reader, writer, first)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.transport.abort()
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        request = await _read(reader)
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes) -> bytes | None:
+        """Answer one request; returns the first byte of the next if that is here already, None if there is none."""
+        request = await _read(reader, first)
         answer = self.answer(request)
         self.received.append(request)
         self.arrived.set()
         if answer.reset:
-            return False
-        gone: asyncio.Task[Any] = asyncio.ensure_future(reader.read(1))
+            return None
+        more = asyncio.ensure_future(reader.read(1))  # nothing, once the client has hung up
         try:
-            done, _ = await asyncio.wait({gone}, timeout=None if answer.hang else answer.delay)
+            await asyncio.wait({more}, timeout=None if answer.hang else answer.delay)
             sending = asyncio.ensure_future(_send(writer, answer))
-            if not done:
-                done, _ = await asyncio.wait({gone, sending}, return_when=asyncio.FIRST_COMPLETED)
+            while not (_hung_up(more) or sending.done()):
+                awaited = {sending} if more.done() else {more, sending}
+                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
             sending.cancel()
-            if gone in done:
+            if _hung_up(more):
                 self.hung_up.set()
-            return gone not in done and answer.promised is None
+                return None
+            if answer.promised is not None:
+                return None
+            return more.result() if more.done() else b""
         finally:
-            gone.cancel()
-            await asyncio.wait({gone})
+            more.cancel()
+            await asyncio.wait({more})
 
 
-async def _read(reader: asyncio.StreamReader) -> Received:
-    lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+def _hung_up(more: asyncio.Task[bytes]) -> bool:
+    return more.done() and (more.exception() is not None or not more.result())
+
+
+async def _read(reader: asyncio.StreamReader, first: bytes) -> Received:
+    lines = (first + await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
     return Received(path=lines[0].split(" ")[1], headers=headers, body=json.loads(body or b"{}"))
