@@ -1,16 +1,14 @@
 """What runs did is in the study, and is read back whatever else stands there."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import anyio
 import optuna
 import pytest
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState, create_trial
 from support import SPACE, SchemaModel, llm_sampler, sampler
 
@@ -22,19 +20,6 @@ from optuna_llm.engine.fleet.runs import RunRecord, runs_of
 from optuna_llm.engine.process import Process, this_process
 
 DEAD = Process(host=this_process().host, pid=this_process().pid, started="before this one")
-
-
-@pytest.fixture(params=["memory", "journal", "sqlite"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStorage]:
-    match request.param:
-        case "memory":
-            yield InMemoryStorage()
-        case "journal":
-            yield JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
-        case "sqlite":
-            rdb = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
-            yield rdb
-            rdb.engine.dispose()
 
 
 def run(study: optuna.Study, objective: Callable[[optuna.Trial], float] = lambda trial: 1.0, **options: Any) -> Any:

@@ -1,8 +1,6 @@
 """Enqueued trials are served first and exactly once, whoever enqueues them and when, on every storage."""
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,8 +9,7 @@ import optuna
 import pytest
 from objectives import score
 from optuna.distributions import FloatDistribution
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from support import SPACE as WHOLE_SPACE
 from support import SchemaModel, Script, sampler
@@ -24,19 +21,6 @@ from optuna_llm.engine.study.door import StudyDoor
 BY = Signature(run="r")
 SPACE = {"x": FloatDistribution(0, 1)}
 QUEUED = 24
-
-
-@pytest.fixture(params=["memory", "journal", "sqlite"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStorage]:
-    match request.param:
-        case "memory":
-            yield InMemoryStorage()
-        case "journal":
-            yield JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
-        case "sqlite":
-            rdb = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", engine_kwargs={"connect_args": {"timeout": 60}})
-            yield rdb
-            rdb.engine.dispose()
 
 
 def test_enqueued_while_the_run_goes_on_each_is_evaluated_once(storage: BaseStorage) -> None:

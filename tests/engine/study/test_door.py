@@ -1,14 +1,11 @@
 """The door to storage: what it writes equals what Optuna writes, on every storage."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_llm.engine.errors import SetUpError
@@ -27,19 +24,6 @@ SPACE: dict[str, BaseDistribution] = {
 }
 BY = Signature(run="r")
 PARAMS = {"lr": 0.003, "momentum": 0.3, "layers": 5, "optimizer": None}
-
-
-@pytest.fixture(params=["memory", "journal", "sqlite"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStorage]:
-    match request.param:
-        case "memory":
-            yield InMemoryStorage()
-        case "journal":
-            yield JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
-        case "sqlite":
-            rdb = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
-            yield rdb
-            rdb.engine.dispose()
 
 
 class Scripted(optuna.samplers.BaseSampler):
