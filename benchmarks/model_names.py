@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from optuna_llm.samplers.client.litellm_client import load
+from optuna_llm.samplers.client.library import load
 from optuna_llm.samplers.client.pricing.table import entry_of, priced_name
 
 Table = Mapping[str, Mapping[str, Any]]

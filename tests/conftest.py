@@ -21,7 +21,7 @@ from optuna.storages import RDBStorage
 from postgres import create_database
 
 import optuna_llm
-from optuna_llm.samplers.client.litellm_client import _close_connections, load
+from optuna_llm.samplers.client.library import close_connections, load
 from optuna_llm.samplers.client.llm_loop import run_sync
 
 KEY_SUFFIXES = ("_API_KEY", "_API_BASE", "_BASE_URL", "_ACCESS_KEY", "_SESSION_TOKEN", "_CREDENTIALS", "_AUTH_TOKEN")
@@ -126,7 +126,7 @@ def _no_connection_stays_open() -> Iterator[None]:
     """Those of LiteLLM are closed after each test, or it would drop them open ten minutes later, in another one."""
     yield
     if load.cache_info().currsize:
-        run_sync(_close_connections)  # whoever still holds a client: an exception of the test, say
+        run_sync(close_connections)  # whoever still holds a client: an exception of the test, say
 
 
 @pytest.fixture(scope="session")

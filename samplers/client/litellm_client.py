@@ -1,17 +1,10 @@
-"""Any provider that LiteLLM speaks to. LiteLLM is slow to import and noisy, so all of it stays behind this file."""
+"""Any provider that LiteLLM speaks to."""
 
 import asyncio
 import contextlib
-import functools
-import importlib
-import inspect
-import logging
-import os
-import re
 import sys
-import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -21,11 +14,22 @@ from ...engine.secrets import scrub
 from ..wire.cache_marks import caches_at_marks, mark_arguments, marked
 from ..wire.ladder import MODES, SORTING_PROVIDERS, Manner, Mode, completion_arguments, thinks
 from .errors import AuthenticationError, ClientError, DeadlineExceededError, as_unreached, told_of_silence
+from .library import (
+    close_connections,
+    first_mode,
+    info_of,
+    load,
+    most_tokens,
+    ready,
+    takes_seed,
+    thinking_tokens,
+    timeout_of,
+)
+from .library.models import REASONING_TOKENS
 from .litellm_errors import ErrorFacts, facts_in, facts_of, translate
-from .llm_loop import at_close
 from .pricing import cost_of, prices_of, require_tier, timeout_for
 from .protocol import PRICE_NAMES, Prices, Reply, Request, prices_in
-from .secret import Secret
+from .secret import Secret, is_secret, secrets_in
 from .structured_output import (
     Heard,
     SchemaRejectedError,
@@ -39,35 +43,10 @@ from .structured_output import (
 
 logger = get_logger("optuna_llm.samplers.client")
 
-# LiteLLM reads these while it is imported: no price list over the network, no `.env` file.
-_ENVIRONMENT: Final = {
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
-    "LITELLM_MODE": "PRODUCTION",
-}
-
-# A reasoning model may think so much before it answers: its thoughts count as completion tokens.
-REASONING_TOKENS: Final = 8192
-
-# A connection that takes longer, through a proxy or not, will not come: OpenAI's own library gives it half of that.
-CONNECT_SECONDS: Final = 10.0
-
 # Sent to a custom server when no key was given: otherwise LiteLLM would send it the environment's.
 NO_KEY: Final = "no-key"
 
 _BASES: Final = ("api_base", "base_url")
-_SECRET_NAME: Final = re.compile(r"(?i)key|secret|password|credential|headers|(?:^|_)token$")
-
-_GEMINI: Final = (
-    "litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini",
-    "litellm.llms.vertex_ai.context_caching.vertex_ai_context_caching",
-)
-# What a provider's first request would import while the loop waits.
-_LATE: Final[Mapping[str, Sequence[str]]] = {
-    "gemini": _GEMINI,
-    "mistral": ("litellm.llms.mistral.chat.transformation",),
-    "vertex_ai": _GEMINI,
-}
 
 
 class LiteLLMClient:
@@ -125,7 +104,7 @@ class LiteLLMClient:
         return f"LiteLLMClient({self.model!r}{base})"
 
     def __getstate__(self) -> dict[str, Any]:
-        extra = {name: value for name, value in self.extra.items() if not _SECRET_NAME.search(name)}
+        extra = {name: value for name, value in self.extra.items() if not is_secret(name)}
         return {**self.__dict__, "extra": extra, "_is_warm": False, "_is_reached": False}
 
     async def complete(self, request: Request) -> Reply:
@@ -160,7 +139,7 @@ class LiteLLMClient:
         if not self._is_warm:
             if "litellm" not in sys.modules:
                 say_once(logger, "Loading LiteLLM, which takes some seconds")
-            litellm = await asyncio.to_thread(_ready, self.model)
+            litellm = await asyncio.to_thread(ready, self.model)
             require_tier(self.model, self.service_tier, litellm)
             with contextlib.suppress(TimeoutError, ClientError):  # the request itself will say so
                 async with asyncio.timeout(self.timeout):
@@ -178,7 +157,7 @@ class LiteLLMClient:
         users = _users_of(loop)
         users.discard(self)
         if not users:
-            await _close_connections()
+            await close_connections()
 
     async def prices(self) -> Prices:
         """What `extra` or LiteLLM's own table says that tokens cost, see `pricing`."""
@@ -219,17 +198,17 @@ class LiteLLMClient:
 
     def _room_to_think(self, cap: int, manner: Manner | None) -> int:
         """Completion tokens beyond an answer's cap: as the table knows of the model, or as it showed itself."""
-        return _thinking_tokens(self.model, cap) or (manner.room if manner else 0)
+        return thinking_tokens(self.model, cap) or (manner.room if manner else 0)
 
     def _first_manner(self) -> Manner:
         """The strictest that the model may take, as far as is known before it is asked."""
-        marks = caches_at_marks(self.model, _info(self.model), api_base=self.api_base, extra=self.extra)
+        marks = caches_at_marks(self.model, info_of(self.model), api_base=self.api_base, extra=self.extra)
         mode = self.structured_output or first_mode(self.model, self.api_base)
         return Manner(mode=mode, forced=not thinks(self.extra), marks=marks)
 
     def _translated(self, facts: ErrorFacts, key: str | None) -> ClientError:
         self._is_reached = self._is_reached or facts.status is not None or facts.page or facts.unreadable
-        return translate(facts, model=self.model, api_base=self.api_base, secrets=self._secrets(key))
+        return translate(facts, model=self.model, api_base=self.api_base, secrets=secrets_in(self.extra, key))
 
     def _explained(self, error: ClientError, asked: Manner) -> ClientError:
         """Give up what the server refused of the manner; say so if a key was not sent; else leave the error as it is.
@@ -255,9 +234,9 @@ class LiteLLMClient:
             key = NO_KEY
         optional = {"api_base": self.api_base, "api_key": key, "temperature": self.temperature}
         optional["service_tier"] = self.service_tier
-        if request.seed is not None and _takes_seed(self.model):
+        if request.seed is not None and takes_seed(self.model):
             optional["seed"] = request.seed
-        cap = min(request.max_tokens, self.max_tokens or request.max_tokens, _most_tokens(self.model))
+        cap = min(request.max_tokens, self.max_tokens or request.max_tokens, most_tokens(self.model))
         wanted = completion_arguments(
             request.messages,
             request.schema,
@@ -270,8 +249,8 @@ class LiteLLMClient:
         return {
             "model": self.model,
             **wanted,
-            "max_tokens": min(cap + self._room_to_think(cap, manner), _most_tokens(self.model)),
-            "timeout": _timeout(self.model, self.timeout, is_reached=self._is_reached),
+            "max_tokens": min(cap + self._room_to_think(cap, manner), most_tokens(self.model)),
+            "timeout": timeout_of(self.model, self.timeout, is_reached=self._is_reached),
             "num_retries": 0,
             "max_retries": 0,
             **{name: value for name, value in optional.items() if value is not None},
@@ -279,11 +258,6 @@ class LiteLLMClient:
             **{name: value for name, value in self.extra.items() if name not in PRICE_NAMES},
             **(mark_arguments(self.model, self.extra) if manner.marks else {}),
         }
-
-    def _secrets(self, key: str | None) -> list[str]:
-        named = [value for name, value in self.extra.items() if _SECRET_NAME.search(name)]
-        values = [v for value in named for v in (value.values() if isinstance(value, Mapping) else [value])]
-        return [value for value in (key, *values) if isinstance(value, str)]
 
 
 def _valid_model(model: str) -> str:
@@ -293,108 +267,8 @@ def _valid_model(model: str) -> str:
     return model
 
 
-@functools.cache
-def load() -> Any:
-    """LiteLLM, imported and warm: takes seconds, so call it in a thread; later calls are free."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    litellm: Any = importlib.import_module("litellm")
-    litellm.suppress_debug_info = True
-    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    # What is odd in a reply is dealt with here; OpenAI's library, which LiteLLM uses, only warns of it.
-    warnings.filterwarnings("ignore", message="Pydantic serializer warnings")
-    # The first request imports these, which would stall every other request for most of a second.
-    importlib.import_module("openai.resources")
-    litellm.completion(model="openai/warm-up", messages=[{"role": "user", "content": ""}], mock_response="{}")
-    at_close(_close_connections)
-    return litellm
-
-
-@functools.cache
-def _ready(model: str) -> Any:
-    """LiteLLM, with all that a model's first request would import on the loop; its import warnings are not shown."""
-    litellm = load()
-    with warnings.catch_warnings(), contextlib.suppress(ImportError):
-        warnings.simplefilter("ignore")
-        for name in _LATE.get(model.partition("/")[0], ()):
-            importlib.import_module(name)
-    return litellm
-
-
-@functools.cache
-def _timeout(model: str, seconds: float, *, is_reached: bool) -> Any:
-    """What LiteLLM is told to wait; of the connection, for less, where it can tell the two apart.
-
-    What a proxy takes counts as the wait for a free connection, of which there are plenty at first.
-    """
-    if not load().utils.supports_httpx_timeout(model.partition("/")[0]):
-        return seconds
-    connect = min(seconds, CONNECT_SECONDS)
-    return importlib.import_module("httpx").Timeout(seconds, connect=connect, pool=seconds if is_reached else connect)
-
-
-@functools.cache
-def first_mode(model: str, api_base: str | None) -> Mode:
-    """The strictest mode that the model may have: a model that LiteLLM does not know may well have all."""
-    info = {} if api_base else _info(model)
-    if not info or info.get("supports_response_schema"):
-        return "json_schema"
-    if info.get("supports_function_calling"):
-        return "tool"
-    takes = load().get_supported_openai_params(model=model) or ()
-    return "json_object" if "response_format" in takes else "prompt"
-
-
-def _info(model: str) -> Mapping[str, Any]:
-    """What LiteLLM's table says of a model; empty if it is not there.
-
-    Read as it is: `get_model_info` asks the servers of some providers, on the loop.
-    """
-    provider, _, name = model.partition("/")
-    table = load().model_cost
-    own = table.get(name, {})
-    kinds = rf"{re.escape(provider)}(?:_converse|-.+)?"  # "bedrock_converse", "vertex_ai-anthropic_models"
-    is_its = re.fullmatch(kinds, str(own.get("litellm_provider", "")))
-    found: Mapping[str, Any] = table.get(model) or (own if is_its else {})
-    return found
-
-
-@functools.cache
-def _thinking_tokens(model: str, cap: int) -> int:
-    """Completion tokens for a reasoning model's thoughts, within the most that the model may complete."""
-    info = _info(model)
-    if not info.get("supports_reasoning"):
-        return 0
-    return max(0, min(REASONING_TOKENS, _most_tokens(model) - cap))
-
-
-@functools.cache
-def _most_tokens(model: str) -> int:
-    """The most that the model may complete, thoughts included, as far as LiteLLM's table knows."""
-    most = _info(model).get("max_output_tokens")
-    return most if isinstance(most, int) and most > 0 else sys.maxsize
-
-
-@functools.cache
-def _takes_seed(model: str) -> bool:
-    return "seed" in (load().get_supported_openai_params(model=model) or ())
-
-
 _users = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, "weakref.WeakSet[LiteLLMClient]"]()
 
 
 def _users_of(loop: asyncio.AbstractEventLoop) -> weakref.WeakSet[LiteLLMClient]:
     return _users.setdefault(loop, weakref.WeakSet())
-
-
-async def _close_connections() -> None:
-    """Close the running loop's: LiteLLM keeps its HTTP clients in one cache, under keys that end with their loop."""
-    if not load.cache_info().currsize:
-        return
-    clients = load().in_memory_llm_clients_cache
-    ending = clients.update_cache_key_with_event_loop("")
-    for key in [key for key in clients.cache_dict if str(key).endswith(ending)]:
-        close = getattr(clients.cache_dict.pop(key), "close", None)
-        if inspect.iscoroutinefunction(close):
-            await close()

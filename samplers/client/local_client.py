@@ -18,7 +18,8 @@ from ...engine.errors import UsageError
 from ...engine.foreign_text import said, summary
 from ...engine.logs import get_logger
 from ..wire.ladder import Manner
-from .litellm_client import LiteLLMClient, load
+from .library import load
+from .litellm_client import LiteLLMClient
 from .llm_loop import at_close
 from .protocol import Reply, Request
 

@@ -1,13 +1,16 @@
-"""A key that shows itself to nobody but the request it is for."""
+"""A key that shows itself to nobody but the request it is for, and the names of what is as secret."""
 
 import asyncio
 import inspect
 import pickle
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from ...engine.errors import UsageError
 from .errors import AuthenticationError
+
+_SECRET_NAME: Final = re.compile(r"(?i)key|secret|password|credential|headers|(?:^|_)token$")
 
 
 class Secret:
@@ -42,6 +45,18 @@ class Secret:
     async def reveal_async(self) -> str | None:
         """As `reveal`, but a function runs in a thread: it may ask a vault."""
         return await asyncio.to_thread(self.reveal) if callable(self._value) else self.reveal()
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting of this name may hold a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def secrets_in(settings: Mapping[str, Any], key: str | None) -> list[str]:
+    """The texts that no message may hold: the key, and all in settings that are named like a secret."""
+    named = [value for name, value in settings.items() if is_secret(name)]
+    values = [v for value in named for v in (value.values() if isinstance(value, Mapping) else [value])]
+    return [value for value in (key, *values) if isinstance(value, str)]
 
 
 def _call(function: Callable[[], object]) -> tuple[str | None, str]:

@@ -21,7 +21,7 @@ ALLOWED_SIBLINGS = {
 }
 ENGINE_LIBRARIES = {"optuna", "anyio", "tqdm"}  # tqdm is Optuna's own progress bar
 LAZY_ADAPTERS = {  # heavy libraries, each imported when it is first needed
-    "samplers/client/litellm_client.py",
+    "samplers/client/library/loading.py",
     "samplers/client/local_client.py",
     "samplers/space/reply_model.py",
     "workers/dask/library.py",

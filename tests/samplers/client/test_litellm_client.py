@@ -408,7 +408,7 @@ def test_that_litellm_is_loaded_is_said_before_it_is_and_once(
         return object()
 
     monkeypatch.delitem(sys.modules, "litellm", raising=False)
-    monkeypatch.setattr(litellm_client, "_ready", ready)
+    monkeypatch.setattr(litellm_client, "ready", ready)
     monkeypatch.setattr(litellm_client, "require_tier", lambda *_: None)
     monkeypatch.setattr(logs, "_said", set())
     with caplog.at_level(logging.INFO, logger="optuna_llm"):
@@ -433,7 +433,7 @@ def test_a_place_is_unreached_until_anything_answers_there() -> None:
 
 def test_a_server_that_takes_no_connection_is_given_up_before_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultServer(Scripted(hang=True)) as server:  # which never shakes hands
-        monkeypatch.setattr("optuna_llm.samplers.client.litellm_client.CONNECT_SECONDS", 0.2)
+        monkeypatch.setattr("optuna_llm.samplers.client.library.loading.CONNECT_SECONDS", 0.2)
         secure = server.url.replace("http://", "https://")
         client = LiteLLMClient("openai/gpt-4o-mini", api_base=secure, api_key=KEY, timeout=59.0)
         with pytest.raises(DeadlineExceededError) as late:
@@ -443,7 +443,7 @@ def test_a_server_that_takes_no_connection_is_given_up_before_the_timeout(monkey
 
 def test_a_proxy_that_never_answers_is_given_up_before_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultServer(Scripted(hang=True)) as proxy:
-        monkeypatch.setattr("optuna_llm.samplers.client.litellm_client.CONNECT_SECONDS", 0.2)
+        monkeypatch.setattr("optuna_llm.samplers.client.library.loading.CONNECT_SECONDS", 0.2)
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.removesuffix("/v1"))
         client = LiteLLMClient("openai/gpt-4o-mini", api_base="https://192.0.2.1/v1", api_key=KEY, timeout=58.0)
         began = time.monotonic()

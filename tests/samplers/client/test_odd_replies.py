@@ -26,7 +26,7 @@ from optuna_llm import (
     optimize_async,
 )
 from optuna_llm.samplers.client.errors import TOO_LONG, WEB_PAGE
-from optuna_llm.samplers.client.litellm_client import REASONING_TOKENS
+from optuna_llm.samplers.client.library.models import REASONING_TOKENS
 from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.client.structured_output import SchemaRejectedError, content_text, text_of
 from optuna_llm.samplers.limits.budget import Account

@@ -10,7 +10,7 @@ import pytest
 from fault_server import FaultServer, completion
 
 from optuna_llm import LiteLLMClient, Request, UsageError
-from optuna_llm.samplers.client.litellm_client import load
+from optuna_llm.samplers.client.library import load
 from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.client.protocol import PRICE_NAMES, Prices
 

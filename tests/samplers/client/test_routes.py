@@ -8,7 +8,7 @@ import pytest
 from fault_server import FaultServer, Received, Scripted, completion, failure
 
 from optuna_llm import LiteLLMClient, Reply, Request
-from optuna_llm.samplers.client.litellm_client import load
+from optuna_llm.samplers.client.library import load
 from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.limiter import Limiter

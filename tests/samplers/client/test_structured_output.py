@@ -11,7 +11,8 @@ import pytest
 from fault_server import FaultServer, Scripted, completion, failure
 
 from optuna_llm import ClientError, LiteLLMClient, Request, UsageError
-from optuna_llm.samplers.client.litellm_client import REASONING_TOKENS, first_mode, load
+from optuna_llm.samplers.client.library import first_mode, load
+from optuna_llm.samplers.client.library.models import REASONING_TOKENS
 from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.client.structured_output import SchemaRejectedError, is_about_structure
 from optuna_llm.samplers.limits.budget import Account

@@ -9,7 +9,7 @@ import pytest
 from counting_server import WINDOW, Counting
 
 from optuna_llm import Limits, LiteLLMClient, OptunaLLMError, Request
-from optuna_llm.samplers.client.litellm_client import load
+from optuna_llm.samplers.client.library import load
 from optuna_llm.samplers.client.llm_loop import run_sync
 from optuna_llm.samplers.limits.budget import Account
 from optuna_llm.samplers.limits.limiter import Limiter
