@@ -1,4 +1,7 @@
-"""Our loggers: they keep their names, and hang below Optuna's, so that its handler, format and verbosity hold."""
+"""What is said to people: where lines of a log go, and how many there are of a thing.
+
+Our loggers keep their names, and hang below Optuna's, so that its handler, format and verbosity hold.
+"""
 
 import logging
 from typing import Final
@@ -24,3 +27,8 @@ def say_once(logger: logging.Logger, line: str) -> None:
     if line not in _said:
         _said.add(line)
         logger.info("%s", line)
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of a thing whose plural ends in s: "1 call", "0 calls", "2 calls". No prompt is written with it."""
+    return f"{number} {noun if number == 1 else f'{noun}s'}"

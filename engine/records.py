@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 from optuna import Trial
 from optuna.distributions import BaseDistribution
 
+from .logs import counted
 from .study.patience import Patience
 from .threads import JobThread
 
@@ -75,7 +76,7 @@ class Charge:
 
     def __str__(self) -> str:
         usd = f"{self.usd:.4f}" if self.usd >= LEAST_OF_FOUR_DIGITS or not self.usd else f"{self.usd:.2g}"
-        return f"${usd}, {self.tokens} tokens, {self.requests} request{'' if self.requests == 1 else 's'}"
+        return f"${usd}, {counted(self.tokens, 'token')}, {counted(self.requests, 'request')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

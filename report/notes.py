@@ -16,6 +16,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from ..engine.foreign_text import clean
+from ..engine.logs import counted
 from ..engine.study.attributes import llm_of
 from ..engine.study.optuna_internals import id_of, storage_of, study_id_of
 from ..engine.table import row_of
@@ -98,7 +99,7 @@ def _pieces_of(attributes: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 def _study_note(findings: Findings) -> str:
     best, spending, proposing = findings.best, findings.spending, findings.proposing
-    unknown = f", and {spending.unknown} trials of unknown cost" if spending.unknown else ""
+    unknown = f", and {counted(spending.unknown, 'trial')} of unknown cost" if spending.unknown else ""
     states = ", ".join(f"{count} {STATE_WORDS[state]}" for state, count in findings.states().items())
     return _note(
         {
@@ -106,8 +107,10 @@ def _study_note(findings: Findings) -> str:
             "Model": " ".join(_quoted(model) for model in findings.models) or "none on record",
             "Trials": states or "none",
             "Best": f"{best.value:.6g}, trial {best.number}" if best else "none",
-            "Spent": f"${spending.cost:.4f}{unknown}, {spending.tokens} tokens, {spending.calls} calls",
-            "Proposals": f"{proposing.reasks} re-asks, {proposing.repairs} repairs, {proposing.duplicates} duplicates",
+            "Spent": f"${spending.cost:.4f}{unknown}, {counted(spending.tokens, 'token')}, "
+            f"{counted(spending.calls, 'call')}",
+            "Proposals": f"{counted(proposing.reasks, 're-ask')}, {counted(proposing.repairs, 'repair')}, "
+            f"{counted(proposing.duplicates, 'duplicate')}",
         }
     )
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from ..engine.errors import OptunaLLMError, ProposalError, SpaceExhausted
 from ..engine.foreign_text import summary
-from ..engine.logs import get_logger
+from ..engine.logs import counted, get_logger
 from ..engine.records import Proposal
 from ..engine.study.door import StudyDoor
 from ..engine.threads import JobThread
@@ -122,7 +122,9 @@ async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, asks:
         if len(exchange.replies) > ask.max_reasks:
             if repeated is None:
                 raise exchange.failure(verdict)
-            logger.info("%s was asked %d times, and repeats what the study has", ask.model, len(exchange.replies))
+            logger.info(
+                "%s was asked %s, and repeats what the study has", ask.model, counted(len(exchange.replies), "time")
+            )
             return exchange.proposal(repeated)
         request = _reask(first, request, reply, verdict)
 
@@ -264,8 +266,8 @@ class _Exchange:
         """The error of an ask whose replies were all wrong, the last one as this verdict says."""
         cut = any(reply.finish_reason == "length" for reply in self.replies)
         return ProposalError(
-            f"{self.ask.model} gave no valid configuration in {len(self.replies)} attempts; the last reply was refused "
-            f"because: {'; '.join(verdict.violations)}{f'; {MORE_ROOM}' if cut else ''}",
+            f"{self.ask.model} gave no valid configuration in {counted(len(self.replies), 'attempt')}; the last reply "
+            f"was refused because: {'; '.join(verdict.violations)}{f'; {MORE_ROOM}' if cut else ''}",
             provenance=self.record(verdict),
         )
 

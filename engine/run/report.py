@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from ..logs import counted
 from ..records import Charge
 from ..study.attributes import charge_of, counts_of, is_of_unknown_cost, llm_of, untracked_charges, violations_of
 from ..study.snapshot import Snapshot
@@ -79,9 +80,10 @@ class RunReport:
         written = f", {self.written_tokens} written to the cache" if self.written_tokens else ""
         return f"{trials} in {self.seconds:.1f} s, ended by {self.stop_reason}", {
             "workers": f"{busy}, {self.throughput:.2f} trials/s",
-            "model": f"{self.llm_calls} calls, {self.tokens} tokens ({self.cached_tokens} cached{written}), {cost}",
-            "proposals": f"{self.reasks} re-asks, {self.repairs} repairs, {self.duplicates} duplicates, "
-            f"{self.left_over} left over",
+            "model": f"{counted(self.llm_calls, 'call')}, {counted(self.tokens, 'token')} "
+            f"({self.cached_tokens} cached{written}), {cost}",
+            "proposals": f"{counted(self.reasks, 're-ask')}, {counted(self.repairs, 'repair')}, "
+            f"{counted(self.duplicates, 'duplicate')}, {self.left_over} left over",
             "seconds": f"model {self.llm_seconds:.1f}, waiting to ask {self.limiter_seconds:.1f}, storage "
             f"{self.storage_seconds:.1f}, objectives {self.objective_seconds:.1f}, idle {self.idle_seconds:.1f}",
         }
@@ -174,7 +176,7 @@ class Tally:
         bar.n = self.finished
         bar.set_postfix_str(
             f"best {best}, {running} running, {proposing} waiting for the LLM, "
-            f"{rate:.0f} calls/min, {counts['tokens']} tokens{cost}",
+            f"{rate:.0f} calls/min, {counted(counts['tokens'], 'token')}{cost}",
             refresh=False,
         )
         bar.refresh()
@@ -216,4 +218,5 @@ def describe_study(snapshot: Snapshot, total: int | None) -> str:
         return f"{words}{wanted}"
     known = not any(is_of_unknown_cost(llm_of(trial)) for trial in snapshot.finished)
     dollars = f"${spent.usd:.4f}" if known else f"at least ${spent.usd:.4f}" if spent.usd else "at unknown cost"
-    return f"{words}{wanted}; asking for them took {spent.requests} requests, {spent.tokens} tokens, {dollars}"
+    took = f"{counted(spent.requests, 'request')}, {counted(spent.tokens, 'token')}, {dollars}"
+    return f"{words}{wanted}; asking for them took {took}"

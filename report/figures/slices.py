@@ -6,6 +6,7 @@ from itertools import takewhile
 from typing import Any, Final
 
 from ...engine.foreign_text import clean
+from ...engine.logs import counted
 from ..findings import Findings
 from ..tallies import Row
 from .drawing import COLOURS, Figure, figure, label, thinned, value_axis
@@ -52,7 +53,7 @@ def _over_choices(choices: Sequence[str], rows: Sequence[Row], column: str, find
     at = [
         places.get(choice, MOST_CHOICE_ROWS) + _aside(row["number"]) for choice, row in zip(choices, rows, strict=True)
     ]
-    names = [*_brief(kept), *([f"{rare} others"] if rare > 0 else [])]
+    names = [*_brief(kept), *([counted(rare, "other")] if rare > 0 else [])]
     axis = {"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.6, len(names) - 0.4]}
     values = [row["value"] for row in rows]
     dots = _dots(rows) | {"customdata": [label(choice) for choice in choices]}

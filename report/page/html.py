@@ -5,6 +5,7 @@ from html import escape
 from typing import Final
 
 from ...engine.foreign_text import clean
+from ...engine.logs import counted
 from ..figures import Figure
 
 CELL_LENGTH: Final = 80
@@ -29,7 +30,7 @@ def number(value: float) -> str:
 def dollars(cost: float, unknown: int = 0) -> str:
     if unknown and not cost:
         return "unknown"
-    return f"{cost:.4f}" + (f", and {unknown} trials of unknown cost" if unknown else "")
+    return f"{cost:.4f}" + (f", and {counted(unknown, 'trial')} of unknown cost" if unknown else "")
 
 
 def duration(seconds: float) -> str:

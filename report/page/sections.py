@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from ...engine.logs import counted
 from ..endings import ending
 from ..figures import DRAWN_TRIALS, MOST_SLICES, Figure
 from ..findings import FEWEST_FOR_IMPORTANCES, STATE_WORDS, Findings, Improvement
@@ -46,7 +47,7 @@ def _best_trial(findings: Findings) -> Iterator[str]:
         yield f"<p>The model's reason: {text(row['rationale'], WORDS_LENGTH)}</p>"
     yield cards({text(name.removeprefix("params_")): text(row[name]) for name in names[:MOST_PARAMETERS]})
     if len(names) > MOST_PARAMETERS:
-        yield f"<p>{len(names) - MOST_PARAMETERS} more parameters are in the table of trials.</p>"
+        yield f"<p>The table of trials has {counted(len(names) - MOST_PARAMETERS, 'more parameter')}.</p>"
 
 
 def progress_section(findings: Findings, figures: Mapping[str, Figure], *, with_baseline: bool) -> Iterator[str]:
@@ -216,4 +217,4 @@ def failures_section(findings: Findings) -> Iterator[str]:
         ),
     )
     if len(findings.failures) > MOST_FAILURES:
-        yield f"<p>And {len(findings.failures) - MOST_FAILURES} more types, in the table of trials.</p>"
+        yield f"<p>And {counted(len(findings.failures) - MOST_FAILURES, 'more type')}, in the table of trials.</p>"

@@ -68,7 +68,7 @@ class ReplayClient:
     def _unknown(self, key: str) -> str:
         left = {recorded: ids[0] for recorded, ids in self._unused.items() if ids}
         if not left:
-            return f"all {len(self._outcomes)} requests of {self.path.name} are used: the run asks more"
+            return f"{self.path.name} has no unused request, of {len(self._outcomes)}: the run asks more"
         nearest = max(left, key=lambda recorded: _n_common(recorded, key))
         start = max(0, _n_common(nearest, key) - LEADING_CHARACTERS)
         old, new = (repr(f"...{text[start : start + SHOWN_CHARACTERS]}...") for text in (nearest, key))

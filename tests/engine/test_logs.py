@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import optuna
 import pytest
 
-from optuna_llm.engine.logs import get_logger
+from optuna_llm.engine.logs import counted, get_logger
 
 logger = get_logger("optuna_llm.engine")
 
@@ -67,3 +67,10 @@ def test_ours_alone_can_be_made_quiet(shown: io.StringIO) -> None:
     finally:
         ours.setLevel(logging.NOTSET)
     assert shown.getvalue() == "[W] theirs\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 re-asks"), (1, "1 re-ask"), (2, "2 re-asks"), (1234, "1234 re-asks")]
+)
+def test_a_noun_goes_with_its_number(number: int, words: str) -> None:
+    assert counted(number, "re-ask") == words

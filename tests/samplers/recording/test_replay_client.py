@@ -201,7 +201,7 @@ async def test_a_request_that_was_not_recorded_is_refused_at_once(
 async def test_a_run_that_asks_on_after_the_end_is_told_so(tmp_path: Path) -> None:
     client = await replaying(tmp_path, request(1), reply(1, "one"))
     await client.complete(ask())
-    with pytest.raises(ClientError, match=r"all 1 requests of given.jsonl are used"):
+    with pytest.raises(ClientError, match=r"given.jsonl has no unused request, of 1"):
         await client.complete(ask())
 
 
@@ -271,7 +271,7 @@ async def test_a_request_cancelled_in_the_recording_waits_to_be_cancelled_and_ho
         assert not waiting.done()
         waiting.cancel()
     assert waiting.cancelled()
-    with pytest.raises(ClientError, match="all 2 requests"):
+    with pytest.raises(ClientError, match="no unused request, of 2"):
         await client.complete(ask("a"))
 
 
