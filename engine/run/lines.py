@@ -8,11 +8,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..errors import BudgetExhaustedError
 from ..foreign_text import said
-from ..logs import get_logger
+from ..logs import counted, get_logger
 from ..names import UnaskedNames
 from ..outcome import INTERRUPTED, SURPLUS
 from ..study.attributes import FAILURE_ATTRIBUTE, as_mapping, failure_type, violations_of
 from .report import RunReport
+from .schedule import MIN_TRIALS_FOR_RATE, RunPlan
 
 logger = get_logger("optuna_llm.engine")
 
@@ -24,12 +25,13 @@ SHOWN_NUMBERS: Final = 10
 
 
 class RunLog:
-    """Says what happens in one run, whose search space declares these names.
+    """Says what happens in one run of this plan, whose search space declares these names.
 
     `metric` is the name of the study's value, if it has one.
     """
 
-    def __init__(self, declared: Iterable[str] = ()) -> None:
+    def __init__(self, plan: RunPlan, declared: Iterable[str] = ()) -> None:
+        self._plan = plan
         self.metric: str | None = None
         self._names = UnaskedNames(declared)
         self._leftover: set[int] = set()
@@ -50,7 +52,7 @@ class RunLog:
             self._last_failed = trial
             self._failed_first += 1
             if self._failed_first == LOUD_AFTER:
-                logger.error("%s", nothing_but_failures(LOUD_AFTER, trial))
+                logger.error("%s", nothing_but_failures(LOUD_AFTER, trial, self._plan))
 
     def asked(self, names: Collection[str], *, complete: bool, over: bool = False) -> None:
         """One line, once, for declared names that no trial asks for."""
@@ -100,12 +102,15 @@ def reason(trial: FrozenTrial) -> str:
     return f"{failure.get('type')}: {failure.get('message')}" if failure else "unknown, somebody else failed it"
 
 
-def nothing_but_failures(count: int, last: FrozenTrial) -> str:
-    """What is said, once, when so many trials have failed, and none ended otherwise."""
+def nothing_but_failures(count: int, last: FrozenTrial, plan: RunPlan) -> str:
+    """What is said, once, when so many trials have failed, and none ended otherwise: what helps a run of this plan."""
+    ends = plan.n_trials is not None and plan.n_trials <= count
+    rated = plan.max_failure_rate is None and (plan.n_trials is None or plan.n_trials > MIN_TRIALS_FOR_RATE)
     return (
-        f"The first {count} trials of this run all failed, the last one because of {reason(last)}. Every further trial "
-        "costs a proposal: stop the run (Ctrl-C), and mend the objective or its search space; the traceback is in "
-        f"study.trials[{last.number}].user_attrs['failure']. max_failure_rate= ends such runs"
+        f"The first {count} trials of this run all failed, the last one because of {reason(last)}. "
+        f"{'M' if ends else 'Every further trial costs a proposal: stop the run (Ctrl-C), and m'}end the objective or "
+        f"its search space; the traceback is in study.trials[{last.number}].user_attrs['failure']"
+        f"{'. max_failure_rate= ends such runs' if rated else ''}"
     )
 
 
@@ -124,8 +129,8 @@ def holding_places(trials: Sequence[FrozenTrial], total: int) -> str:
     which = f"Trials {numbers(trials)} are" if len(trials) > 1 else f"Trial {numbers(trials)} is"
     return (
         f"{which} RUNNING, of no run that is known here, and may be what a killed process left. Until told, such "
-        f"trials hold {len(trials)} of the {total} places of total_trials. If nobody runs them any more, end them: "
-        f"study.tell({trials[0].number}, state=optuna.trial.TrialState.FAIL)"
+        f"trials hold {len(trials)} of the {counted(total, 'place')} of total_trials. If nobody runs them any more, "
+        f"end them: study.tell({trials[0].number}, state=optuna.trial.TrialState.FAIL)"
         f"{', and so on' if len(trials) > 1 else ''}"
     )
 
@@ -133,7 +138,8 @@ def holding_places(trials: Sequence[FrozenTrial], total: int) -> str:
 def end_line(report: RunReport, best: FrozenTrial | None = None) -> str:
     """How a run ended, in one line; `best` is the study's best trial."""
     cost = "of unknown cost" if report.cost is None else f"${report.cost:.4f}"
-    asked = f"; {report.llm_calls} LLM calls, {report.tokens} tokens, {cost}" if report.llm_calls else ""
+    calls = f"; {counted(report.llm_calls, 'LLM call')}, {counted(report.tokens, 'token')}, {cost}"
+    asked = calls if report.llm_calls else ""
     found = "" if best is None else f". Best is trial {best.number} with value: {best.value}"
     reasons = "; each failed one says why in its user attribute 'failure'" if report.n_failed else ""
     return (

@@ -61,7 +61,7 @@ class Run:
         self._context = source.context
         self._schedule = Schedule(options.plan)
         self._tally = Tally(started=anyio.current_time(), n_workers=options.plan.n_workers)
-        self._log = RunLog(source.context.declared)
+        self._log = RunLog(options.plan, source.context.declared)
         self._asks: set[CancelScope] = set()
         self._signals = options.signals
         self._events, self._receive = anyio.create_memory_object_stream[Event](math.inf)

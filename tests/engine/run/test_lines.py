@@ -178,6 +178,26 @@ def test_first_trials_that_all_fail_are_said_once_and_loudly(lines: Lines, worke
     assert sum(text.startswith("Trial ") for _, text in said[:at]) == LOUD_AFTER  # at once
 
 
+@pytest.mark.parametrize(
+    ("options", "ends", "rate"),
+    [
+        ({"n_trials": 3}, False, False),
+        ({"n_trials": 4}, True, False),
+        ({"n_trials": 5}, True, False),  # a rate ends a run after five trials: there is no sixth
+        ({"n_trials": 6}, True, True),
+        ({"n_trials": 6, "max_failure_rate": 0.9}, True, False),
+        ({"total_trials": 9}, True, True),
+    ],
+)
+def test_what_they_advise_is_what_can_still_help(
+    lines: Lines, options: dict[str, Any], *, ends: bool, rate: bool
+) -> None:
+    run(new_study(), failing(), catch=OSError, **options)
+    loud = with_level(lines(), "ERROR")[0]
+    assert ("stop the run" in loud, "max_failure_rate=" in loud) == (ends, rate)
+    assert re.search("[Mm]end the objective", loud)
+
+
 @pytest.mark.parametrize("prune", [False, True])
 def test_failures_beside_good_trials_are_not_loud(lines: Lines, prune: bool) -> None:
     run(new_study(), failing(1, prune=prune), n_trials=9, catch=OSError)
@@ -234,6 +254,12 @@ def test_a_run_that_ends_well_says_so_quietly(lines: Lines) -> None:
     assert text.startswith("Run ended by n_trials after ")
     assert "2 complete, 0 pruned, 0 failed; 2 LLM calls, 220 tokens, $0.0020" in text
     assert re.search(r"\. Best is trial [01] with value: \S+$", text)
+
+
+def test_one_of_a_thing_is_not_several(lines: Lines) -> None:
+    report = run(new_study(), momentum, n_trials=1)
+    assert "; 1 LLM call, 110 tokens, " in lines()[-1][1]
+    assert re.search(r"model +1 call, 110 tokens \(", str(report))
 
 
 def test_a_run_with_failures_ends_with_a_warning_that_says_where_to_look(lines: Lines) -> None:
