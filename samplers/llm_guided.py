@@ -35,7 +35,7 @@ from .client.protocol import Client
 from .client.resolve import resolve
 from .guidance import Strategy, strategy_named
 from .guidance.strategies import Plain
-from .limits.budget import Account, Budget
+from .limits.budget import Account, Budget, require_prices
 from .limits.limits import Limits
 from .limits.stack import ClientStack, limits_of
 from .prompt.messages import MAX_TASK, Subject
@@ -104,6 +104,7 @@ class LLMGuidedSampler(BaseSampler):
     def _start(self) -> None:
         """Make what copies do not share: the client, its limits and budget, and views of studies."""
         client = resolve(self._model)
+        require_prices(self._budget, client)
         self._name = self._model if isinstance(self._model, str) else repr(self._model)
         shared = limits_of(client)
         if self._limits is not None:

@@ -12,8 +12,9 @@ from typing import Final
 
 from ...engine.arguments import number
 from ...engine.errors import BudgetExhaustedError, UsageError
+from ...engine.logs import counted
 from ...engine.records import Charge
-from ..client.protocol import Client, Prices, Reply, Request, capabilities_of
+from ..client.protocol import Client, Prices, Reply, Request, capabilities_of, unknown_prices
 from .claims import credible, most_tokens
 from .living import Living
 
@@ -164,9 +165,12 @@ def _refusal(budget: Budget, cap: str, known: Charge, worst: Charge) -> str:
 
 
 def _caps(budget: Budget) -> str:
-    words = {"usd": "${:g}", "tokens": "{} tokens", "requests": "{} requests"}
-    caps = {name: getattr(budget, name) for name in words}
-    return ", ".join(words[name].format(cap) for name, cap in caps.items() if cap is not None)
+    caps = (
+        None if budget.usd is None else f"${budget.usd:g}",
+        None if budget.tokens is None else counted(budget.tokens, "token"),
+        None if budget.requests is None else counted(budget.requests, "request"),
+    )
+    return ", ".join(filter(None, caps))
 
 
 @dataclass(slots=True, eq=False)
@@ -205,15 +209,28 @@ class BudgetedClient:
     def _worst(self, request: Request, prices: Prices) -> Charge:
         if self.account.budget.usd is not None and not prices.known:
             raise UsageError(
-                f"Budget(usd=...) needs to know what {self.client!r} costs, and nobody does: give prices, as in "
-                "LiteLLMClient(..., extra={'input_cost_per_token': 1e-6, 'output_cost_per_token': 4e-6}), "
-                "or cap tokens or requests instead"
+                f"{_unpriced(self.client)}, or give prices, as in "
+                "LiteLLMClient(..., extra={'input_cost_per_token': 1e-6, 'output_cost_per_token': 4e-6})"
             )
         prompt, completion = most_tokens(request), request.max_tokens + prices.extra_tokens
         return Charge(requests=1, tokens=prompt + completion, usd=prices.usd(prompt, completion))
 
     async def aclose(self) -> None:
         await self.client.aclose()
+
+
+def require_prices(budget: Budget | None, client: Client) -> None:
+    """Raise `UsageError` where dollars are capped, and the client has no prices to tell: before it loads a model."""
+    if budget is not None and budget.usd is not None and capabilities_of(client).prices is unknown_prices:
+        raise UsageError(_unpriced(client))
+
+
+def _unpriced(client: Client) -> str:
+    """Why dollars cannot be capped, and what can."""
+    return (
+        f"Budget(usd=...) needs to know what {client!r} costs, and nobody does: cap something else, with "
+        "Budget(requests=...) or Budget(tokens=...), on the command line --budget-requests or --budget-tokens"
+    )
 
 
 def _charge_of(reply: Reply, prices: Prices) -> Charge | None:

@@ -9,11 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optuna_llm import Budget, BudgetExhaustedError, FunctionClient, Reply, Request, TransientError, Usage, UsageError
+from optuna_llm import (
+    Budget,
+    BudgetExhaustedError,
+    FunctionClient,
+    LLMGuidedSampler,
+    Reply,
+    Request,
+    TransientError,
+    Usage,
+    UsageError,
+)
 from optuna_llm.engine.records import Charge
 from optuna_llm.samplers.client.protocol import Prices
 from optuna_llm.samplers.limits.budget import Account, BudgetedClient
 from optuna_llm.samplers.limits.claims import most_tokens
+from optuna_llm.samplers.limits.stack import limits_of
 
 REQUEST = Request(messages=[{"role": "user", "content": "x" * 100}], schema={"type": "object"}, max_tokens=100)
 
@@ -161,6 +172,13 @@ def test_a_dollar_cap_needs_prices() -> None:
         clock.run(main())
 
 
+def test_a_dollar_cap_without_any_prices_to_ask_for_is_refused_before_the_first_ask() -> None:
+    client = FunctionClient(lambda _: "{}")
+    with pytest.raises(UsageError, match=r"cap something else, with Budget\(requests=\.\.\.\) or Budget\(tokens="):
+        LLMGuidedSampler(client, budget=Budget(usd=1))
+    assert not limits_of(client).account.capped
+
+
 def test_a_cost_that_the_reply_does_not_name_follows_from_the_prices() -> None:
     account = Account(Budget(usd=1))
 
@@ -266,7 +284,7 @@ def test_what_others_spent_counts_as_long_as_the_study_is_there_and_once() -> No
     [
         (Budget(usd=0.4), 0, r"\(\$0.4\) is too small for a first request: nothing is spent, .* may take \$0\.\d{4}, "),
         (Budget(tokens=600), 3, r"\(600 tokens\) has too little left for another request: \$0\.4500, 300 tokens, 3 "),
-        (Budget(requests=1), 1, r"\(1 requests\) is used up: \$0\.1500, 100 tokens, 1 request are spent, and the next"),
+        (Budget(requests=1), 1, r"\(1 request\) is used up: \$0\.1500, 100 tokens, 1 request are spent, and the next"),
     ],
 )
 def test_why_a_request_is_not_sent_is_said_as_it_is(budget: Budget, sent: int, said: str) -> None:
