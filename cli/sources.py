@@ -12,8 +12,8 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
-from .. import Client, LiteLLMClient, UsageError
-from ..samplers.client.resolve import resolve
+from .. import Client, UsageError
+from ..samplers.client.resolve import LOCAL, provider_client, resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def study_named(storage: str, name: str) -> optuna.Study:
 
 def client_named(model: str, api_base: str | None, api_key_env: str | None) -> Client:
     """Make a client; the key is read from the environment variable named, so that it is in no process list."""
-    if model.partition(":")[0] == "local":
+    if model.partition(":")[0] == LOCAL:
         if api_base or api_key_env:
             raise UsageError(f"{model!r} runs in this process: it takes neither --api-base nor --api-key-env")
         return resolve(model)
@@ -86,4 +86,4 @@ def client_named(model: str, api_base: str | None, api_key_env: str | None) -> C
         key = os.environ.get(api_key_env)
         if not key:
             raise UsageError(f"the environment variable {api_key_env!r} is not set")
-    return LiteLLMClient(model, api_base=api_base, api_key=key)
+    return provider_client(model, api_base=api_base, api_key=key)

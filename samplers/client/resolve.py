@@ -2,11 +2,18 @@
 
 import threading
 import weakref
+from difflib import SequenceMatcher
+from typing import Any, Final
 
 from ...engine.errors import UsageError
 from .litellm_client import LiteLLMClient
 from .local_client import LocalClient
 from .protocol import Client
+
+LOCAL: Final = "local"
+
+# Of two names' likeness, from 0 to 1: "local" with a letter wrong, missing or too many is above it, "ollama" is not.
+NEAR: Final = 0.75
 
 _by_name: weakref.WeakValueDictionary[str, Client] = weakref.WeakValueDictionary()
 _lock = threading.Lock()  # held while a client is looked up or made: one name never means two clients
@@ -30,8 +37,22 @@ def resolve(model: str | Client) -> Client:
 
 def _made_for(model: str) -> Client:
     name, colon, path = model.partition(":")
-    if name != "local":
-        return LiteLLMClient(model)
+    if name != LOCAL:
+        return provider_client(model)
     if colon and not path:
         raise UsageError("'local:' needs the path of a GGUF file after the colon")
     return LocalClient(path or None)
+
+
+def provider_client(model: str, **options: Any) -> LiteLLMClient:
+    """A new client for a LiteLLM model string. Raises `UsageError` for what is none, or is nearly "local"."""
+    if (meant := _nearly_local(model)) is not None:
+        raise UsageError(f"there is no model {model!r}; did you mean {meant!r}?")
+    return LiteLLMClient(model, **options)
+
+
+def _nearly_local(model: str) -> str | None:
+    """What was meant by a misspelt "local" or "local:PATH"; None for any other name."""
+    name, colon, path = model.partition(":")
+    near = "/" not in name and SequenceMatcher(None, name.strip().lower(), LOCAL).ratio() >= NEAR
+    return f"{LOCAL}{colon}{path}" if near else None

@@ -10,6 +10,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from optuna_llm.cli import main
+from optuna_llm.samplers.client import local_client
 
 MODULE = """
 import optuna
@@ -95,3 +96,25 @@ def test_run_without_an_end_is_wrong_usage(module: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["run", module, "--storage", storage, "--study-name", "s", "--model", "openai/x"])
     assert result.exit_code == 2
     assert "--n-trials" in result.output
+
+
+def test_run_refuses_a_cap_in_dollars_for_a_local_model_before_anything_is_loaded(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "never-loaded.gguf"
+    weights.touch()
+    monkeypatch.setattr(local_client, "servers", None)
+    storage = tmp_path / "study.journal"
+    words = ["run", module, "--storage", str(storage), "--study-name", "s", "--model", f"local:{weights}"]
+    result = CliRunner().invoke(main, [*words, "--budget-usd", "1"])
+    assert result.exit_code == 2
+    assert "--budget-requests or --budget-tokens" in result.output
+    assert not storage.exists()
+
+
+@pytest.mark.parametrize("name", ["locall", "Local", "lokal:model.gguf"])
+def test_a_misspelt_local_model_is_asked_back(name: str) -> None:
+    result = CliRunner().invoke(main, ["check", name])
+    meant = f"local{name[name.find(':') :]}" if ":" in name else "local"
+    assert result.exit_code == 2
+    assert f"did you mean '{meant}'?" in result.output

@@ -83,6 +83,23 @@ def test_it_pickles_and_copies(gguf: Path) -> None:
     assert pickle.loads(pickle.dumps(client)).path == copy.deepcopy(client).path == gguf
 
 
+@pytest.mark.parametrize("name", ["locall", "loca", "lokal", "LOCAL", "lcoal", " local", "lokal:a/model.gguf"])
+def test_what_is_nearly_local_is_asked_back(name: str) -> None:
+    with pytest.raises(UsageError, match=r"did you mean 'local(:a/model\.gguf)?'\?"):
+        resolve(name)
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "claude", "ollama", "llama", "", "openai/"])
+def test_other_names_that_are_none_are_refused_without_a_guess(name: str) -> None:
+    with pytest.raises(UsageError, match=r"not of the form 'provider/model', such as '[^']*'$"):
+        resolve(name)
+
+
+@pytest.mark.parametrize("name", ["a/local", "localai/local:free", "local_ai/x"])
+def test_a_provider_with_its_model_is_left_as_it_is(name: str) -> None:
+    assert getattr(resolve(name), "model", None) == name
+
+
 def test_resolve_knows_every_way_to_name_a_model(gguf: Path) -> None:
     own = FunctionClient(lambda request: "{}")
     assert resolve(own) is own
