@@ -8,6 +8,7 @@ import anyio
 from optuna.distributions import FloatDistribution
 
 from .. import Client, ClientError, Reply, Request
+from ..engine.logs import counted
 from ..samplers.space.reply import parse
 from ..samplers.space.reply_model import conform, json_schema
 from ..samplers.space.space import make_space
@@ -29,8 +30,9 @@ def checked(client: Client, n_trials: int) -> dict[str, Any]:
     """Ask a model until its server takes how it is asked; raises the client's own errors.
 
     `structured_output` is what held the answer to its schema in the end, `refused` what the server said of stricter
-    ways, `violation` what is wrong with the answer itself: with either None, all is well. Estimates are of trials one
-    after the other, priced as the last request.
+    ways, `violation` what is wrong with the answer itself: with either None, all is well. Estimates are
+    lower bounds, of trials one after the other: all asks are priced, and take as long, as the last request, whose
+    prompt is shorter than a run's, and evaluations are not in them.
     """
     space, refused = make_space({"x": FloatDistribution(0, 1)}), list[str]()
     request = Request(messages=[{"role": "user", "content": _QUESTION}], schema=json_schema(space))
@@ -72,7 +74,8 @@ def checked(client: Client, n_trials: int) -> dict[str, Any]:
 
 def found_as_text(found: Mapping[str, Any]) -> str:
     """What `checked` found, for people: a line for each thing that is known."""
-    n_trials, way = found["n_trials"], found["structured_output"]
+    trials, way = counted(found["n_trials"], "trial"), found["structured_output"]
+    several = found["n_trials"] != 1
     lines = {
         "works": "yes" if found["works"] else f"no, it answers, but not as asked: {found['violation']}",
         "model": found["model"],
@@ -81,8 +84,10 @@ def found_as_text(found: Mapping[str, Any]) -> str:
         "latency": f"{found['latency']:.2f} s",
         "cost": _dollars(found["cost"]),
         **{f"quota: {name}": value for name, value in found["quota"].items()},
-        f"{n_trials} trials cost": f"{_dollars(found['estimated_cost'])}; a lower bound, for real prompts are longer",
-        f"{n_trials} trials take": f"{found['estimated_seconds']:.0f} s of asking, one after the other",
+        f"{trials} cost{'' if several else 's'}": f"{_dollars(found['estimated_cost'])}; a lower bound, for real "
+        "prompts are longer",
+        f"{trials} take{'' if several else 's'}": f"{found['estimated_seconds']:.0f} s of the model's time, one after "
+        "the other; a lower bound, for real prompts are longer, and evaluations are not in it",
     }
     known = {name: str(value) for name, value in lines.items() if value is not None}
     width = max(map(len, known))

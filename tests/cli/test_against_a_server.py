@@ -33,6 +33,21 @@ def test_check_tells_what_a_run_would_cost(monkeypatch: pytest.MonkeyPatch) -> N
     assert found["estimated_cost"] == pytest.approx(10 * found["cost"])
 
 
+@pytest.mark.parametrize(
+    ("n_trials", "words"), [("10", ("10 trials cost ", "10 trials take ")), ("1", ("1 trial costs ", "1 trial takes "))]
+)
+def test_check_says_that_its_estimates_are_lower_bounds(
+    n_trials: str, words: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_OF_A_TEST", "k")
+    with FaultServer(completion('{"rationale": "a", "x": 0.5}')) as server:
+        _, said = checked(server, "--n-trials", n_trials)
+    cost, time = (next(line for line in said.splitlines() if line.startswith(begin)) for begin in words)
+    assert "a lower bound" in cost
+    assert "a lower bound" in time
+    assert "evaluations are not in it" in time
+
+
 class Refusing(FaultServer):
     """Takes requests without schema, or without any of what it `refuses`, by the names of their fields."""
 
