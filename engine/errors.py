@@ -73,6 +73,14 @@ class WorkerError(OptunaLLMError):
     """The place where the objective ran failed, not the objective itself."""
 
 
+def brief(error: OptunaLLMError) -> OptunaLLMError:
+    """The error without the frames that it came through: its message says it all, a hundred lines of them nothing.
+
+    Where a caller's own code may have caused it, the frames stay.
+    """
+    return error if isinstance(error, UsageError | WorkerError) else error.with_traceback(None)
+
+
 @contextmanager
 def about(study: Hashable) -> Iterator[None]:
     """Have this library's errors say that they are about a study, unless they are about another one already."""

@@ -1,6 +1,7 @@
 """`optimize`: the run of `optimize_async` for callers that do not await, in scripts and in cells of a notebook."""
 
 import functools
+import inspect
 import signal
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -9,8 +10,9 @@ from typing import Any, Final, ParamSpec
 
 import anyio
 
-from ..errors import OptunaLLMError, UsageError, WorkerError
+from ..errors import OptunaLLMError, brief
 from ..threads import JobThread, outside_of_loops, runs_loop
+from .called import require_fitting
 from .report import RunReport
 from .signals import Signals, wanted_signals
 
@@ -28,15 +30,15 @@ DOC: Final = """Do what `await optimize_async(...)` does, and return its report.
 
 def blocking(run: Callable[P, Coroutine[Any, Any, RunReport]]) -> Callable[P, RunReport]:
     """The same run, for callers that do not await it."""
+    signature = inspect.signature(run)
 
     @functools.wraps(run)
     def optimize(*args: P.args, **kwargs: P.kwargs) -> RunReport:
+        require_fitting("optimize", signature, args, kwargs)
         try:
             return wait(*args, **kwargs)
         except OptunaLLMError as error:
-            if isinstance(error, UsageError | WorkerError):  # which the caller's own code may have caused
-                raise
-            raise error.with_traceback(None)  # noqa: B904 - its message says it all, a hundred lines of frames nothing
+            raise brief(error)  # noqa: B904 - the same error
 
     def wait(*args: P.args, **kwargs: P.kwargs) -> RunReport:
         if not runs_loop():

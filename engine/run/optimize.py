@@ -17,6 +17,7 @@ from ..study.lanes import stoppable
 from ..study.optuna_internals import behind_fixed, clear_stop
 from ..study.patience import RetryPolicy
 from .blocking import blocking
+from .called import checked
 from .candidates import CandidateSource
 from .context import RunContext, RunOptions, open_context
 from .loop import Run
@@ -40,6 +41,7 @@ class Optimizer:
         self._policy = policy
         self.optimize = blocking(self.optimize_async)
 
+    @checked
     async def optimize_async(
         self,
         study: Study,

@@ -270,6 +270,40 @@ def test_an_error_of_the_model_is_raised_without_the_frames_that_it_came_through
     assert [entry.name for entry in caught.traceback][1:] == ["optimize"]
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n_jobs": 2}, "unexpected keyword argument 'n_jobs'; n_jobs: use n_workers"),
+        ({"gc_after_trial": True}, "unexpected keyword argument 'gc_after_trial'; gc_after_trial: leave it out"),
+        ({"n_worker": 2}, "unexpected keyword argument 'n_worker'; n_worker: did you mean n_workers?"),
+        ({"zigzag": 2}, "unexpected keyword argument 'zigzag'"),
+    ],
+)
+def test_a_wrong_keyword_is_told_of_the_function_that_was_called(options: dict[str, Any], words: str) -> None:
+    study = new_study()
+    with pytest.raises(TypeError) as blocking:
+        optimize(study, plain_score, **options)
+    with pytest.raises(TypeError) as awaited:
+        anyio.run(lambda: optimize_async(study, plain_score, **options))
+    for name, caught in (("optimize", blocking), ("optimize_async", awaited)):
+        said = str(caught.value)
+        assert said.startswith(f"{name}(): got an {words}")
+        assert said.count(";") == words.count(";")
+    assert study.trials == []
+
+
+def test_a_missing_argument_too() -> None:
+    with pytest.raises(TypeError, match=r"^optimize\(\): missing a required argument: 'objective'$"):
+        optimize(new_study())  # type: ignore[call-arg]
+
+
+def test_the_signatures_are_there_for_readers() -> None:
+    for function in (optimize, optimize_async):
+        assert list(inspect.signature(function).parameters)[:3] == ["study", "objective", "n_trials"]
+    assert inspect.iscoroutinefunction(optimize_async)
+    assert not inspect.iscoroutinefunction(optimize)
+
+
 def test_an_error_of_the_objective_keeps_its_frames() -> None:
     def objective(trial: optuna.Trial) -> float:
         raise UsageError("a name that nobody knows")
