@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ..engine.arguments import require_single_objective
-from ..engine.errors import OptunaLLMError, ProposalError, UsageError, about
+from ..engine.errors import OptunaLLMError, ProposalError, UsageError, about, brief
 from ..engine.logs import get_logger
 from ..engine.names import UnaskedNames, without_space
 from ..engine.outcome import not_proposed
@@ -157,6 +157,8 @@ class StudyProposer:
             if _is_fatal(error):
                 stop(door.study)
             door.record_failure(trial, not_proposed(error))
+            if isinstance(error, OptunaLLMError):
+                raise brief(error)  # noqa: B904 - the same error: Optuna logs it with its frames
             raise
         try:
             door.record(trial, proposal, Signature(run=door.token), ask.earlier or EMPTY)

@@ -54,6 +54,17 @@ def test_a_refusal_is_raised_however_many_trials_are_left(n_jobs: int, n_trials:
     assert len(study.trials) <= 2 * max(n_jobs, 8)
 
 
+@pytest.mark.parametrize("space", [SPACE, None], ids=["declared", "discovered"])
+def test_of_the_frames_of_an_error_of_the_model_two_are_ours(space: dict[str, Any] | None) -> None:
+    """Optuna logs them all, and Python prints them again."""
+    study = optuna.create_study(sampler=sampler(Script(AuthenticationError("no API key")), search_space=space))
+    with pytest.raises(AuthenticationError, match="no API key") as caught:
+        study.optimize(suggest, n_trials=3)
+    at_optunas_edge = [entry.name for entry in caught.traceback][-2:]
+    assert at_optunas_edge == ["sample_relative" if space else "sample_independent", "propose_for"]
+    assert "optuna_llm" not in caught.traceback[-3].frame.f_globals["__name__"]
+
+
 @pytest.mark.parametrize("n_jobs", JOBS)
 @pytest.mark.parametrize("requests", [0, 1, 7, 15])
 def test_a_budget_that_is_spent_is_raised_when_the_results_are_told(n_jobs: int, requests: int) -> None:
