@@ -31,7 +31,7 @@ def summary_section(findings: Findings) -> Iterator[str]:
             "trials": states or "none",
             "US dollars": dollars(spending.cost, spending.unknown),
             "tokens": f"{spending.tokens:,}",
-            "model calls": f"{spending.calls:,}",
+            "model calls in all": f"{spending.calls:,}",
         }
     )
     yield from _best_trial(findings)
@@ -173,7 +173,7 @@ def proposals_section(findings: Findings, figures: Mapping[str, Figure]) -> Iter
     yield cards(
         {
             "trials from the model": str(proposing.proposed),
-            "calls for them": str(proposing.calls),
+            "calls for these trials": f"{proposing.calls:,}",
             "re-asks": str(proposing.reasks),
             "repairs": str(proposing.repairs),
             "duplicates": str(proposing.duplicates),
@@ -182,7 +182,8 @@ def proposals_section(findings: Findings, figures: Mapping[str, Figure]) -> Iter
         }
     )
     yield (
-        '<p class="soft">A re-ask is a call because a reply was wrong; a repair a value that was moved into its range; '
+        f'<p class="soft">{_calls(findings.spending.calls, proposing.calls)} '
+        "A re-ask is a call because a reply was wrong; a repair a value that was moved into its range; "
         "staleness how many results came between a proposal's prompt and its evaluation.</p>"
     )
     yield plot("proposals", figures, "Re-asks, repairs, duplicates and menus so far")
@@ -193,6 +194,16 @@ def proposals_section(findings: Findings, figures: Mapping[str, Figure]) -> Iter
             (text(tally.role), str(tally.trials), str(tally.improvements), *_counts(tally.proposing))
             for tally in findings.roles
         ),
+    )
+
+
+def _calls(all_: int, on_trials: int) -> str:
+    """What the two numbers of calls are, in a sentence."""
+    if all_ <= on_trials:
+        return "Every model call of the study was for one of these trials."
+    return (
+        f"Of the {all_:,} model calls of the study, {all_ - on_trials:,} led to no trial: no answer came, or "
+        "none that was of use, or the run ended first."
     )
 
 

@@ -16,6 +16,7 @@ from optuna.trial import create_trial
 from report_support import HOSTILE, finished, large_study, llm_record, study_of
 
 from optuna_llm import FunctionClient, LLMGuidedSampler, UsageError, optimize
+from optuna_llm.engine.study.attributes import SPENDING_PREFIX
 from optuna_llm.report import write_report
 from optuna_llm.report.write import packed_library
 
@@ -80,6 +81,15 @@ def test_numbers_and_trials_are_readable_without_scripts(study: optuna.Study, tm
     assert numbers(page) == [0, 1, 2, 3]
     for text in ("A wide first guess.", "ValueError: loss is nan", "some/model", "2.0000"):
         assert text in page
+
+
+def test_calls_that_led_to_no_trial_are_told_from_those_that_did(study: optuna.Study, tmp_path: Path) -> None:
+    def page() -> str:
+        return write_report(study, tmp_path / "r.html").read_text(encoding="utf-8")
+
+    assert "Every model call of the study was for one of these trials." in page()
+    study.set_user_attr(f"{SPENDING_PREFIX}r", {"requests": 2, "tokens": 20, "usd": 0.1})
+    assert "Of the 6 model calls of the study, 2 led to no trial" in page()
 
 
 def test_foreign_text_ends_no_element(study: optuna.Study, tmp_path: Path) -> None:
