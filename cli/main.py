@@ -18,6 +18,8 @@ from optuna.study import StudyDirection
 from .. import Budget, ClientError, Limits, LLMGuidedSampler, OptunaLLMError, UsageError, optimize
 from ..report import annotate, write_report
 from ..samplers.client.llm_loop import run_sync
+from ..samplers.guidance.strategies import STRATEGIES
+from ..samplers.wire.ladder import MODES, Mode
 from .checking import checked, found_as_text
 from .prompting import messages_for
 from .showing import fitted, follow, study_as_json, study_as_text
@@ -206,8 +208,26 @@ def check(model: str, api_base: str | None, api_key_env: str | None, n_trials: i
 @click.option("--direction", type=click.Choice(["minimize", "maximize"]), default="minimize", show_default=True)
 @click.option("--storage", help="With --study-name: the prompt for a study that exists.")
 @click.option("--study-name")
+@click.option("--strategy", type=click.Choice(list(STRATEGIES)), default="adaptive", show_default=True)
+@click.option("--n-trials", type=click.IntRange(min=1), help="Trials that are still to come, this one included.")
+@click.option(
+    "--structured-output",
+    type=click.Choice(MODES),
+    default="json_schema",
+    show_default=True,
+    help="What holds the answer to its schema, as check says it.",
+)
 @click.option("--json", "as_json", is_flag=True)
-def prompt(objective: str, direction: str, storage: str | None, study_name: str | None, as_json: bool) -> None:
+def prompt(
+    objective: str,
+    direction: str,
+    storage: str | None,
+    study_name: str | None,
+    strategy: str,
+    n_trials: int | None,
+    structured_output: Mode,
+    as_json: bool,
+) -> None:
     """Print what a model would be sent for the next trial. Sends nothing."""
     if (storage is None) != (study_name is None):
         raise UsageError("--storage and --study-name go together")
@@ -216,6 +236,6 @@ def prompt(objective: str, direction: str, storage: str | None, study_name: str 
         if storage and study_name
         else optuna.create_study(direction=StudyDirection[direction.upper()])
     )
-    messages = messages_for(source_named(objective), study)
+    messages = messages_for(source_named(objective), study, strategy=strategy, left=n_trials, mode=structured_output)
     said = [f"[{message['role']}]\n{message['content']}" for message in messages]
     click.echo(json.dumps(messages) if as_json else "\n\n".join(said))

@@ -6,6 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 from click.testing import CliRunner
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -53,6 +54,39 @@ def test_prompt_takes_the_space_of_the_study_where_the_module_declares_none(tmp_
     result = CliRunner().invoke(main, ["prompt", bare_module, "--storage", path, "--study-name", "s"])
     assert result.exit_code == 0
     assert "- y: an integer from 1 to 7" in result.output
+
+
+def prompted(module: str, *options: str) -> str:
+    result = CliRunner().invoke(main, ["prompt", module, *options])
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_prompt_says_how_many_trials_are_left(module: str) -> None:
+    assert "proposals are left" not in prompted(module)
+    assert "17 proposals are left" in prompted(module, "--n-trials", "17")
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"), [("json_schema", False), ("tool", False), ("json_object", True), ("prompt", True)]
+)
+def test_prompt_has_the_form_of_the_answer_where_words_tell_it(module: str, mode: str, *, told: bool) -> None:
+    form = "Answer with one JSON object and nothing else"
+    assert (form in prompted(module, "--structured-output", mode)) is told
+
+
+def test_prompt_shows_what_each_strategy_would_say(tmp_path: Path, module: str) -> None:
+    path = str(tmp_path / "study.journal")
+    study = optuna.create_study(study_name="s", storage=JournalStorage(JournalFileBackend(path)))
+    space: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
+    study.add_trials(
+        [optuna.trial.create_trial(value=n / 9, params={"x": n / 9}, distributions=space) for n in range(10)]
+    )
+    of_study = ("--storage", path, "--study-name", "s")
+    free, menu = (prompted(module, *of_study, "--strategy", name) for name in ("plain", "menu"))
+    assert "Take it from these candidates" in menu
+    assert "Take it from these candidates" not in free
+    assert len(study.trials) == 10
 
 
 def test_prompt_without_any_space_is_wrong_usage(bare_module: str) -> None:
