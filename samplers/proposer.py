@@ -158,6 +158,7 @@ class StudyProposer:
                 stop(door.study)
             door.record_failure(trial, not_proposed(error))
             if isinstance(error, OptunaLLMError):
+                logger.debug("A proposal failed", exc_info=error)
                 raise brief(error)  # noqa: B904 - the same error: Optuna logs it with its frames
             raise
         try:

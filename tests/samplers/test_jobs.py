@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -191,3 +192,12 @@ def test_a_trial_for_which_nothing_was_proposed_says_why_and_is_in_no_prompt(err
     study.optimize(suggest, n_trials=1)
     assert "# Finished trials\nnone yet" in model.prompts[0]
     assert "Why trials failed" not in model.prompts[0]
+
+
+def test_the_frames_that_are_left_out_are_in_the_log_for_who_asks(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="optuna_llm")
+    study = study_of(Script(AuthenticationError("no API key")))
+    with pytest.raises(AuthenticationError):
+        study.optimize(suggest, n_trials=1)
+    (said,) = [record for record in caplog.records if record.getMessage() == "A proposal failed"]
+    assert "in complete" in logging.Formatter().format(said)
