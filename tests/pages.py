@@ -14,7 +14,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 _FENCE: Final = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`]*)$")
 _TITLE: Final = re.compile(r'title="([^"]+)"')
 _MARKER: Final = re.compile(
-    r"^ *<!-- (?P<word>needs|until Ctrl-C|raises|failed trials|prints|slow)(?:: (?P<more>.+))? -->$"
+    r"^ *<!-- (?P<word>needs|until Ctrl-C|raises|failed trials|prints(?:, but for numbers)?|slow)"
+    r"(?:: (?P<more>.+))? -->$"
 )
 _LINK: Final = re.compile(r"(?<!!)\[(?:[^\[\]]|\[[^\[\]]*\])*\]\(([^()\s]+)\)|!\[[^\]]*\]\(([^()\s]+)\)")
 _HEADING: Final = re.compile(r"^#{1,6} +(.*?)(?: *\{ *#([\w-]+) *\})?$")

@@ -14,6 +14,7 @@ import importlib
 import inspect
 import io
 import os
+import re
 import shutil
 import signal
 import sys
@@ -87,6 +88,8 @@ class Page:
             self._run_batch_script(block)
         elif block.marker == "prints":
             _require_printed(block.text, self._printed)
+        elif block.marker == "prints, but for numbers":
+            _require_printed(_without_numbers(block.text), _without_numbers(self._printed))
         elif block.language != "text":
             raise SnippetError(f"nobody knows how to run a fence of {block.language!r}")
 
@@ -147,6 +150,11 @@ def _require_printed(wanted: str, printed: str) -> None:
     expected = [line.rstrip() for line in wanted.strip("\n").splitlines()]
     if not _matches("\n".join(expected).split("..."), "\n".join(lines)):
         raise SnippetError(f"it prints\n{printed}\nand not\n{wanted}")
+
+
+def _without_numbers(text: str) -> str:
+    """The text with one word for every number, and for the singular and the plural of what it counts."""
+    return re.sub(r"\b(N [a-z-]+?)s?\b", r"\1", re.sub(r"\d[\d.,]*\d(?:e[+-]?\d+)?|\d(?:e[+-]?\d+)?", "N", text))
 
 
 def _matches(parts: list[str], text: str) -> bool:

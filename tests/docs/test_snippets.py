@@ -121,6 +121,10 @@ BAD = {
     "no exception": ("<!-- raises: KeyError -->\n```python\nx = 1\n```", "not KeyError"),
     "another output": ("```python\nprint(1)\n```\n<!-- prints -->\n```text\n2\n```", "it prints"),
     "a language that nobody runs": ("```diff\n-x = 1\n+x = 2\n```", "nobody knows"),
+    "other words around numbers": (
+        "```python\nprint('2 of 3, best 0.25')\n```\n<!-- prints, but for numbers -->\n```text\n1 of 20\n```",
+        "it prints",
+    ),
     "an unknown program": ("```console\nno-such-program\n```", "nobody knows"),
     "an option that is not there": ("```console\noptuna-llm run --no-such-option\n```", "ends with 2"),
     "the network": ("```python\nimport socket\nsocket.getaddrinfo('example.com', 80)\n```", "beyond loopback"),
@@ -195,6 +199,15 @@ pip install optuna
 <!-- prints -->
 ```text
 1 ... more none
+```
+
+```python
+print("2 calls, 0.5 s, at {'lr': 1e-05}")
+```
+
+<!-- prints, but for numbers -->
+```text
+1 call, 12.75 s, at {'lr': 0.001}
 ```
 
 <!-- needs: no_such_thing -->
