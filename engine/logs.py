@@ -30,5 +30,5 @@ def say_once(logger: logging.Logger, line: str) -> None:
 
 
 def counted(number: int, noun: str) -> str:
-    """So many of a thing whose plural ends in s: "1 call", "0 calls", "2 calls". No prompt is written with it."""
+    """So many of a thing whose plural ends in s: "1 call", "0 calls", "2 calls"."""
     return f"{number} {noun if number == 1 else f'{noun}s'}"

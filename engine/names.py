@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from .errors import THIS_RUN, UsageError
+from .logs import counted
 
 # A name that so many complete trials did without is hardly a rare branch of a conditional space.
 ENOUGH_TRIALS: Final = 10
@@ -73,7 +74,7 @@ def undeclared(name: str, declared: Collection[str]) -> UsageError:
 def unasked(names: Collection[str], trials: int) -> str:
     """What is said of declared names that so many complete trials did without."""
     return (
-        f"No objective asked for {listed(names)} in {trials} complete trial{'s' * (trials > 1)}: the search space "
+        f"No objective asked for {listed(names)} in {counted(trials, 'complete trial')}: the search space "
         "declares it, so each proposal chooses it. Correct the name, or take it out of the space; where only some "
         "branches need it, all is well"
     )

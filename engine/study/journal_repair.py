@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX, BaseJournalFileLock, get_lock_file
 
-from ..logs import get_logger
+from ..logs import counted, get_logger
 from ..process import this_process
 from .journal_owners import LockWait, clear_dead, owner_file, owner_of, release_dead, write_whole
 from .patience import Patience, StorageGone
@@ -225,9 +225,9 @@ def mend(path: str) -> None:
             file.truncate(start)
             logger.warning(
                 "The last line of the journal file %s was torn (a process died, or the disk was full, while it was "
-                "written): moved its %d bytes to %s",
+                "written): moved its %s to %s",
                 path,
-                len(torn),
+                counted(len(torn), "byte"),
                 backup,
             )
         file.flush()
@@ -248,7 +248,8 @@ def mend_joined(path: str) -> None:
                 backup = _backup(path, position, line[:begin])
                 os.pwrite(file.fileno(), b" " * begin, position)
                 os.fsync(file.fileno())
-                logger.warning("Moved %d bytes of a torn line of the journal file %s to %s", begin, path, backup)
+                bytes_ = counted(begin, "byte")
+                logger.warning("Moved %s of a torn line of the journal file %s to %s", bytes_, path, backup)
             position += len(line)
 
 

@@ -202,7 +202,7 @@ def _calls(all_: int, on_trials: int) -> str:
     if all_ <= on_trials:
         return "Every model call of the study was for one of these trials."
     return (
-        f"Of the {all_:,} model calls of the study, {all_ - on_trials:,} led to no trial: no answer came, or "
+        f"Model calls of the study: {all_:,}. Of these {all_ - on_trials:,} led to no trial: no answer came, or "
         "none that was of use, or the run ended first."
     )
 

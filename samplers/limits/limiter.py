@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...engine.errors import UsageError
-from ...engine.logs import get_logger
+from ...engine.logs import counted, get_logger
 from ...engine.study.state import Sharing
 from .concurrency import ConcurrencyLimit
 from .limits import Limits
@@ -235,7 +235,7 @@ class Limiter:
     def _say_change(self, before: int | None) -> None:
         now = self.concurrency.limit
         if now != before:
-            logger.info("At most %s requests may be in flight from now on; %s before", now, before)
+            logger.info("From now on %s may be in flight; %s before", _at_most(now), _at_most(before))
 
     def pause(self, seconds: float) -> None:
         """Let nothing through for so many seconds; a shorter pause does not end a longer one."""
@@ -296,3 +296,7 @@ class Limiter:
         self.concurrency.set_most(None if most is None else max(1, most // processes))
         self.tokens.set_rate(None if tokens is None else tokens / processes)
         await self.pace.set_rate(None if requests is None else requests / processes)
+
+
+def _at_most(limit: int | None) -> str:
+    return "any number of requests" if limit is None else f"at most {counted(limit, 'request')}"

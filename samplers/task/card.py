@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ...engine.errors import UsageError
+from ...engine.logs import counted
 from ..space.notation import quote, redact
 from .columns import CATEGORICAL, NUMERIC, TEXT, Array, Columns, columns_of, merged
-from .figures import percent, several, short
+from .figures import percent, short
 from .table import FEWEST_TOGETHER, Table, array_of, is_data, is_frame, is_sparse, read
 from .target import spread
 
@@ -55,7 +56,7 @@ def _table(table: Table, *, alone: bool) -> list[str]:
 def _size(rows: int, width: int) -> str:
     ratio = rows / width
     a_column = f" ({short(ratio)} rows a column)" if width > 1 else ""
-    return f"{several(rows, 'row')}, {several(width, 'column')}{a_column}"
+    return f"{counted(rows, 'row')}, {counted(width, 'column')}{a_column}"
 
 
 def _names(names: Sequence[str]) -> list[str]:
@@ -68,7 +69,7 @@ def _names(names: Sequence[str]) -> list[str]:
 def _kind(columns: Columns) -> str:
     more = ""
     if columns.kind == CATEGORICAL and columns.levels:
-        more = f" ({'up to ' if columns.count > 1 else ''}{several(columns.levels, 'level')})"
+        more = f" ({'up to ' if columns.count > 1 else ''}{counted(columns.levels, 'level')})"
     if columns.kind == TEXT and columns.length:
         more = f" ({'up to ' if columns.count > 1 else ''}{short(columns.length, 2)} characters on average)"
     return f"{columns.count} {columns.kind}{more}"
@@ -77,18 +78,18 @@ def _kind(columns: Columns) -> str:
 def _missing(columns: Sequence[Columns], table: Table) -> str:
     missing = sum(one.missing for one in columns)
     infinite = sum(one.infinite for one in columns)
-    also = f" {several(infinite, 'cell')} infinite." if infinite else ""
+    also = f" {counted(infinite, 'cell')} infinite." if infinite else ""
     if not missing:
         return f"Missing values: none.{also}"
     incomplete = sum(one.incomplete for one in columns)
     share = percent(missing / (table.rows * table.width))
-    where = f", in {incomplete} of {several(table.width, 'column')}" if table.width > 1 else ""
+    where = f", in {incomplete} of {counted(table.width, 'column')}" if table.width > 1 else ""
     return f"Missing values: {share} of the cells{where}.{also}"
 
 
 def _constant(columns: Sequence[Columns]) -> list[str]:
     constant = sum(one.constant for one in columns)
-    return [f"Without any variance: {several(constant, 'column')}."] * bool(constant)
+    return [f"Without any variance: {counted(constant, 'column')}."] * bool(constant)
 
 
 def _scale(columns: Sequence[Columns]) -> list[str]:
@@ -117,7 +118,7 @@ def _target(target: Any, rows: int) -> list[str]:
         raise UsageError(f"y must hold one value for each row (an array, a series or a list), and is a {kind}")
     found, lines = (_facts if is_sparse(target) else _targets)(target)
     if found != rows:
-        raise UsageError(f"the data has {several(rows, 'row')} and y has {found}: they must be as long as each other")
+        raise UsageError(f"the data has {counted(rows, 'row')} and y has {found}: they must be as long as each other")
     return lines
 
 
@@ -146,7 +147,7 @@ def _tensor(data: Array) -> tuple[int, list[str]]:
     if not data.size:
         raise UsageError(f"the data is empty: its shape is {data.shape}")
     row = " x ".join(map(str, data.shape[1:]))
-    lines = [f"Data: {several(len(data), 'row')}, each an array of {row} ({data.dtype})."]
+    lines = [f"Data: {counted(len(data), 'row')}, each an array of {row} ({data.dtype})."]
     known = data[np.isfinite(data)] if data.dtype.kind in "iuf" else data[:0]
     if known.size:
         low, high, mean, deviation = (

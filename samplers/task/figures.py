@@ -22,8 +22,3 @@ def short(value: float, digits: int = 3) -> str:
         rounded = float(f"{value:.{digits - 1}e}")
         return f"{rounded:.{digits}g}" if abs(rounded) < 10**digits else f"{rounded:.0f}"
     return f"{value:.{digits - 1}e}"
-
-
-def several(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

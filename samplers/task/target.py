@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ...engine.logs import counted
 from .columns import NUMERIC, Array, floats, is_absent, kind_of
-from .figures import percent, several, short
+from .figures import percent, short
 from .table import Block
 
 # Whole numbers are classes where they are few, and come back often: 10 digits, but not the ages of 442 people.
@@ -86,7 +87,7 @@ def _classes(counts: Sequence[int], name: str, of: str = "") -> str:
     if len(counts) > max(MOST_CLASSES, rows // 2):
         return f"{name}: {len(counts)} distinct values that are no numbers."
     shares = f"the most frequent has {percent(most / rows)} of the rows, the least {percent(least / rows)}"
-    return f"{name}: classification, {len(counts)} classes{of}; {shares} ({several(least, 'row')})."
+    return f"{name}: classification, {len(counts)} classes{of}; {shares} ({counted(least, 'row')})."
 
 
 def _moments(numbers: Array, name: str) -> list[str]:

@@ -89,7 +89,7 @@ def test_calls_that_led_to_no_trial_are_told_from_those_that_did(study: optuna.S
 
     assert "Every model call of the study was for one of these trials." in page()
     study.set_user_attr(f"{SPENDING_PREFIX}r", {"requests": 2, "tokens": 20, "usd": 0.1})
-    assert "Of the 6 model calls of the study, 2 led to no trial" in page()
+    assert "Model calls of the study: 6. Of these 2 led to no trial" in page()
 
 
 def test_foreign_text_ends_no_element(study: optuna.Study, tmp_path: Path) -> None:

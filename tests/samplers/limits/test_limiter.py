@@ -228,7 +228,22 @@ def test_what_may_be_in_flight_is_said_when_it_changes(caplog: pytest.LogCapture
     with caplog.at_level(logging.INFO, logger="optuna_llm"):
         clock.run(main())
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
-    assert [line.split()[2] for line in lines] == ["8", "9"]
+    assert lines == [
+        "From now on at most 8 requests may be in flight; any number of requests before",
+        "From now on at most 9 requests may be in flight; at most 8 requests before",
+    ]
+
+
+def test_a_single_request_in_flight_is_said_as_one(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        limiter = Limiter(Limits(max_in_flight=2))
+        for _ in range(2):
+            await limiter.acquire()
+        limiter.throttled()
+
+    with caplog.at_level(logging.INFO, logger="optuna_llm"):
+        clock.run(main())
+    assert "From now on at most 1 request may be in flight; at most 2 requests before" in caplog.text
 
 
 def test_a_request_larger_than_a_minute_is_refused_at_once() -> None:
