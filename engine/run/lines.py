@@ -104,14 +104,19 @@ def reason(trial: FrozenTrial) -> str:
 
 def nothing_but_failures(count: int, last: FrozenTrial, plan: RunPlan) -> str:
     """What is said, once, when so many trials have failed, and none ended otherwise: what helps a run of this plan."""
-    ends = plan.n_trials is not None and plan.n_trials <= count
-    rated = plan.max_failure_rate is None and (plan.n_trials is None or plan.n_trials > MIN_TRIALS_FOR_RATE)
+    more = _starts_more(plan, count)
+    rated = plan.max_failure_rate is None and _starts_more(plan, MIN_TRIALS_FOR_RATE)
     return (
         f"The first {count} trials of this run all failed, the last one because of {reason(last)}. "
-        f"{'M' if ends else 'Every further trial costs a proposal: stop the run (Ctrl-C), and m'}end the objective or "
+        f"{'Every further trial costs a proposal: stop the run (Ctrl-C), and m' if more else 'M'}end the objective or "
         f"its search space; the traceback is in study.trials[{last.number}].user_attrs['failure']"
         f"{'. max_failure_rate= ends such runs' if rated else ''}"
     )
+
+
+def _starts_more(plan: RunPlan, ended: int) -> bool:
+    """Whether trials are left to start when so many have ended: each worker has begun another one by then."""
+    return plan.n_trials is None or plan.n_trials > ended - 1 + plan.n_workers
 
 
 def all_failed(count: int, last: FrozenTrial) -> str:

@@ -186,6 +186,10 @@ def test_first_trials_that_all_fail_are_said_once_and_loudly(lines: Lines, worke
         ({"n_trials": 5}, True, False),  # a rate ends a run after five trials: there is no sixth
         ({"n_trials": 6}, True, True),
         ({"n_trials": 6, "max_failure_rate": 0.9}, True, False),
+        ({"n_trials": 4, "n_workers": 4}, False, False),  # all of them have begun
+        ({"n_trials": 6, "n_workers": 4}, False, False),  # so have these: three began where three had ended
+        ({"n_trials": 8, "n_workers": 4}, True, False),
+        ({"n_trials": 9, "n_workers": 4}, True, True),
         ({"total_trials": 9}, True, True),
     ],
 )
