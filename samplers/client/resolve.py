@@ -15,6 +15,8 @@ LOCAL: Final = "local"
 # Of two names' likeness, from 0 to 1: "local" with a letter wrong, missing or too many is above it, "ollama" is not.
 NEAR: Final = 0.75
 
+SUFFIX: Final = ".gguf"
+
 _by_name: weakref.WeakValueDictionary[str, Client] = weakref.WeakValueDictionary()
 _lock = threading.Lock()  # held while a client is looked up or made: one name never means two clients
 
@@ -45,8 +47,8 @@ def _made_for(model: str) -> Client:
 
 
 def provider_client(model: str, **options: Any) -> LiteLLMClient:
-    """A new client for a LiteLLM model string. Raises `UsageError` for what is none, or is nearly "local"."""
-    if (meant := _nearly_local(model)) is not None:
+    """A new client for a LiteLLM model string. Raises `UsageError` for what is none, or means a local one."""
+    if (meant := _nearly_local(model) or _file_of_a_model(model)) is not None:
         raise UsageError(f"there is no model {model!r}; did you mean {meant!r}?")
     return LiteLLMClient(model, **options)
 
@@ -55,4 +57,11 @@ def _nearly_local(model: str) -> str | None:
     """What was meant by a misspelt "local" or "local:PATH"; None for any other name."""
     name, colon, path = model.partition(":")
     near = "/" not in name and SequenceMatcher(None, name.strip().lower(), LOCAL).ratio() >= NEAR
-    return f"{LOCAL}{colon}{path}" if near else None
+    return f"{LOCAL}{colon * bool(path)}{path}" if near else None
+
+
+def _file_of_a_model(model: str) -> str | None:
+    """What was meant by a GGUF file without "local:", or after "local/"; None where it may be a provider's."""
+    path = model.removeprefix(f"{LOCAL}/")
+    named = path != model or "/" not in path or path.startswith((".", "/", "~"))
+    return f"{LOCAL}:{path}" if named and path.lower().endswith(SUFFIX) else None

@@ -89,13 +89,29 @@ def test_what_is_nearly_local_is_asked_back(name: str) -> None:
         resolve(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("model.gguf", "local:model.gguf"),
+        ("./a/model.gguf", "local:./a/model.gguf"),
+        ("~/model.GGUF", "local:~/model.GGUF"),
+        ("/a/model.gguf", "local:/a/model.gguf"),
+        ("local/model.gguf", "local:model.gguf"),
+        ("Local:", "local"),
+    ],
+)
+def test_a_file_that_is_not_said_to_be_local_is_asked_back(name: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean {re.escape(repr(meant))}"):
+        resolve(name)
+
+
 @pytest.mark.parametrize("name", ["gpt-4o", "claude", "ollama", "llama", "", "openai/"])
 def test_other_names_that_are_none_are_refused_without_a_guess(name: str) -> None:
     with pytest.raises(UsageError, match=r"not of the form 'provider/model', such as '[^']*'$"):
         resolve(name)
 
 
-@pytest.mark.parametrize("name", ["a/local", "localai/local:free", "local_ai/x"])
+@pytest.mark.parametrize("name", ["a/local", "localai/local:free", "local_ai/x", "openai/model.gguf", "local/x"])
 def test_a_provider_with_its_model_is_left_as_it_is(name: str) -> None:
     assert getattr(resolve(name), "model", None) == name
 
