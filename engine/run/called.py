@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from difflib import get_close_matches
-from inspect import Signature
+from inspect import Parameter, Signature
 from typing import Any, Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -16,6 +16,8 @@ _OF_OPTUNA: Final[Mapping[str, str]] = {
     "n_jobs": "use n_workers",
     "gc_after_trial": "leave it out, there is none here",
 }
+
+_BY_PLACE: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def checked(run: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -37,6 +39,8 @@ def require_fitting(function: str, signature: Signature, args: Collection[Any], 
     except TypeError as error:
         unknown = [name for name in kwargs if name not in signature.parameters]
         hints = [f"{name}: {hint}" for name in unknown if (hint := _instead(name, signature))]
+        if len(args) > sum(each.kind in _BY_PLACE for each in signature.parameters.values()):
+            hints.append("give all but study and objective by name, as in n_trials=100")
         raise TypeError("; ".join([f"{function}(): {error}", *hints])) from None
 
 

@@ -297,6 +297,15 @@ def test_a_missing_argument_too() -> None:
         optimize(new_study())  # type: ignore[call-arg]
 
 
+def test_a_number_of_trials_in_its_place_as_optuna_takes_it_is_to_be_named() -> None:
+    words = "too many positional arguments; give all but study and objective by name, as in n_trials=100"
+    with pytest.raises(TypeError) as blocking:
+        optimize(new_study(), plain_score, 3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError) as awaited:
+        anyio.run(lambda: optimize_async(new_study(), plain_score, 3))  # type: ignore[call-arg]
+    assert [str(blocking.value), str(awaited.value)] == [f"optimize(): {words}", f"optimize_async(): {words}"]
+
+
 def test_the_signatures_are_there_for_readers() -> None:
     for function in (optimize, optimize_async):
         assert list(inspect.signature(function).parameters)[:3] == ["study", "objective", "n_trials"]
