@@ -24,8 +24,12 @@ class Mailbox:
     def put(self, callback: Callable[[], object]) -> None:
         """Have the loop call it soon. Raises `RuntimeError` if the loop is closed."""
         self._calls.append(callback)
-        if not self._woken:  # two threads may both find it so: the loop then looks twice
+        if not self._woken or self._is_gone():  # two threads may both find it not woken: the loop then looks twice
             self._wake()
+
+    def _is_gone(self) -> bool:
+        loop = self._loop()
+        return loop is None or loop.is_closed()
 
     def _wake(self) -> None:
         loop, self._woken = self._loop(), True

@@ -103,3 +103,13 @@ def test_a_closed_loop_refuses_and_is_not_kept() -> None:
     assert gone() is None
     with pytest.raises(RuntimeError, match="gone"):
         mailbox.put(lambda: None)
+
+
+def test_a_loop_that_closed_before_it_looked_refuses_all_the_same() -> None:
+    loop = asyncio.new_event_loop()
+    mailbox = mailbox_of(loop)
+    mailbox.put(lambda: None)
+    loop.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        mailbox.put(lambda: None)
+    assert repr(mailbox) == "Mailbox(0 waiting)"
