@@ -35,7 +35,7 @@ def test_the_stand_in_takes_any_candidate_of_a_menu_by_its_number() -> None:
 
 
 def test_every_method_that_is_said_to_exist_does() -> None:
-    optuna = {"random", "tpe", "gp", "cma", "qmc", "tpe-index", "gp-index", "cma-index"}
+    optuna = {"random", "tpe", "gp", "cma", "qmc", "tpe-early", "gp-early", "tpe-index", "gp-index", "cma-index"}
     controls = {"menu-no-model"}
     llm = {"plain", "plain-no-facts", "menu", "adaptive", "adaptive-anonymised"}
     llm |= {f"adaptive-{name}" for name in ABLATIONS}
