@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
 from anyio.lowlevel import current_token
@@ -32,17 +33,19 @@ def outside_of_loops() -> Context:
 
 
 def on_this_loop() -> Callable[[Callable[[], object]], None]:
-    """A function that lets any thread, or a signal handler, have the running loop call another function soon."""
+    """A function that lets any thread, or a signal handler, have the running loop call another function soon.
+
+    Where the loop is closed by then, it does nothing.
+    """
     native: Any = _running_task_loop() or current_token().native_token
-    schedule = mailbox_of(native).put if isinstance(native, asyncio.AbstractEventLoop) else native.run_sync_soon
+    if isinstance(native, asyncio.AbstractEventLoop):
+        return mailbox_of(native).offer
+    return partial(_run_soon, native)
 
-    def call_soon(callback: Callable[[], object]) -> None:
-        try:
-            schedule(callback)
-        except RuntimeError:  # the loop is closed: nobody is left to wake
-            return
 
-    return call_soon
+def _run_soon(token: Any, callback: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody is left to wake
+        token.run_sync_soon(callback)
 
 
 def _running_task_loop() -> asyncio.AbstractEventLoop | None:

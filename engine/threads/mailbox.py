@@ -7,6 +7,7 @@ is more than the calls themselves.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from weakref import WeakKeyDictionary, ref
 
 
@@ -26,6 +27,11 @@ class Mailbox:
         self._calls.append(callback)
         if not self._woken or self._is_gone():  # two threads may both find it not woken: the loop then looks twice
             self._wake()
+
+    def offer(self, callback: Callable[[], object]) -> None:
+        """Have the loop call it soon, if it is still there: else nobody is left to wake."""
+        with suppress(RuntimeError):
+            self.put(callback)
 
     def _is_gone(self) -> bool:
         loop = self._loop()

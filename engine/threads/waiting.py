@@ -2,9 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Self, TypeVar
 
 import anyio
@@ -46,9 +47,12 @@ async def settled(future: Future[T], seconds: float) -> None:
 def done_event(future: Future[T]) -> anyio.Event:
     """An event of the running loop, set once the future is done."""
     done = anyio.Event()
-    call_soon = on_this_loop()
-    future.add_done_callback(lambda _: call_soon(done.set))
+    future.add_done_callback(partial(_call, on_this_loop(), done.set))
     return done
+
+
+def _call(call_soon: Callable[[Callable[[], object]], None], callback: Callable[[], object], _: Future[T]) -> None:
+    call_soon(callback)
 
 
 class Shield:
