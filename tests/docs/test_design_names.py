@@ -37,7 +37,7 @@ NAMES: Final = {
     "05_context_building_strategy.md",
 }
 FOLDERS: Final = ("benchmarks", "cli", "engine", "report", "samplers", "workers")
-LIBRARIES: Final = {"anyio", "asyncio", "concurrent", "optuna"}  # those that take no time to import
+LIBRARIES: Final = {"anyio", "asyncio", "concurrent", "gc", "optuna"}  # those that take no time to import
 OPTUNAS: Final[Mapping[str, Any]] = {  # what the documents call them
     "study": optuna.Study,
     "trial": optuna.Trial,
