@@ -23,47 +23,33 @@ class Turns:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._lock = asyncio.Lock()  # free when a turn comes, unless one before it awaits something in its turn
         self._at_once = 1
-        # By the clock of this thread's CPU: when this iteration of the loop came to a turn, and when those who wait
-        # were last let on.
-        self._began: float | None = None
-        self._let_on: float | None = None
+        self._began: float | None = None  # when turns last came, by the clock of this thread's CPU
 
     def __repr__(self) -> str:
         return f"Turns({len(self._waiting)} waiting, {self._at_once} at once)"
 
     @asynccontextmanager
     async def mine(self) -> AsyncIterator[None]:
-        """Wait for a turn, where others wait or this iteration of the loop has had its time."""
+        """Wait for a turn; none comes within the iteration in which it is wanted."""
         loop = asyncio.get_running_loop()
-        if self._waiting or not self._has_time(loop):
-            turn = loop.create_future()
-            self._waiting.append(turn)
-            if len(self._waiting) == 1:
-                loop.call_soon(self._come, loop)
-            await turn
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        if len(self._waiting) == 1:
+            loop.call_soon(self._come)
+        await turn
         async with self._lock:
             yield
 
-    def _has_time(self, loop: asyncio.AbstractEventLoop) -> bool:
-        now = time.thread_time()
-        if self._began is None:
-            self._began = now
-            loop.call_soon(self._end_iteration)
-        return now - self._began < ITERATION_SECONDS
-
-    def _end_iteration(self) -> None:
-        self._began = None
-
-    def _come(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _come(self) -> None:
         """Let as many go on as the last ones say there is time for."""
         now = time.thread_time()
-        if self._let_on is not None:
-            short = now - self._let_on < ITERATION_SECONDS
+        if self._began is not None:
+            short = now - self._began < ITERATION_SECONDS
             self._at_once = self._at_once + 1 if short else max(1, self._at_once // 2)
         for _ in range(min(self._at_once, len(self._waiting))):
             turn = self._waiting.popleft()
             if not turn.done():  # its task may have been cancelled
                 turn.set_result(None)
-        self._let_on = now if self._waiting else None
+        self._began = now if self._waiting else None
         if self._waiting:
-            loop.call_soon(self._come, loop)
+            asyncio.get_running_loop().call_soon(self._come)

@@ -45,20 +45,6 @@ async def test_an_iteration_takes_as_many_as_there_is_time_for(
     assert max(Counter(iteration for _, iteration in came).values()) == most
 
 
-async def test_nobody_waits_where_there_is_time_and_nobody_else() -> None:
-    mine, took = Turns(), list[bool]()
-
-    async def take() -> None:
-        took.append(True)
-        async with mine.mine():
-            took.append(True)
-
-    tasks = [asyncio.create_task(take()) for _ in range(2)]
-    await asyncio.sleep(0)
-    assert len(took) == 4
-    await asyncio.gather(*tasks)
-
-
 async def test_who_awaits_something_in_a_turn_has_it_to_the_end() -> None:
     mine, gate, order = Turns(), asyncio.Event(), list[str]()
 
@@ -81,8 +67,7 @@ async def test_who_awaits_something_in_a_turn_has_it_to_the_end() -> None:
     assert order == ["slow begins", "slow ends", "quick", "quick"]
 
 
-async def test_who_is_cancelled_takes_nobody_elses_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optuna_llm.samplers.turns.ITERATION_SECONDS", 0.0)  # so that all wait
+async def test_who_is_cancelled_takes_nobody_elses_turn() -> None:
     mine, came = Turns(), list[int]()
 
     async def take(number: int) -> None:
