@@ -23,6 +23,7 @@ class Turns:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._lock = asyncio.Lock()  # free when a turn comes, unless one before it awaits something in its turn
         self._at_once = 1
+        self._came = 0  # how many came last
         self._began: float | None = None  # when turns last came, by the clock of this thread's CPU
 
     def __repr__(self) -> str:
@@ -43,10 +44,12 @@ class Turns:
     def _come(self) -> None:
         """Let as many go on as the last ones say there is time for."""
         now = time.thread_time()
-        if self._began is not None:
-            short = now - self._began < ITERATION_SECONDS
-            self._at_once = self._at_once + 1 if short else max(1, self._at_once // 2)
-        for _ in range(min(self._at_once, len(self._waiting))):
+        if self._began is not None and now - self._began >= ITERATION_SECONDS:
+            self._at_once = max(1, self._at_once // 2)
+        elif self._began is not None and self._came == self._at_once:
+            self._at_once += 1
+        self._came = min(self._at_once, len(self._waiting))
+        for _ in range(self._came):
             turn = self._waiting.popleft()
             if not turn.done():  # its task may have been cancelled
                 turn.set_result(None)
