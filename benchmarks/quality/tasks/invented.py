@@ -6,27 +6,22 @@ does not. Best and median are known, or those of a random search of 200 draws (`
 `python -m benchmarks.quality.tasks.invented`).
 """
 
-import json
 import math
-import statistics
 import warnings
-import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from .draws import draws
-from .task import Direction, Evaluation, Params, Reference, Task
+from .invention import Invention, builders, search
+from .task import Params
 
 SUITE: Final = "invented"
 REFERENCES: Final = Path(__file__).resolve().parent / "invented.json"
-DRAWS: Final = 200  # random configurations behind a median: its error is some hundredths of the spread
 
 
 def kiln(params: Params) -> float:
@@ -136,24 +131,6 @@ def _waves() -> tuple[Any, Any]:
     return x, wave + 0.3 * np.tanh(x[:, 5] * x[:, 7]) + 0.15 * rng.normal(size=260)
 
 
-def _evaluate(function: Callable[[Params], float], params: Params) -> Evaluation:
-    """The metric, and made-up seconds between 5 and 15 that follow from the configuration."""
-    share = zlib.crc32(repr(sorted(params.items())).encode()) / 2**32
-    return Evaluation(value=function(params), seconds=5.0 + 10.0 * share)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invention:
-    """A function with its space and its words; `best` is known, or None where a search must say."""
-
-    function: Callable[[Params], float]
-    space: Mapping[str, BaseDistribution]
-    direction: Direction
-    best: float | None = None
-    text: str = ""
-    words: Mapping[str, str] = field(default_factory=dict)
-
-
 INVENTIONS: Final[Mapping[str, Invention]] = {
     "kiln": Invention(
         function=kiln,
@@ -244,31 +221,8 @@ INVENTIONS: Final[Mapping[str, Invention]] = {
 }
 
 
-def search(name: str, count: int = DRAWS) -> dict[str, float]:
-    """Best and median of random configurations."""
-    invention = INVENTIONS[name]
-    values = [invention.function(params) for params in draws(invention.space, seed=0, count=count)]
-    best = min(values) if invention.direction == "minimize" else max(values)
-    return {"best": best, "median": statistics.median(values)}
-
-
-def _task(name: str) -> Task:
-    invention, stored = INVENTIONS[name], json.loads(REFERENCES.read_text(encoding="utf-8"))[name]
-    return Task(
-        name=f"{SUITE}/{name}",
-        suite=SUITE,
-        space=invention.space,
-        direction=invention.direction,
-        evaluate=partial(_evaluate, invention.function),
-        text=invention.text,
-        parameters=invention.words,
-        reference=Reference(best=stored["best"] if invention.best is None else invention.best, median=stored["median"]),
-    )
-
-
-BUILDERS: Final[Mapping[str, Callable[[], Task]]] = {f"{SUITE}/{name}": partial(_task, name) for name in INVENTIONS}
+BUILDERS: Final = builders(SUITE, INVENTIONS, REFERENCES)
 
 
 if __name__ == "__main__":
-    found = {name: search(name) for name in INVENTIONS}
-    REFERENCES.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    search(INVENTIONS, REFERENCES)
