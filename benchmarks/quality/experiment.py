@@ -18,7 +18,7 @@ from .by_hand import answers_client, hand_client
 from .cells import Cell, Setup
 from .measures import Measured
 from .methods import METHODS, drawing_client
-from .tasks import invented, learners, synthetic, tables
+from .tasks import invented, learners, synthetic, systems, tables
 from .tasks.task import Task
 
 BUILDERS: Final[Mapping[str, Callable[[], Task]]] = {
@@ -26,6 +26,7 @@ BUILDERS: Final[Mapping[str, Callable[[], Task]]] = {
     **learners.BUILDERS,
     **synthetic.BUILDERS,
     **invented.BUILDERS,
+    **systems.BUILDERS,
 }
 SUITES: Final = tuple(dict.fromkeys(name.split("/")[0] for name in BUILDERS))
 FAKE: Final = "fake"

@@ -1,4 +1,4 @@
-"""A task that was made for this project: a function with its space and its words, and what its regret is measured by."""
+"""A task made for this project: a function with its space and its words, and what its regret is measured by."""
 
 import json
 import statistics

@@ -9,7 +9,7 @@ from benchmark_support import task
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from benchmarks.quality.experiment import BUILDERS
-from benchmarks.quality.tasks import invented, learners, synthetic, tables
+from benchmarks.quality.tasks import invented, learners, synthetic, systems, tables
 from benchmarks.quality.tasks.draws import draws
 from benchmarks.quality.tasks.task import Evaluation, Params, Reference, anonymised, indexed, regret
 
@@ -54,13 +54,62 @@ def test_the_best_of_an_invented_function_is_known_and_no_draw_is_better(name: s
     assert better(*values, made.reference.best) == made.reference.best
 
 
-@pytest.mark.parametrize("name", list(invented.BUILDERS))
+@pytest.mark.parametrize("name", [*invented.BUILDERS, *systems.BUILDERS])
 def test_an_invented_task_has_one_value_for_a_configuration(name: str) -> None:
     made = BUILDERS[name]()
     assert made.reference.best != made.reference.median
     params = next(draws(made.space, seed=2))
     assert made.evaluate(params) == made.evaluate(params)
     assert made.parameters.keys() <= made.space.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "sensible", "careless"),
+    [
+        (
+            "network",
+            {
+                "learning_rate": 0.05,
+                "momentum": 0.9,
+                "width": 32,
+                "batch": 16,
+                "weight_decay": 1e-4,
+                "init": 1.0,
+                "activation": "tanh",
+            },
+            {"learning_rate": 10.0, "momentum": 0.99},
+        ),
+        (
+            "tiles",
+            {"tile_m": 96, "tile_n": 64, "tile_k": 128, "unroll": 8, "threads": 8, "order": "ikj", "pack": True},
+            {"tile_n": 5, "tile_k": 5, "threads": 1},
+        ),
+        (
+            "tank",
+            {"kp": 3.0, "ki": 0.03, "kd": 20.0, "filter": 5.0, "setpoint_weight": 0.7, "period": 2},
+            {"kp": 100.0, "ki": 10.0},
+        ),
+        (
+            "service",
+            {"workers": 8, "batch": 16, "batch_wait": 30, "timeout": 5000, "retries": 2, "queue": 200},
+            {"workers": 1, "timeout": 100},
+        ),
+    ],
+)
+def test_a_system_rewards_what_an_engineer_would_choose(
+    name: str, sensible: dict[str, Any], careless: dict[str, Any]
+) -> None:
+    made = BUILDERS[f"systems/{name}"]()
+    assert sensible.keys() == made.space.keys()
+    worse = made.evaluate({**sensible, **careless}).value
+    assert made.evaluate(sensible).value < made.reference.median
+    assert made.evaluate(sensible).value < worse
+
+
+def test_a_network_that_diverges_has_the_worst_loss_and_not_none() -> None:
+    made = BUILDERS["systems/network"]()
+    params = next(draws(made.space, seed=0))
+    assert made.evaluate({**params, "learning_rate": 10.0, "momentum": 0.99, "init": 10.0}).value == systems.WORST_LOSS
 
 
 @pytest.mark.parametrize("name", list(synthetic.BUILDERS))
