@@ -66,7 +66,7 @@ class _QueuedWrites:
         return getattr(self._storage, name)
 
     def set_trial_param(self, *args: Any) -> None:
-        self._trial._queue(self._storage.set_trial_param, *args)
+        self._trial._queue_unawaited(self._storage.set_trial_param, *args)
 
 
 class AsyncTrial:
@@ -82,7 +82,9 @@ class AsyncTrial:
         self._trial = trial
         self._lane = lane
         self._patience = patience
-        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()  # filled here, emptied on the lane
+        # Filled here, emptied on the lane; no future where nobody waits for the result.
+        self._waiting: deque[tuple[Future[Any] | None, Callable[[], Any]]] = deque()
+        self._lane_asked = False  # to make the calls, and it has not begun
         self._error: BaseException | None = None  # the first of a queued call
         # `Trial.suggest_*` writes the parameter before it returns, which would block the event loop
         trial.storage = _QueuedWrites(self, trial.storage)  # type: ignore[assignment]
@@ -159,8 +161,18 @@ class AsyncTrial:
     def _queue(self, job: Callable[..., T], *args: Any) -> Future[T]:
         future: Future[T] = Future()
         self._waiting.append((future, partial(job, *args)))
-        self._lane.submit(self._make_calls)  # what it raises is raised again to whoever waits
+        self._ask_lane()
         return future
+
+    def _queue_unawaited(self, job: Callable[..., object], *args: Any) -> None:
+        self._waiting.append((None, partial(job, *args)))
+        self._ask_lane()
+
+    def _ask_lane(self) -> None:
+        """Have the lane make the calls: once for all that are queued before it begins."""
+        if not self._lane_asked:
+            self._lane_asked = True
+            self._lane.submit(self._make_calls)  # what it raises is raised again to whoever waits
 
     async def _result(self, future: Future[T]) -> T:
         if not future.done():
@@ -173,6 +185,7 @@ class AsyncTrial:
 
     def _make_calls(self) -> None:
         """Make the queued calls, in order; runs on the lane. Where the storage is away, they stay queued."""
+        self._lane_asked = False  # first: what is queued from here on is seen below, or asks again
         while self._waiting:
             future, job = self._waiting[0]
             try:
@@ -182,9 +195,11 @@ class AsyncTrial:
                 if is_away(error):
                     raise
                 self._error = self._error or error
-                future.set_exception(error)
+                if future is not None:
+                    future.set_exception(error)
             else:
-                future.set_result(result)
+                if future is not None:
+                    future.set_result(result)
             self._waiting.popleft()
 
     def _require_known(self, name: str, *, single: bool) -> None:

@@ -223,7 +223,9 @@ class DeclaredTrial(Trial):
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if not distribution.single() or name in self.names.declared:  # what has one value, no sampler is asked for
             self.names.ask(name)
-        return super()._suggest(name, distribution)
+        # A thousand trials share the range that was proposed in, where each would keep one that is equal to it.
+        shared = (self.relative_search_space or EMPTY).get(name)
+        return super()._suggest(name, shared if shared == distribution else distribution)
 
 
 def declare(trial: Trial, declared: Collection[str], fixed: Collection[str]) -> AskedNames:

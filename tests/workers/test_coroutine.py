@@ -1,14 +1,19 @@
 """The trial of an `async def` objective: suggesting is immediate, storage calls are queued and stored in order."""
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import optuna
 import pytest
 from objectives import states
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
-from support import SPACE, sampler
+from support import SPACE, SchemaModel, sampler
 
 from optuna_llm import AsyncTrial, UsageError, optimize_async
+from optuna_llm.engine.study.optuna_internals import preset_values
+from optuna_llm.engine.study.patience import Patience
 
 pytestmark = pytest.mark.asyncio
 
@@ -72,3 +77,42 @@ async def test_a_name_outside_the_space_is_a_usage_error_that_catch_does_not_cov
     with pytest.raises(UsageError, match="'unheard' is not in the search space"):
         await optimize_async(study, objective, n_trials=5, search_space=SPACE, catch=Exception)
     assert states(study) == {TrialState.FAIL: 1}
+
+
+async def test_what_is_suggested_at_one_moment_is_written_by_one_job_of_the_storage_thread() -> None:
+    """Each job wakes a thread, which a thousand trials at once can do without."""
+    jobs: list[Callable[[], object]] = []
+
+    class Lane:
+        def submit(self, job: Callable[[], object]) -> Future[None]:
+            jobs.append(job)
+            return Future()
+
+    study = optuna.create_study()
+    asked = study.ask()
+    preset_values(asked, dict.fromkeys("abcde", 0.5), dict.fromkeys("abcde", FloatDistribution(0, 1)))
+    trial = AsyncTrial(asked, Lane(), Patience())  # type: ignore[arg-type]
+    for name in "abc":
+        trial.suggest_float(name, 0, 1)
+    assert len(jobs) == 1
+    assert trial.is_behind
+    jobs[0]()
+    assert not trial.is_behind
+    for name in "de":
+        trial.suggest_float(name, 0, 1)
+    assert len(jobs) == 2
+    jobs[1]()
+    assert study.trials[0].params.keys() == {*"abcde"}
+    assert not trial.is_behind
+
+
+async def test_trials_share_the_ranges_that_were_proposed_in() -> None:
+    space = {"x": FloatDistribution(0, 1)}
+    study = optuna.create_study(sampler=sampler(SchemaModel(), search_space=space))
+
+    async def objective(trial: AsyncTrial) -> float:
+        return trial.suggest_float("x", 0, 1)
+
+    await optimize_async(study, objective, n_trials=3)
+    kept = {id(trial.distributions["x"]) for trial in study.get_trials(deepcopy=False)}
+    assert kept == {id(space["x"])}
