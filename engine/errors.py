@@ -17,8 +17,7 @@ The client errors live with the client; the engine only looks at `transient`. Th
 and `NoRoom` end a run of `optimize_async` well, and `SetUpError` is a `ProposalError` that the storage caused.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
@@ -81,11 +80,17 @@ def brief(error: OptunaLLMError) -> OptunaLLMError:
     return error if isinstance(error, UsageError | WorkerError) else error.with_traceback(None)
 
 
-@contextmanager
-def about(study: Hashable) -> Iterator[None]:
+class about:  # noqa: N801 - it reads as a function, and a generator would be slower
     """Have this library's errors say that they are about a study, unless they are about another one already."""
-    try:
-        yield
-    except OptunaLLMError as error:
-        error.study = error.study or study
-        raise
+
+    __slots__ = ("_study",)
+
+    def __init__(self, study: Hashable) -> None:
+        self._study = study
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, frames: object) -> None:
+        if isinstance(error, OptunaLLMError):
+            error.study = error.study or self._study

@@ -6,8 +6,7 @@ import platform
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,22 +43,20 @@ def this_process() -> Process:
     return Process(host=this_host(), pid=pid, started=started(pid) or "")
 
 
-@contextmanager
-def ending_forked_children() -> Iterator[None]:
+class ending_forked_children:  # noqa: N801 - it reads as a function, and a generator would be slower
     """End a process that is forked inside this block when it leaves it, with the exit code of what it leaves it by.
 
     The threads and the loop that would go on are the parent's: a child that came back would wait for ever, or would
     work on the parent's study as if it were the parent.
     """
-    parent = os.getpid()
-    error: BaseException | None = None
-    try:
-        yield
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
-        if os.getpid() != parent:
+
+    __slots__ = ("_parent",)
+
+    def __enter__(self) -> None:
+        self._parent = os.getpid()
+
+    def __exit__(self, kind: object, error: BaseException | None, frames: object) -> None:
+        if os.getpid() != self._parent:
             _exit(error)
 
 

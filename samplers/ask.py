@@ -3,11 +3,10 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from optuna.study import StudyDirection
@@ -67,6 +66,10 @@ class OpenAsks:
         """Whose turn it is to update the view and read it; for each loop its own, since a fork begins a new one."""
         return self._turns.setdefault(asyncio.get_running_loop(), Turns())
 
+    async def latest_view(self, ask: Ask) -> View:
+        """The study at this moment, to be read within a turn."""
+        return await self.study.catch_up(self.latest, ask.policy.history)
+
     def situation(self, ask: Ask, view: View) -> Situation:
         """What a strategy sees of one ask at this moment."""
         known = len(view.snapshot.finished) + len(view.in_flight) + len(self._open)
@@ -86,26 +89,40 @@ class OpenAsks:
             seed=ask.seed or 0,
         )
 
-    @contextmanager
-    def opened(self, ask: Ask, view: View) -> Iterator[tuple[OpenAsk, Guidance]]:
-        """One ask and its guidance; other asks see its candidates, and that it is open, while this is entered."""
+    def open(self, ask: Ask, view: View) -> "Opened":
+        """One ask with its guidance; until it is closed, others see its candidates, and that it is open."""
         place = heapq.heappop(self._free) if self._free else len(self._open)  # the lowest: those below it are open
         try:
-            ordinal, one, guidance = self._open_one(ask, view, place)
-            self._open[ordinal] = one
-            try:
-                yield one, guidance
-            finally:
-                del self._open[ordinal]
-        finally:
+            situation = self.situation(ask, view)
+            guidance = ask.strategy.guide(situation)
+            one = OpenAsk(
+                position=1 + situation.share.place + place * situation.share.processes,
+                offered=[view.evidence.axes.places(candidate) for candidate in guidance.candidates],
+            )
+        except BaseException:
             heapq.heappush(self._free, place)
+            raise
+        self._open[situation.ordinal] = one
+        return Opened(asks=self, ordinal=situation.ordinal, place=place, position=one.position, guidance=guidance)
 
-    def _open_one(self, ask: Ask, view: View, place: int) -> tuple[int, OpenAsk, Guidance]:
-        """The ordinal of an ask, what others see of it, and its guidance; no more is kept while the model answers."""
-        situation = self.situation(ask, view)
-        guidance = ask.strategy.guide(situation)
-        one = OpenAsk(
-            position=1 + situation.share.place + place * situation.share.processes,
-            offered=[view.evidence.axes.places(candidate) for candidate in guidance.candidates],
-        )
-        return situation.ordinal, one, guidance
+    def close(self, opened: "Opened") -> None:
+        """The ask has its answer, or will have none."""
+        del self._open[opened.ordinal]
+        heapq.heappush(self._free, opened.place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """One ask that is open, for as long as this is entered: its `position` among the open ones, and its guidance."""
+
+    asks: OpenAsks = field(repr=False)
+    ordinal: int
+    place: int
+    position: int
+    guidance: Guidance
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.asks.close(self)

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ from ..engine.logs import counted, get_logger
 from ..engine.records import Proposal
 from ..engine.study.door import StudyDoor
 from ..engine.threads import JobThread
-from .ask import Ask, OpenAsks
+from .ask import Ask, OpenAsks, Opened
 from .client.errors import TOO_LONG, ClientError
 from .client.protocol import Reply, Request
 from .guidance.strategies import Plain
@@ -71,8 +70,8 @@ async def propose(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) ->
 async def _answer(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) -> Proposal:
     await load()
     if ask.space.fixed.keys() == ask.space.distributions.keys():
-        async with _latest_view(ask, asks) as view:
-            exchange = _exchange(ask, view, Guidance(strategy=Plain.name), can_be_new=False)
+        async with asks.turns:
+            exchange = _exchange(ask, await asks.latest_view(ask), Guidance(strategy=Plain.name), can_be_new=False)
         return exchange.proposal(Verdict(conformed=conform({}, ask.space)))
     try:
         return await _converse(ask, calls, asks, door)
@@ -86,23 +85,32 @@ async def _answer(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) ->
 async def _converse(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) -> Proposal:
     """Wait until a request may be sent, write the prompt, and talk until there is a proposal."""
     async with calls.turn():
-        with ExitStack() as open_ask:
-            async with _latest_view(ask, asks) as view:
-                complete = ask.space.distributions.keys() == ask.columns.distributions.keys()
-                can_be_new = complete and not view.exhausted
-                if ask.stop_when_exhausted and complete and not can_be_new:
-                    raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
-                opened, guidance = open_ask.enter_context(asks.opened(ask, view))
-                exchange = _exchange(ask, view, guidance, can_be_new=can_be_new)
-                ends = (ask.left, calls.proposals_left())
-                left = min((end for end in ends if end is not None), default=None)
-                request = _request(ask, view, guidance, opened.position, left, new=can_be_new)
+        async with asks.turns:
+            opened, exchange, request = _begin(ask, await asks.latest_view(ask), calls, asks)
+        with opened:
             try:
                 return await _discuss(exchange, request, calls, asks, door)
             except OptunaLLMError as error:  # of a re-ask, perhaps: the replies before it were paid
                 if exchange.replies and not error.provenance:
                     error.provenance = exchange.record(Verdict())
                 raise
+
+
+def _begin(ask: Ask, view: View, calls: AskCalls, asks: OpenAsks) -> "tuple[Opened, _Exchange, Request]":
+    """Open an ask, and write its first request from a view that nobody keeps while the model answers."""
+    complete = ask.space.distributions.keys() == ask.columns.distributions.keys()
+    can_be_new = complete and not view.exhausted
+    if ask.stop_when_exhausted and complete and not can_be_new:
+        raise SpaceExhausted("every configuration of the search space is evaluated or in flight")
+    opened = asks.open(ask, view)
+    try:
+        ends = (ask.left, calls.proposals_left())
+        left = min((end for end in ends if end is not None), default=None)
+        request = _request(ask, view, opened.guidance, opened.position, left, new=can_be_new)
+        return opened, _exchange(ask, view, opened.guidance, can_be_new=can_be_new), request
+    except BaseException:
+        asks.close(opened)
+        raise
 
 
 async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, asks: OpenAsks, door: StudyDoor) -> Proposal:
@@ -113,8 +121,8 @@ async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, asks:
         reply = await exchange.complete(calls, request)
         if exchange.can_be_new and door.sharing.share.processes > 1:
             await _reread_study(door)
-        async with _latest_view(ask, asks) as view:  # much may have happened while the model was thinking
-            verdict = exchange.judge(reply, view)
+        async with asks.turns:  # much may have happened while the model was thinking
+            verdict = exchange.judge(reply, await asks.latest_view(ask))
         if not verdict.violations:
             return exchange.proposal(verdict)
         repeated = verdict if verdict.duplicate else repeated
@@ -127,17 +135,6 @@ async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, asks:
             )
             return exchange.proposal(repeated)
         request = _reask(first, request, reply, verdict)
-
-
-@asynccontextmanager
-async def _latest_view(ask: Ask, asks: OpenAsks) -> AsyncIterator[View]:
-    """The study at this moment, for one ask at a time.
-
-    Each entry waits for its turn: a wave of asks, or of replies, would hold up timers and connections until the last of
-    them is dealt with.
-    """
-    async with asks.turns.mine():
-        yield await asks.study.catch_up(asks.latest, ask.policy.history)
 
 
 async def _reread_study(door: StudyDoor) -> None:

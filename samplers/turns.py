@@ -7,8 +7,6 @@ other threads of a run: a wave of asks would be written last, all at once, and i
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 # Seconds of CPU that the turns of one iteration take, about: as long as a loop may be held, since each iteration waits
@@ -17,7 +15,10 @@ ITERATION_SECONDS: Final = 0.004
 
 
 class Turns:
-    """The turns on one loop. While somebody is in `mine()`, nobody else is."""
+    """The turns on one loop. While somebody is in one, `async with turns:`, nobody else is.
+
+    A wave of asks, or of replies, would hold up timers and connections until the last of them is dealt with.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -29,8 +30,7 @@ class Turns:
     def __repr__(self) -> str:
         return f"Turns({len(self._waiting)} waiting, {self._at_once} at once)"
 
-    @asynccontextmanager
-    async def mine(self) -> AsyncIterator[None]:
+    async def __aenter__(self) -> None:
         """Wait for a turn; none comes within the iteration in which it is wanted."""
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
@@ -38,8 +38,10 @@ class Turns:
         if len(self._waiting) == 1:
             loop.call_soon(self._come)
         await turn
-        async with self._lock:
-            yield
+        await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
 
     def _come(self) -> None:
         """Let as many go on as the last ones say there is time for."""

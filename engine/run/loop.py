@@ -193,7 +193,7 @@ class Run:
 
     async def _propose(self, left: int | None) -> None:
         """Find one candidate. The schedule always hears of the end: else the run would wait for ever."""
-        event: Event = ProposingFailed(OptunaLLMError("the proposal was cancelled"))
+        event: Event | None = None
         began = anyio.current_time()
         scope = CancelScope()
         self._asks.add(scope)
@@ -213,7 +213,7 @@ class Run:
         finally:
             self._asks.discard(scope)
             self._tally.add(limiter_seconds=anyio.current_time() - began)
-            self._send(event)
+            self._send(event or ProposingFailed(OptunaLLMError("the proposal was cancelled")))
 
     async def _obey(self, signals: Signals) -> None:
         """The first signal asks no more and lets running trials finish within `grace`; the second ends them."""

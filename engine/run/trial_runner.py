@@ -62,7 +62,7 @@ class TrialRunner:
 
     async def run(self, candidate: Candidate) -> None:
         """Create, run and tell one trial. The schedule always hears of its end: else the run would wait for ever."""
-        event: Event = Finished()
+        event: Event | None = None
         worker = heapq.heappop(self._free)
         try:
             trial = await self._create(candidate, worker)
@@ -75,6 +75,7 @@ class TrialRunner:
         finally:
             heapq.heappush(self._free, worker)
             asked = [StopRequested("stop")] * stop_requested(self._context.door.study)
+            event = event or Finished()  # cancelled
             # What was raised is why the run ends, although who raised it may have asked Optuna to stop as well.
             raised = isinstance(event, Finished) and event.error is not None
             for one in (event, *asked) if raised else (*asked, event):
@@ -152,7 +153,7 @@ class TrialRunner:
             lane=lanes.storage,
             patience=lanes.patience,
             started=started,
-            interrupted=lambda: self._interrupted,
+            interrupted=self._was_interrupted,
         )
         try:
             return await self._workers.run(call)
@@ -160,6 +161,9 @@ class TrialRunner:
             broken = WorkerError(f"{self._workers!r} failed while it ran trial {trial.number}: {summary(error)}")
             broken.__cause__, broken.study = error, THIS_RUN
             return failed(broken)
+
+    def _was_interrupted(self) -> bool:
+        return self._interrupted
 
     # -- storing a result: no result is lost silently
 

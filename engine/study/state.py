@@ -3,8 +3,8 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,19 @@ from .snapshot import Snapshot
 ABOUT_TO_SECONDS = 1.0
 
 A_NANODOLLAR = 1e-9  # sums of prices differ by rounding: so little is no reason for a write
+
+
+class _Asking:
+    """Counts a proposal for as long as it is being computed."""
+
+    def __init__(self, in_flight: "InFlight") -> None:
+        self._in_flight = in_flight
+
+    def __enter__(self) -> None:
+        self._in_flight.count_asking(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._in_flight.count_asking(-1)
 
 
 class InFlight:
@@ -36,6 +49,7 @@ class InFlight:
         self._claimed: set[int] = set()
         self._repairs: dict[int, list[str]] = {}
         self._asking = 0
+        self._counted = _Asking(self)
 
     def __repr__(self) -> str:
         return (
@@ -47,16 +61,14 @@ class InFlight:
         """Reserved, assigned, asking; the caller holds the lock."""
         return tuple(self._reserved.values()), dict(self._assigned), self._asking
 
-    @contextmanager
-    def asking(self) -> Iterator[None]:
+    def asking(self) -> AbstractContextManager[None]:
         """Count a proposal that is being computed, so that those being computed at the same moment know of it."""
+        return self._counted
+
+    def count_asking(self, more: int) -> None:
+        """So many `more` proposals are being computed."""
         with self._lock:
-            self._asking += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._asking -= 1
+            self._asking += more
 
     def reserve(self, proposal: Proposal) -> None:
         """Show an accepted proposal in every snapshot until it is a trial or released."""

@@ -8,11 +8,11 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Future
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ...engine.errors import UsageError
 from ...engine.threads import mailbox_of
@@ -42,10 +42,15 @@ class _Call(Future[T], Generic[T]):
             self.mark_cancelled()
         return True
 
-    def start(self, group: asyncio.TaskGroup, fn: Callable[[], Awaitable[T]]) -> None:
-        """Runs on the loop."""
-        self._task = group.create_task(self._run(fn))
-        self._task.add_done_callback(lambda _: self.mark_cancelled())
+    def start(self, fn: Callable[[], Awaitable[T]], context: Context, tasks: set[asyncio.Task[None]]) -> None:
+        """Runs on the loop; the task is among `tasks` until it has ended."""
+        self._task = self._loop.create_task(self._run(fn), context=context)
+        self._task.add_done_callback(partial(self._ended, tasks), context=context)
+        tasks.add(self._task)
+
+    def _ended(self, tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+        tasks.discard(task)
+        self.mark_cancelled()
 
     def mark_cancelled(self) -> None:
         if not self.done():
@@ -74,9 +79,8 @@ class LLMLoop:
         self._closers = closers
         self._loop = asyncio.new_event_loop()
         self._mailbox = mailbox_of(self._loop)
-        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()  # of calls
         self._closing = asyncio.Event()
-        # Made here, so that it has entered the group before the first call is started.
         self._main_task = self._loop.create_task(self._main())
         self.thread = threading.Thread(target=self._run, name="optuna-llm", daemon=True)
         self.thread.start()
@@ -86,7 +90,7 @@ class LLMLoop:
 
     def submit(self, fn: Callable[[], Awaitable[T]]) -> Future[T]:
         call: _Call[T] = _Call(self._loop)
-        self._mailbox.put(partial(copy_context().run, self._start, call, fn))
+        self._mailbox.put(partial(self._start, call, fn, copy_context()))
         return call
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
@@ -95,11 +99,11 @@ class LLMLoop:
             self._loop.call_soon_threadsafe(self._closing.set)
             self.thread.join(seconds)
 
-    def _start(self, call: _Call[T], fn: Callable[[], Awaitable[T]]) -> None:
+    def _start(self, call: _Call[T], fn: Callable[[], Awaitable[T]], context: Context) -> None:
         if self._closing.is_set():
             call.mark_cancelled()
         else:
-            call.start(self._group, fn)
+            call.start(fn, context, self._tasks)
 
     def _run(self) -> None:
         """Run the loop as `asyncio.run` does, but do not await the end of its thread pool.
@@ -113,22 +117,18 @@ class LLMLoop:
             self._loop.close()
 
     async def _main(self) -> None:
-        try:
-            async with self._group:
-                await self._closing.wait()
-                raise _Closing
-        except* _Closing:
-            pass
+        await self._closing.wait()
+        await _cancel(self._tasks)
         await _close_all(self._closers)
-        await _cancel_rest()
+        await _cancel(asyncio.all_tasks() - {asyncio.current_task()})  # what libraries left behind
 
 
-async def _cancel_rest() -> None:
-    """Cancel the tasks that libraries left behind on the loop."""
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in rest:
+async def _cancel(tasks: Collection[asyncio.Task[Any] | None]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    ending = [task for task in tasks if task is not None]
+    for task in ending:
         task.cancel()
-    await asyncio.gather(*rest, return_exceptions=True)
+    await asyncio.gather(*ending, return_exceptions=True)
 
 
 async def _close_all(closers: Sequence[Closer]) -> None:
@@ -140,10 +140,6 @@ async def _close_all(closers: Sequence[Closer]) -> None:
                     await fn()
     except TimeoutError:
         pass
-
-
-class _Closing(Exception):
-    """Leaves the task group, which cancels the tasks in it."""
 
 
 _lock = threading.Lock()  # guards the names below: there is one loop at most, and none after the exit has begun

@@ -22,6 +22,8 @@ from .living import Living
 ROUNDING: Final = 1e-9
 
 NOTHING: Final = Charge()
+ONE_REQUEST: Final = Charge(requests=1)
+NO_PRICES: Final = Prices()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,12 +193,12 @@ class BudgetedClient:
     spent: Charge = NOTHING
 
     async def complete(self, request: Request) -> Reply:
-        prices, worst = Prices(), Charge(requests=1)
+        prices, worst = NO_PRICES, ONE_REQUEST
         if self.account.capped:
             prices = await (self.prices or capabilities_of(self.client).prices)()
             worst = self._worst(request, prices)
         await self.account.reserve(worst)
-        spent, answered = Charge(requests=1), False
+        spent, answered = ONE_REQUEST, False
         try:
             reply = credible(await self.client.complete(request))
             spent, answered = _charge_of(reply, prices) or worst, True

@@ -5,8 +5,8 @@ How many tokens an attempt will take is estimated: generously at first, then fro
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -87,18 +87,21 @@ class LimitedClient:
     patience: float = math.inf
     _ahead: Slot | None = field(default=None, init=False)  # acquired before its request is written
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """Wait for a slot before the first request is written, so that its prompt is as fresh as can be.
 
         If the block ends without a request, the slot is given back.
         """
+        return _Turn(self)
+
+    async def acquire_ahead(self) -> None:
+        """Wait for a slot for a request that is not written yet."""
         self._ahead = await self._acquire(min(self.estimator.typical(), self._most))
-        try:
-            yield
-        finally:
-            if (unused := self._take_ahead()) is not None:
-                unused.release()
+
+    def release_unused(self) -> None:
+        """Give back a slot for which no request was written."""
+        if (unused := self._take_ahead()) is not None:
+            unused.release()
 
     async def complete(self, request: Request) -> Reply:
         tokens = self.estimator.estimate(request, self._most)
@@ -138,3 +141,16 @@ class LimitedClient:
 
     async def aclose(self) -> None:
         await self.client.aclose()
+
+
+class _Turn(AbstractAsyncContextManager[None]):
+    """Entered with a slot, and left without one."""
+
+    def __init__(self, client: LimitedClient) -> None:
+        self._client = client
+
+    async def __aenter__(self) -> None:
+        await self._client.acquire_ahead()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._client.release_unused()

@@ -6,6 +6,8 @@ well. What belongs to one ask, its slot and its spending, is in wrappers of its 
 
 import threading
 import weakref
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,9 +15,9 @@ from typing import Any
 from ...engine.logs import get_logger
 from ...engine.records import Charge, Proposal
 from ...engine.study.door import StudyDoor
-from ..client.protocol import PRICE_NAMES, Capabilities, Client, capabilities_of, unknown_prices
+from ..client.protocol import PRICE_NAMES, Capabilities, Client, Reply, Request, capabilities_of, unknown_prices
 from .bookkeeping import Books
-from .budget import Account, BudgetedClient
+from .budget import NOTHING, Account, BudgetedClient
 from .limited_client import Estimator, LimitedClient
 from .limiter import Limiter
 from .retrying_client import LONGEST_WAIT_SECONDS, RetryingClient
@@ -88,20 +90,28 @@ class AskCalls:
     """The calls of one ask, one after the other, and what they took.
 
     `turn()` waits until the first request may be sent, before it is written: what goes on meanwhile will be in it.
-    `complete(request)` is one question and its answer, over as many attempts as it takes. `proposals_left()` is what
-    the budget pays for.
     """
 
     def __init__(self, stack: ClientStack, books: tuple[Books, StudyDoor] | None, patience: float) -> None:
         self._stack = stack
         self._books = books
-        self._held = Charge()  # what the last reply took, while it is not known what becomes of it
+        self._held = NOTHING  # what the last reply took, while it is not known what becomes of it
         prices = stack.capabilities.prices
         self._budgeted = BudgetedClient(stack.client, stack.account, prices, on_spent=self._spend)
-        limited = LimitedClient(self._budgeted, stack.limiter, stack.estimator, self._prepare, patience)
-        self.turn = limited.turn
-        self.complete = RetryingClient(limited, patience=patience).complete
-        self.proposals_left = stack.account.proposals_left
+        self._limited = LimitedClient(self._budgeted, stack.limiter, stack.estimator, self._prepare, patience)
+        self._retrying = RetryingClient(self._limited, patience=patience)
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Within it the first request may be sent at once."""
+        return self._limited.turn()
+
+    def complete(self, request: Request) -> Awaitable[Reply]:
+        """Ask one question, in as many attempts as it takes."""
+        return self._retrying.complete(request)
+
+    def proposals_left(self) -> int | None:
+        """For how many more proposals the budget pays; None where it has no end."""
+        return self._stack.account.proposals_left()
 
     @property
     def spent(self) -> Charge:
@@ -113,14 +123,14 @@ class AskCalls:
         if self._books is not None:
             books, door = self._books
             books.expect(door, proposal, self._held)
-        self._held = Charge()
+        self._held = NOTHING
 
     def refused(self) -> None:
         """The last reply was of no use, or nobody waits for what becomes of it."""
         if self._books is not None and self._held.requests:
             books, door = self._books
             books.spend(door, self._held)
-        self._held = Charge()
+        self._held = NOTHING
 
     def _spend(self, charge: Charge, answered: bool) -> None:
         self.refused()  # there is another one after it

@@ -43,8 +43,14 @@ class Conformed:
 
 async def load() -> None:
     """Wait until Pydantic can be used without holding the loop; asks go on in the order in which they came."""
-    if not _loading().done():
-        await asyncio.shield(asyncio.wrap_future(_loading()))
+    loading = _loading()
+    if loading.done():
+        return
+    loop = asyncio.get_running_loop()
+    if loop not in _waiting:  # one for all: a future that is done keeps what it was to call
+        _waiting[loop] = asyncio.wrap_future(loading)
+        _waiting[loop].add_done_callback(lambda _: _waiting.pop(loop))
+    await asyncio.shield(_waiting[loop])
 
 
 def conform(raw: object, space: Space) -> Conformed:
@@ -92,6 +98,8 @@ def _loading() -> Future[type["BaseModel"]]:
     lane.close()
     return loading
 
+
+_waiting: dict[asyncio.AbstractEventLoop, asyncio.Future[Any]] = {}  # for that thread
 
 os.register_at_fork(after_in_child=_loading.cache_clear)  # the thread is not there
 

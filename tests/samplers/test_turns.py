@@ -35,7 +35,7 @@ async def test_an_iteration_takes_as_many_as_there_is_time_for(
     clock, mine, came = Clock(monkeypatch), Turns(), list[tuple[int, int]]()
 
     async def take(number: int) -> None:
-        async with mine.mine():
+        async with mine:
             clock.cpu += share * ITERATION_SECONDS
             came.append((number, clock.iteration))
 
@@ -49,13 +49,13 @@ async def test_who_awaits_something_in_a_turn_has_it_to_the_end() -> None:
     mine, gate, order = Turns(), asyncio.Event(), list[str]()
 
     async def slow() -> None:
-        async with mine.mine():
+        async with mine:
             order.append("slow begins")
             await gate.wait()
             order.append("slow ends")
 
     async def quick() -> None:
-        async with mine.mine():
+        async with mine:
             order.append("quick")
 
     tasks = [asyncio.create_task(one()) for one in (slow, quick, quick)]
@@ -71,7 +71,7 @@ async def test_who_is_cancelled_takes_nobody_elses_turn() -> None:
     mine, came = Turns(), list[int]()
 
     async def take(number: int) -> None:
-        async with mine.mine():
+        async with mine:
             came.append(number)
 
     tasks = [asyncio.create_task(take(number)) for number in range(4)]

@@ -5,7 +5,6 @@ import math
 import random
 import time
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -196,41 +195,33 @@ def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_tha
     view = study_view().at(Snapshot())
     asks = OpenAsks(study_view(), Snapshot)
     ask = asked("menu")
-    guess, first, second = (asks.opened(ask, view) for _ in range(3))
-    guess.__enter__()  # it is free
-    first.__enter__()
-    with second as (_, guidance):
-        first.__exit__(None, None, None)
+    _guess, first, second = (asks.open(ask, view) for _ in range(3))  # a guess is free
+    with second:
+        asks.close(first)
         assert asks.situation(ask, view).ordinal == 3
-        with asks.opened(ask, view) as (_, another):
-            assert another.candidates != guidance.candidates
+        with asks.open(ask, view) as another:
+            assert another.guidance.candidates != second.guidance.candidates
     assert len(asks.situation(ask, view).open) == 1
 
 
 def test_open_asks_have_the_lowest_positions_that_are_free_and_processes_share_them_out() -> None:
     view = study_view().at(Snapshot())
     asks = OpenAsks(study_view(), Snapshot)
-    first, second, third = (asks.opened(asked("plain"), view) for _ in range(3))
-    positions = [one.__enter__()[0].position for one in (first, second)]
-    first.__exit__(None, None, None)
-    assert [*positions, third.__enter__()[0].position] == [1, 2, 1]
+    first, second = (asks.open(asked("plain"), view) for _ in range(2))
+    asks.close(first)
+    third = asks.open(asked("plain"), view)
+    assert [one.position for one in (first, second, third)] == [1, 2, 1]
     shared = study_view().at(Snapshot(share=Share(place=1, processes=3)))
     elsewhere = OpenAsks(study_view(), Snapshot)
-    with ExitStack() as opened:
-        three = [opened.enter_context(elsewhere.opened(asked("plain"), shared))[0] for _ in range(3)]
+    three = [elsewhere.open(asked("plain"), shared) for _ in range(3)]
     assert [one.position for one in three] == [2, 5, 8]
 
 
 def test_open_asks_of_several_processes_never_have_the_same_position() -> None:
     asks = [OpenAsks(study_view(), Snapshot) for _ in range(3)]
     views = [study_view().at(Snapshot(share=Share(place=place, processes=3))) for place in range(3)]
-    with ExitStack() as opened:
-        entered = [
-            opened.enter_context(of.opened(asked("plain"), view))[0].position
-            for of, view in zip(asks, views, strict=True)
-            for _ in range(4)
-        ]
-    assert sorted(entered) == list(range(1, 13))
+    positions = [of.open(asked("plain"), view).position for of, view in zip(asks, views, strict=True) for _ in range(4)]
+    assert sorted(positions) == list(range(1, 13))
 
 
 @pytest.mark.parametrize("role", ["explore", "refine", "combine"])

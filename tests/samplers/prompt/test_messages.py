@@ -82,7 +82,8 @@ class Study:
         history, ask = History(), self._ask
         history.extend(trials)
         view = self._view.at(Snapshot(finished=history.finished, running=history.running, asking=asking))
-        with self._asks.opened(ask, view) as (_, guidance):
+        with self._asks.open(ask, view) as opened:
+            guidance = opened.guidance
             head = render_head(ask.space, ask.subject, ask.direction)
             words = menu_text(guidance.candidates, guidance.expected, ask.space)
             length = len(words) + sum(map(len, guidance.summary))
