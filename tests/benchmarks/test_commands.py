@@ -1,6 +1,7 @@
 """Commands of the benchmarks in README and docs: each is one that its program understands. To run them takes hours."""
 
 import argparse
+import logging
 import re
 import runpy
 import shlex
@@ -32,6 +33,16 @@ def commands() -> Iterator[tuple[str, str]]:
         for module, options in COMMAND.findall(re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))):
             found[module, " ".join(options.split("#")[0].split())] = page
     yield from sorted({*found} - {("benchmarks.quality", "")})  # that one is mentioned, and is no command
+
+
+@pytest.fixture(autouse=True)
+def verbosity() -> Iterator[None]:
+    """Programs set what is logged for their whole process, which here goes on."""
+    loggers = [logging.getLogger(name) for name in ("optuna", "optuna_llm")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 def options_of(module: str, options: str, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
