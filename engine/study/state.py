@@ -49,7 +49,6 @@ class InFlight:
         self._claimed: set[int] = set()
         self._repairs: dict[int, list[str]] = {}
         self._asking = 0
-        self._counted = _Asking(self)
 
     def __repr__(self) -> str:
         return (
@@ -63,7 +62,7 @@ class InFlight:
 
     def asking(self) -> AbstractContextManager[None]:
         """Count a proposal that is being computed, so that those being computed at the same moment know of it."""
-        return self._counted
+        return _Asking(self)
 
     def count_asking(self, more: int) -> None:
         """So many `more` proposals are being computed."""
