@@ -26,8 +26,9 @@ FADING: Final = 0.7
 MIN_STUMBLED: Final = 1.0
 MIN_STUMBLED_SHARE: Final = 0.37
 
-# Free trials after which a model is not at work yet if none of them is better than what it was shown at the start.
-MAX_FRUITLESS: Final = 5
+# Free trials after which a model is not at work yet if none of them is better than what it was shown at the start. With
+# five, a weak model's first asks cost more than its menus could make up for in twenty trials (benchmarks/README.md).
+MAX_FRUITLESS: Final = 2
 
 # Deviations of the responses by which free proposals may be worse than what the surrogate expects of its own, which is
 # too hopeful by about half of that: with less, models that explore on their way are taken for ones that draw at random.
@@ -37,8 +38,12 @@ MAX_SHORTFALL: Final = 1.0
 COMPARED_TRIALS: Final = 24
 COMPARED_FREE: Final = 3
 
-# Chance that a menu's trial is better than a free one from which menus go on.
-MIN_BETTER: Final = 0.6
+# Chance that a menu's trial is better than a free one from which menus go on: among ties they do.
+MIN_BETTER: Final = 0.5
+
+# Among the trials compared, menus that improve nothing after which the model is left free again if free asks have
+# improved something: one that has found what is best tries bold things, whose values say nothing against it.
+MAX_IDLE_MENUS: Final = 4
 
 # Of so many asks one tries a menu while the model is left free, if so many complete trials have improved nothing: a
 # model that is sure of what is wrong is found out by its eighth ask. The menu refines, which costs a strong one least.
@@ -77,7 +82,7 @@ def needs_menu(evidence: Evidence) -> bool:
         return True
     better = menus_better(newest)
     if better is not None:
-        return better >= MIN_BETTER
+        return better >= MIN_BETTER and not idle(newest)
     return fruitless(newest) or evidence.cached_per_step(shortfall) >= MAX_SHORTFALL
 
 
@@ -118,6 +123,14 @@ def menus_better(newest: TrialWindow) -> float | None:
         return None
     last = free[-COMPARED_FREE:, None]
     return float(np.mean(last > menu) + np.mean(last == menu) / 2)
+
+
+def idle(newest: TrialWindow) -> bool:
+    """Whether several menus have improved nothing lately, and free asks have."""
+    losses = _ranked(newest.losses)
+    improves = losses < np.minimum.accumulate(np.append(np.inf, losses[:-1]))
+    menus, free, improved = (flags[-COMPARED_TRIALS:] for flags in (newest.menu, newest.free, improves))
+    return bool(menus.sum() >= MAX_IDLE_MENUS and not improved[menus].any() and improved[free].any())
 
 
 def probe_every(newest: TrialWindow) -> int:
