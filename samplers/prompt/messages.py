@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 
 from ...engine.foreign_text import clean
@@ -196,12 +197,18 @@ def _others(context: Context, columns: Space, fixed: Mapping[str, Any]) -> str:
         return ""
     mine = "take the most promising configuration"
     if context.position > 1:
-        free = [columns.keys[name] for name, it in columns.distributions.items() if not (name in fixed or it.single())]
-        mine = f"number 1 takes the most promising configuration; {_apart(context.position, free)}"
+        keys = [columns.keys[name] for name in _choices_first(columns) if name not in fixed]
+        mine = f"number 1 takes the most promising configuration; {_apart(context.position, keys)}"
     return (
         f"{context.asking} proposals, yours among them, are being made at this moment from the trials above, unseen "
         f"by each other. Yours is number {context.position}: {mine}."
     )
+
+
+def _choices_first(columns: Space) -> list[str]:
+    """The parameters that can vary: a wave has a share for some of them only, and most hangs on a wrong choice."""
+    varied = {name: it for name, it in columns.distributions.items() if not it.single()}
+    return sorted(varied, key=lambda name: not isinstance(varied[name], CategoricalDistribution))
 
 
 def _apart(position: int, keys: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE, SchemaModel, sampler, study_view
@@ -245,21 +245,30 @@ def test_each_ask_of_a_wave_is_told_how_many_there_are_and_which_it_is() -> None
     assert all(" 3 proposals, yours among them, are being made at this moment" in text for text in said)
     assert [f"Yours is number {n}: " in text for n, text in enumerate(said, 1)] == [True] * 3
     assert said[0].endswith("number 1: take the most promising configuration.")
-    assert "with a clearly different lr (what is most promising besides)" in said[1]
-    assert "with a clearly different momentum (what is most promising besides)" in said[2]
+    assert "with a clearly different optimizer (what is most promising besides)" in said[1]
+    assert "with a clearly different lr (what is most promising besides)" in said[2]
+
+
+def test_a_wave_changes_choices_before_numbers_so_that_not_all_of_it_is_spent_on_a_wrong_one() -> None:
+    space = make_space(
+        {"a": FloatDistribution(0, 1), "b": IntDistribution(0, 9), "kind": CategoricalDistribution("uv")}
+    )
+    said = [render(shown(Snapshot(asking=4), position=n), space, "")[1]["content"] for n in (2, 3, 4)]
+    assert [text.split("a clearly different ")[1].split(" (what")[0] for text in said] == ["kind", "a", "b"]
 
 
 def test_asks_of_a_wave_differ_in_two_parameters_where_each_has_been_given_and_then_as_they_find() -> None:
     said = [wanted(asking=20, position=position) for position in range(1, 14)]
     changed = [text.split("a clearly different ")[1].split(" (what is")[0] for text in said[1:11]]
-    assert changed[:4] == [*SPACE]
-    assert changed[4:] == [" and ".join(pair) for pair in itertools.combinations(SPACE, 2)]
+    ordered = ["optimizer", "lr", "momentum", "layers"]
+    assert changed[:4] == ordered
+    assert changed[4:] == [" and ".join(pair) for pair in itertools.combinations(ordered, 2)]
     assert all(text.endswith("differs from what each earlier number would take.") for text in said[11:])
 
 
 def test_no_ask_of_a_wave_is_to_change_what_is_given_or_has_one_value() -> None:
     space = make_space({**SPACE, "seed": IntDistribution(1, 1)})
-    context = shown(Snapshot(asking=4), position=2)
+    context = shown(Snapshot(asking=4), position=3)
     text = render(context, space, "", fixed={"lr": 0.1})[1]["content"]
     assert "with a clearly different momentum (what is most promising besides)" in text
 
