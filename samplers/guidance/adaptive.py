@@ -42,8 +42,10 @@ COMPARED_FREE: Final = 3
 MIN_BETTER: Final = 0.5
 
 # Among the trials compared, menus that improve nothing after which the model is left free again if free asks have
-# improved something: one that has found what is best tries bold things, whose values say nothing against it.
-MAX_IDLE_MENUS: Final = 4
+# improved something, unless their chance to be better than any of these is higher: a model that has found what is best
+# tries bold things, and the last of these say little against it.
+MAX_IDLE_MENUS: Final = 3
+MIN_BETTER_WHILE_IDLE: Final = 0.6
 
 # Of so many asks one tries a menu while the model is left free, if so many complete trials have improved nothing: a
 # model that is sure of what is wrong is found out by its eighth ask. The menu refines, which costs a strong one least.
@@ -118,19 +120,18 @@ def fruitless(newest: TrialWindow) -> bool:
 def menus_better(newest: TrialWindow) -> float | None:
     """The chance that a trial of a menu is better than one of the last free ones; None where there are too few."""
     recent = newest.only(slice(-COMPARED_TRIALS, None))
-    free, menu = (_ranked(recent.losses[rows]) for rows in (recent.free, recent.menu))
-    if len(free) < COMPARED_FREE or not len(menu):
-        return None
-    last = free[-COMPARED_FREE:, None]
-    return float(np.mean(last > menu) + np.mean(last == menu) / 2)
+    free, menu = recent.losses[recent.free], recent.losses[recent.menu]
+    return _chance(menu, free[-COMPARED_FREE:]) if len(free) >= COMPARED_FREE and len(menu) else None
 
 
 def idle(newest: TrialWindow) -> bool:
-    """Whether several menus have improved nothing lately, and free asks have."""
+    """Whether lately several menus have improved nothing, though free asks have, and are not clearly better either."""
     losses = _ranked(newest.losses)
     improves = losses < np.minimum.accumulate(np.append(np.inf, losses[:-1]))
-    menus, free, improved = (flags[-COMPARED_TRIALS:] for flags in (newest.menu, newest.free, improves))
-    return bool(menus.sum() >= MAX_IDLE_MENUS and not improved[menus].any() and improved[free].any())
+    recent, improved = newest.only(slice(-COMPARED_TRIALS, None)), improves[-COMPARED_TRIALS:]
+    if recent.menu.sum() < MAX_IDLE_MENUS or improved[recent.menu].any() or not improved[recent.free].any():
+        return False
+    return _chance(recent.losses[recent.menu], recent.losses[recent.free]) < MIN_BETTER_WHILE_IDLE
 
 
 def probe_every(newest: TrialWindow) -> int:
@@ -140,6 +141,12 @@ def probe_every(newest: TrialWindow) -> int:
     bad = newest.stumbled[newest.free] | (_ranked(newest.losses[newest.free]) > usual)
     failures = int(np.argmin(bad[::-1])) if not bad.all() else len(bad)
     return int(min(PROBE_EVERY_AT_MOST, PROBE_EVERY * 2 ** min(max(failures - 1, 0), 8)))
+
+
+def _chance(menu: Array, free: Array) -> float:
+    """The chance that one of the losses of menus is better than one of those of free asks; equal ones count half."""
+    own, offered = _ranked(free)[:, None], _ranked(menu)
+    return float(np.mean(own > offered) + np.mean(own == offered) / 2)
 
 
 def _ranked(losses: Array) -> Array:

@@ -126,11 +126,16 @@ def test_menus_are_compared_with_three_free_asks() -> None:
 
 def test_menus_that_improve_nothing_end_where_free_asks_have_found_what_is_best() -> None:
     bold = [asked("", 6.4, calls=0), *(asked("plain", value) for value in (0.2, 0.0, 0.5, 1.6, 1.7, 0.9))]
-    menus = [asked("menu", value) for value in (1.1, 0.7, 0.6, 0.8)]
-    assert needs_menu(after(*bold, *menus[:3]))
+    menus = [asked("menu", value) for value in (1.1, 0.7, 0.6)]
+    assert needs_menu(after(*bold, *menus[:2]))
     assert not needs_menu(after(*bold, *menus))
     assert not needs_menu(after(*bold, *menus, asked("plain", 1.8)))
     assert needs_menu(after(*bold, *menus, asked("menu", -0.1)))
+
+
+def test_menus_that_improve_nothing_go_on_where_they_beat_all_free_asks_but_a_lucky_one() -> None:
+    lucky = [asked("", 6.4, calls=0), *(asked("plain", value) for value in (3.0, 0.0, 4.0, 5.0, 3.5, 4.5))]
+    assert needs_menu(after(*lucky, *(asked("menu", 1.0 + n) for n in range(3))))
 
 
 def test_menus_go_on_where_all_trials_are_alike() -> None:
@@ -138,11 +143,11 @@ def test_menus_go_on_where_all_trials_are_alike() -> None:
     assert needs_menu(after(*alike, *(asked("menu", 1.0, n=n) for n in range(4))))
 
 
-def test_long_ago_improvements_of_free_asks_do_not_end_menus() -> None:
+def test_what_free_asks_improved_long_ago_does_not_end_menus() -> None:
     begun = [asked("plain", value) for value in (3.0, 2.0, 1.0)]
-    late = [asked("plain", 9.0 + n) for n in range(3)] + [asked("menu", 2.0 + n / 10) for n in range(COMPARED_TRIALS)]
-    assert idle(after(*begun, *late[:12]).newest)
-    assert not idle(after(*begun, *late).newest)
+    alike = [asked(form, 9.0 + n / 10) for n in range(COMPARED_TRIALS // 2) for form in ("plain", "menu")]
+    assert idle(after(*begun, *alike[:10]).newest)
+    assert not idle(after(*begun, *alike).newest)
 
 
 def test_one_ask_in_ten_tries_a_menu_once_the_last_trials_improved_nothing() -> None:
