@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 
 from ...engine.foreign_text import clean
@@ -206,9 +205,12 @@ def _others(context: Context, columns: Space, fixed: Mapping[str, Any]) -> str:
 
 
 def _choices_first(columns: Space) -> list[str]:
-    """The parameters that can vary: a wave has a share for some of them only, and most hangs on a wrong choice."""
-    varied = {name: it for name, it in columns.distributions.items() if not it.single()}
-    return sorted(varied, key=lambda name: not isinstance(varied[name], CategoricalDistribution))
+    """The parameters that can vary, choices before numbers.
+
+    A wave has a share for some of them only, and more hangs on a wrong choice than on a number that is a little off.
+    """
+    varied = [name for name in columns.distributions if name not in columns.fixed]
+    return sorted(varied, key=lambda name: name not in columns.labels)
 
 
 def _apart(position: int, keys: Sequence[str]) -> str:

@@ -267,10 +267,12 @@ def test_asks_of_a_wave_differ_in_two_parameters_where_each_has_been_given_and_t
 
 
 def test_no_ask_of_a_wave_is_to_change_what_is_given_or_has_one_value() -> None:
-    space = make_space({**SPACE, "seed": IntDistribution(1, 1)})
-    context = shown(Snapshot(asking=4), position=3)
-    text = render(context, space, "", fixed={"lr": 0.1})[1]["content"]
-    assert "with a clearly different momentum (what is most promising besides)" in text
+    space = make_space({"seed": IntDistribution(1, 1), "only": CategoricalDistribution("x"), **SPACE})
+    said = [
+        render(shown(Snapshot(asking=4), position=n), space, "", fixed={"lr": 0.1})[1]["content"] for n in (2, 3, 4)
+    ]
+    changed = [text.split("a clearly different ")[1].split(" (what")[0] for text in said]
+    assert changed == ["optimizer", "momentum", "layers"]
 
 
 def test_a_position_beyond_the_asks_that_are_known_of_makes_them_more() -> None:
