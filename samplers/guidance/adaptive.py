@@ -26,9 +26,10 @@ FADING: Final = 0.7
 MIN_STUMBLED: Final = 1.0
 MIN_STUMBLED_SHARE: Final = 0.37
 
-# Free trials after which a model is not at work yet if none of them is better than what it was shown at the start. With
-# five, a weak model's first asks cost more than its menus could make up for in twenty trials (benchmarks/README.md).
-MAX_FRUITLESS: Final = 2
+# Free trials, for each trial that the model did not propose, after which it is not at work yet if none is better than
+# the best of those; at most so many. Draws at random come to that in one of three studies.
+FRUITLESS_PER_GIVEN: Final = 2
+MAX_FRUITLESS: Final = 5
 
 # Deviations of the responses by which free proposals may be worse than what the surrogate expects of its own, which is
 # too hopeful by about half of that: with less, models that explore on their way are taken for ones that draw at random.
@@ -112,9 +113,11 @@ def fruitless(newest: TrialWindow) -> bool:
 
     The first of a wave, which are proposed before there is any result, do not count.
     """
-    informed = newest.free & (newest.seen > 0)
-    free, given = _ranked(newest.losses[informed]), _ranked(newest.losses[~newest.free & ~newest.menu])
-    return len(free) >= MAX_FRUITLESS and bool(free.min() >= given.min(initial=np.inf))
+    free = _ranked(newest.losses[newest.free & (newest.seen > 0)])
+    given = newest.losses[~newest.free & ~newest.menu]
+    given = given[given < np.inf]  # of failed ones as well, NaN, nothing can be said
+    enough = min(MAX_FRUITLESS, FRUITLESS_PER_GIVEN * len(given))
+    return bool(len(given) and len(free) >= enough and free.min() >= given.min())
 
 
 def menus_better(newest: TrialWindow) -> float | None:

@@ -7,7 +7,7 @@ import anyio
 import optuna
 import pytest
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from support import SPACE, sampler
 
 from benchmarks.quality.strengths import Outcome, study_of
@@ -38,6 +38,11 @@ def asked(form: str, value: float, **llm: Any) -> FrozenTrial:
     params = {"lr": 10 ** rng.uniform(-5, -1), "momentum": 0.5, "layers": 3, "optimizer": "adam"}
     record = {"calls": 1, "reasks": 0, "duplicate_of": None, "form": form, **llm}
     return create_trial(params=params, distributions=SPACE, value=value, user_attrs={"llm": record})
+
+
+def failing(form: str) -> FrozenTrial:
+    record = {"calls": 1, "reasks": 0, "duplicate_of": None, "form": form}
+    return create_trial(state=TrialState.FAIL, user_attrs={"llm": record} if form else {})
 
 
 def after(*trials: FrozenTrial) -> Evidence:
@@ -96,6 +101,21 @@ def test_a_model_that_never_beats_what_it_was_shown_needs_menus() -> None:
     assert not fruitless(after(*worse, *worse).newest)
 
 
+@pytest.mark.parametrize(("given", "asks"), [(1, 2), (2, 4), (3, 5), (20, 5)])
+def test_the_more_a_model_was_shown_the_longer_it_may_stay_behind_the_best_of_it(given: int, asks: int) -> None:
+    shown = [asked("", 1.0 + n, calls=0) for n in range(given)]
+    worse = [asked("plain", 2.0 + n) for n in range(asks)]
+    assert not fruitless(after(*shown, *worse[:-1]).newest)
+    assert fruitless(after(*shown, *worse).newest)
+
+
+def test_a_model_that_was_shown_no_value_is_behind_nothing_though_all_of_its_trials_fail() -> None:
+    failed = [failing("plain") for _ in range(6)]
+    assert not fruitless(after(asked("plain", 1.0), *failed).newest)
+    assert not fruitless(after(failing(""), *failed).newest)
+    assert fruitless(after(failing(""), asked("", 1.0, calls=0), *failed).newest)
+
+
 def test_a_first_wave_that_saw_no_result_says_nothing_of_a_model() -> None:
     shown, nothing, one = asked("", 1.0, calls=0), counted(0), counted(1)
     wave = [asked("plain", 2.0 + n, context=nothing) for n in range(7)]
@@ -144,10 +164,11 @@ def test_menus_go_on_where_all_trials_are_alike() -> None:
 
 
 def test_what_free_asks_improved_long_ago_does_not_end_menus() -> None:
-    begun = [asked("plain", value) for value in (3.0, 2.0, 1.0)]
-    alike = [asked(form, 9.0 + n / 10) for n in range(COMPARED_TRIALS // 2) for form in ("plain", "menu")]
-    assert idle(after(*begun, *alike[:10]).newest)
-    assert not idle(after(*begun, *alike).newest)
+    begun = [failing(""), *(asked("plain", value) for value in (3.0, 2.0, 1.0))]
+    alike = [asked(form, 9.0 + n / 10) for n in range(COMPARED_TRIALS) for form in ("menu", "plain")]
+    later = [asked("plain", 5.0), *alike[: COMPARED_TRIALS - 1]]
+    assert idle(after(*begun, *later[:10]).newest)
+    assert not idle(after(*begun, *later).newest)
 
 
 def test_one_ask_in_ten_tries_a_menu_once_the_last_trials_improved_nothing() -> None:
