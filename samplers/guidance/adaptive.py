@@ -27,7 +27,7 @@ MIN_STUMBLED: Final = 1.0
 MIN_STUMBLED_SHARE: Final = 0.37
 
 # Free trials, for each trial that the model did not propose, after which it is not at work yet if none is better than
-# the best of those; at most so many. Draws at random come to that in one of three studies.
+# the best of those; at most so many. Draws at random come to that in about one of three studies.
 FRUITLESS_PER_GIVEN: Final = 2
 MAX_FRUITLESS: Final = 5
 
@@ -42,9 +42,9 @@ COMPARED_FREE: Final = 3
 # Chance that a menu's trial is better than a free one from which menus go on: among ties they do.
 MIN_BETTER: Final = 0.5
 
-# Among the trials compared, menus that improve nothing after which the model is left free again if free asks have
-# improved something, unless their chance to be better than any of these is higher: a model that has found what is best
-# tries bold things, and the last of these say little against it.
+# Among the trials compared, menus that improve nothing after which the model is left free again, if a free ask has
+# improved something and a menu's chance to be better than any of the free ones is lower than this: a model that has
+# found what is best tries bold things, and the last of these say little against it.
 MAX_IDLE_MENUS: Final = 3
 MIN_BETTER_WHILE_IDLE: Final = 0.6
 
@@ -85,7 +85,7 @@ def needs_menu(evidence: Evidence) -> bool:
         return True
     better = menus_better(newest)
     if better is not None:
-        return better >= MIN_BETTER and not idle(newest)
+        return better >= MIN_BETTER and not menus_idle(newest)
     return fruitless(newest) or evidence.cached_per_step(shortfall) >= MAX_SHORTFALL
 
 
@@ -109,7 +109,7 @@ def stumbles(newest: TrialWindow) -> bool:
 
 
 def fruitless(newest: TrialWindow) -> bool:
-    """Whether several free trials are all no better than the best of those that the model did not propose.
+    """Whether enough free trials are all no better than the best of those that the model did not propose.
 
     The first of a wave, which are proposed before there is any result, do not count.
     """
@@ -127,8 +127,8 @@ def menus_better(newest: TrialWindow) -> float | None:
     return _chance(menu, free[-COMPARED_FREE:]) if len(free) >= COMPARED_FREE and len(menu) else None
 
 
-def idle(newest: TrialWindow) -> bool:
-    """Whether lately several menus have improved nothing, though free asks have, and are not clearly better either."""
+def menus_idle(newest: TrialWindow) -> bool:
+    """Whether several recent menus improved nothing, while a free ask did, and are hardly better than all free ones."""
     losses = _ranked(newest.losses)
     improves = losses < np.minimum.accumulate(np.append(np.inf, losses[:-1]))
     recent, improved = newest.only(slice(-COMPARED_TRIALS, None)), improves[-COMPARED_TRIALS:]

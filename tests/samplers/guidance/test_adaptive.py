@@ -18,8 +18,8 @@ from optuna_llm.samplers.guidance.adaptive import (
     PROBE_EVERY_AT_MOST,
     Adaptive,
     fruitless,
-    idle,
     menus_better,
+    menus_idle,
     needs_menu,
     probe_every,
     stumbles,
@@ -167,8 +167,8 @@ def test_what_free_asks_improved_long_ago_does_not_end_menus() -> None:
     begun = [failing(""), *(asked("plain", value) for value in (3.0, 2.0, 1.0))]
     alike = [asked(form, 9.0 + n / 10) for n in range(COMPARED_TRIALS) for form in ("menu", "plain")]
     later = [asked("plain", 5.0), *alike[: COMPARED_TRIALS - 1]]
-    assert idle(after(*begun, *later[:10]).newest)
-    assert not idle(after(*begun, *later).newest)
+    assert menus_idle(after(*begun, *later[:10]).newest)
+    assert not menus_idle(after(*begun, *later).newest)
 
 
 def test_one_ask_in_ten_tries_a_menu_once_the_last_trials_improved_nothing() -> None:
@@ -246,7 +246,7 @@ def test_a_model_that_repeats_itself_is_soon_carried(name: str) -> None:
 
 def test_a_model_that_draws_at_random_is_carried_without_a_repetition() -> None:
     found, free = mean("draws", trials=40), mean("draws", "plain", trials=40)
-    assert found["menus 3"] > 0.7
+    assert found["menus 3"] > 0.8
     assert found["best"] < free["best"] / 2
 
 
