@@ -48,8 +48,9 @@ MIN_BETTER: Final = 0.5
 MAX_IDLE_MENUS: Final = 3
 MIN_BETTER_WHILE_IDLE: Final = 0.6
 
-# Of so many asks one tries a menu while the model is left free, if so many complete trials have improved nothing: a
-# model that is sure of what is wrong is found out by its eighth ask. The menu refines, which costs a strong one least.
+# Of so many asks one tries a menu while the model is left free: the first that can be compared in any case, a later one
+# if so many complete trials have improved nothing. One at a time, no more than eight asks go by until every model is
+# compared with menus. The menu refines, which costs a strong one least.
 TRY_EVERY: Final = 10
 TRIED: Final = 7
 TRY_AFTER: Final = 2
@@ -90,14 +91,18 @@ def needs_menu(evidence: Evidence) -> bool:
 
 
 def tries_menu(situation: Situation) -> bool:
-    """Whether this ask tries what a menu would do, since the last trials have improved nothing.
+    """Whether this ask tries what a menu would do: none was tried yet, or the last trials have improved nothing.
 
     Not where its result would come when little more is asked: a model that needs no menus would lose by it, and one
     that does would not gain.
     """
-    due = situation.ordinal % TRY_EVERY == TRIED and situation.evidence.since_improvement >= TRY_AFTER
+    if situation.ordinal % TRY_EVERY != TRIED:
+        return False
+    newest = situation.newest
+    untried = not newest.menu.any() and np.count_nonzero(newest.free) >= COMPARED_FREE
     left, others = situation.proposals_left, len(situation.in_flight) + len(situation.open)
-    return due and (left is None or left > LEFT_AFTER + others)
+    in_time = left is None or left > LEFT_AFTER + others
+    return in_time and bool(untried or situation.evidence.since_improvement >= TRY_AFTER)
 
 
 def stumbles(newest: TrialWindow) -> bool:

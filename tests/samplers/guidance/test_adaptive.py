@@ -171,9 +171,19 @@ def test_what_free_asks_improved_long_ago_does_not_end_menus() -> None:
     assert not menus_idle(after(*begun, *later).newest)
 
 
+def test_a_menu_is_tried_by_the_eighth_ask_although_the_model_still_improves() -> None:
+    improving = after(*[asked("plain", 9.0 - n) for n in range(7)])
+    assert [n for n in range(20) if guided(improving, n).form == "menu"] == [7, 17]
+    few = after(asked("", 9.5, calls=0), *[asked("plain", 9.0 - n) for n in range(2)])
+    assert guided(few, 7).form == "plain"
+
+
+def test_a_model_that_still_improves_beside_its_menus_has_no_other_tried() -> None:
+    tried = after(*[asked("plain", 9.0 - n) for n in range(7)], asked("menu", 3.5), asked("plain", 1.0))
+    assert [guided(tried, n).form for n in range(8, 20)] == ["plain"] * 12
+
+
 def test_one_ask_in_ten_tries_a_menu_once_the_last_trials_improved_nothing() -> None:
-    improving = after(*[asked("plain", 9.0 - n) for n in range(8)])
-    assert [guided(improving, ordinal).form for ordinal in range(20)] == ["plain"] * 20
     waiting = after(*[asked("plain", 9.0 - n) for n in range(5)], asked("plain", 6.0), asked("plain", 5.5))
     assert not needs_menu(waiting)
     assert [n for n in range(40) if guided(waiting, n).form == "menu"] == [7, 17, 27, 37]
