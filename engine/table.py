@@ -39,6 +39,7 @@ def row_of(trial: FrozenTrial) -> dict[str, Any]:
         "model": llm.get("model"),
         "role": llm.get("role"),
         "form": llm.get("form"),
+        "reason": llm.get("reason"),
         "rationale": llm.get("rationale"),
         "calls": counts.get("llm_calls"),
         "reasks": counts.get("reasks"),

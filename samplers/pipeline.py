@@ -274,7 +274,7 @@ class _Exchange:
         return provenance(
             model=verdict.model or self.ask.model,
             role=guidance.role,
-            guidance=guidance_part(guidance.strategy, guidance.form),
+            guidance=guidance_part(guidance.strategy, guidance.form, guidance.reason),
             rationale=verdict.rationale,
             counts=self.counts,
             repairs=conformed.repairs if conformed else (),

@@ -1,7 +1,7 @@
 """What stays on record of a proposal: the user attribute `llm`, a JSON object under 4 kB, written and read here.
 
 schema_version, model, rationale, role                        what was proposed, and why
-strategy, form                                                how the ask was guided: "plain" or "menu"
+strategy, form, reason                                        how the ask was guided: "plain" or "menu", and why
 context {complete, pruned, failed, running}                   trials that the prompt was built from
 calls, reasks, repairs, duplicate_of, usage {...}, latency    what it took
 staleness, run, worker                                        added by the engine when the trial is created
@@ -36,6 +36,7 @@ MAX_RECORD_BYTES = 3900
 MAX_REPAIR_LENGTH = 100
 MAX_MODEL_LENGTH = 200
 MAX_STRATEGY_LENGTH = 40
+MAX_REASON_LENGTH = 100
 
 # Characters of a rationale that are kept until repairs are dropped instead.
 SHORTEST_RATIONALE = 40
@@ -79,9 +80,10 @@ def provenance(
     return _shortened(_joined(earlier, record) if earlier else record)
 
 
-def guidance_part(strategy: str, form: str) -> dict[str, Any]:
-    """What the attribute says of the guidance."""
-    return {"strategy": clean(strategy, MAX_STRATEGY_LENGTH), "form": form}
+def guidance_part(strategy: str, form: str, reason: str = "") -> dict[str, Any]:
+    """What the attribute says of the guidance; of a reason only where there is one."""
+    why = {"reason": clean(reason, MAX_REASON_LENGTH)} if reason else {}
+    return {"strategy": clean(strategy, MAX_STRATEGY_LENGTH), "form": form, **why}
 
 
 def _bytes(record: Mapping[str, Any]) -> int:

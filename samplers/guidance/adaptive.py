@@ -5,6 +5,7 @@ than what the surrogate would have taken, or than a menu that was tried; and it 
 in the asks that probe it.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,14 @@ from .acquisition import shortfall
 from .facts import facts
 from .menu import menu_for, role_of
 from .strategy import Guidance, Situation, undisturbed
+
+# Why an ask has a menu, or is free although the model needs menus: for whoever reads the trial.
+STUMBLES: Final = "free asks repeated trials or took second calls"
+FRUITLESS: Final = "no free trial is better than those given"
+SHORTFALL: Final = "free trials are worse than the surrogate's would be"
+MENUS_BETTER: Final = "menus did better than the last free asks"
+TRY: Final = "to compare a menu with free asks"
+PROBE: Final = "to see whether the model still needs menus"
 
 # What an older free ask counts, beside the next one: the last three decide, so that a model that has learned is soon
 # believed.
@@ -70,24 +79,30 @@ class Adaptive:
 
     @undisturbed
     def guide(self, situation: Situation) -> Guidance:
-        """The facts alone, or the menu of a role."""
-        if situation.evidence.cached(needs_menu):
-            if situation.ordinal % probe_every(situation.newest):
-                return menu_for(situation, role_of(situation), self.name)
-        elif tries_menu(situation):
-            return menu_for(situation, REFINE, self.name)
-        return Guidance(strategy=self.name, summary=facts(situation))
+        """The facts alone, or the menu of a role, and why."""
+        need = situation.evidence.cached(need_of)
+        if need and situation.ordinal % probe_every(situation.newest):
+            return self._menu(situation, role_of(situation), need)
+        if not need and tries_menu(situation):
+            return self._menu(situation, REFINE, TRY)
+        return Guidance(strategy=self.name, summary=facts(situation), reason=PROBE if need else "")
+
+    def _menu(self, situation: Situation, role: str, reason: str) -> Guidance:
+        guidance = menu_for(situation, role, self.name)
+        return replace(guidance, reason=reason) if guidance.candidates else guidance
 
 
-def needs_menu(evidence: Evidence) -> bool:
-    """Whether free asks of this model have stumbled, or were worse than menus are, or would be."""
+def need_of(evidence: Evidence) -> str:
+    """Why this model needs menus, if it does: free asks stumbled, or were worse than menus are, or would be."""
     newest = evidence.newest
     if stumbles(newest):
-        return True
+        return STUMBLES
     better = menus_better(newest)
     if better is not None:
-        return better >= MIN_BETTER and not menus_idle(newest)
-    return fruitless(newest) or evidence.cached_per_step(shortfall) >= MAX_SHORTFALL
+        return MENUS_BETTER if better >= MIN_BETTER and not menus_idle(newest) else ""
+    if fruitless(newest):
+        return FRUITLESS
+    return SHORTFALL if evidence.cached_per_step(shortfall) >= MAX_SHORTFALL else ""
 
 
 def tries_menu(situation: Situation) -> bool:

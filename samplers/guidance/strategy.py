@@ -103,14 +103,15 @@ class Situation:
 class Guidance:
     """What one ask is told beyond the history.
 
-    `strategy` and `role` stand on the trial. `summary` are lines about the study, `words` a paragraph at the end of the
-    prompt. `candidates` are whole configurations of which the model is to take one, best first; without any it is
-    free. A parameter that a candidate lacks does not count in it. `expected` has a value for each candidate, if the
-    model is to be told what to expect.
+    `strategy`, `role` and `reason` (why the ask is what it is) stand on the trial. `summary` are lines about the study,
+    `words` a paragraph at the end of the prompt. `candidates` are whole configurations of which the model is to take
+    one, best first; without any it is free. A parameter that a candidate lacks does not count in it. `expected` has a
+    value for each candidate, if the model is to be told what to expect.
     """
 
     strategy: str
     role: str = PROPOSE
+    reason: str = ""
     words: str = ""
     summary: tuple[str, ...] = ()
     candidates: Sequence[Params] = ()

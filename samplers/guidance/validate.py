@@ -50,6 +50,7 @@ class ValidatedStrategy:
             for name, what, right in (
                 ("strategy", "a string", isinstance(guidance.strategy, str)),
                 ("role", "a string", isinstance(guidance.role, str)),
+                ("reason", "a string", isinstance(guidance.reason, str)),
                 ("words", "a string", isinstance(guidance.words, str)),
                 ("summary", "a tuple of strings", _is_list_of(guidance.summary, str)),
                 ("candidates", "a list of mappings from names to values", _is_list_of(listed, Mapping)),

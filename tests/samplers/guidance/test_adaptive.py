@@ -14,13 +14,18 @@ from benchmarks.quality.strengths import Outcome, study_of
 from optuna_llm import Guidance, ProposalError, Situation, optimize_async
 from optuna_llm.samplers.guidance.adaptive import (
     COMPARED_TRIALS,
+    FRUITLESS,
+    MENUS_BETTER,
+    PROBE,
     PROBE_EVERY,
     PROBE_EVERY_AT_MOST,
+    STUMBLES,
+    TRY,
     Adaptive,
     fruitless,
     menus_better,
     menus_idle,
-    needs_menu,
+    need_of,
     probe_every,
     stumbles,
 )
@@ -64,7 +69,7 @@ REASKED = asked("plain", 1.0, calls=2, reasks=1)
 
 
 def test_a_study_begins_free() -> None:
-    assert not needs_menu(after())
+    assert not need_of(after())
     assert [guided(after(), ordinal).form for ordinal in range(8)] == ["plain"] * 8
 
 
@@ -95,7 +100,7 @@ def test_a_model_that_never_beats_what_it_was_shown_needs_menus() -> None:
     worse = [asked("plain", 2.0 + n) for n in range(2)]
     assert not fruitless(after(shown, *worse[:1]).newest)
     assert fruitless(after(shown, *worse).newest)
-    assert needs_menu(after(shown, *worse))
+    assert need_of(after(shown, *worse))
     assert fruitless(after(shown, *[asked("plain", 1.0, n=n) for n in range(2)]).newest)
     assert not fruitless(after(shown, *worse, asked("plain", 0.9)).newest)
     assert not fruitless(after(*worse, *worse).newest)
@@ -137,30 +142,30 @@ def test_menus_are_compared_with_three_free_asks() -> None:
     free, menu = [asked("plain", value) for value in (1, 2, 3)], [asked("menu", value) for value in (0, 0.5, 2.5)]
     assert menus_better(after(*free[:2], *menu).newest) is None
     assert menus_better(after(*free, *menu).newest) == pytest.approx(7 / 9)
-    assert needs_menu(after(*free, *menu))
-    assert not needs_menu(after(*free, *[asked("menu", 5.0 + n) for n in range(3)]))
+    assert need_of(after(*free, *menu))
+    assert not need_of(after(*free, *[asked("menu", 5.0 + n) for n in range(3)]))
     assert menus_better(after(*free).newest) is None
-    assert needs_menu(after(*free, asked("menu", 1.5)))
-    assert not needs_menu(after(*free, asked("menu", 2.5)))
+    assert need_of(after(*free, asked("menu", 1.5)))
+    assert not need_of(after(*free, asked("menu", 2.5)))
 
 
 def test_menus_that_improve_nothing_end_where_free_asks_have_found_what_is_best() -> None:
     bold = [asked("", 6.4, calls=0), *(asked("plain", value) for value in (0.2, 0.0, 0.5, 1.6, 1.7, 0.9))]
     menus = [asked("menu", value) for value in (1.1, 0.7, 0.6)]
-    assert needs_menu(after(*bold, *menus[:2]))
-    assert not needs_menu(after(*bold, *menus))
-    assert not needs_menu(after(*bold, *menus, asked("plain", 1.8)))
-    assert needs_menu(after(*bold, *menus, asked("menu", -0.1)))
+    assert need_of(after(*bold, *menus[:2]))
+    assert not need_of(after(*bold, *menus))
+    assert not need_of(after(*bold, *menus, asked("plain", 1.8)))
+    assert need_of(after(*bold, *menus, asked("menu", -0.1)))
 
 
 def test_menus_that_improve_nothing_go_on_where_they_beat_all_free_asks_but_a_lucky_one() -> None:
     lucky = [asked("", 6.4, calls=0), *(asked("plain", value) for value in (3.0, 0.0, 4.0, 5.0, 3.5, 4.5))]
-    assert needs_menu(after(*lucky, *(asked("menu", 1.0 + n) for n in range(3))))
+    assert need_of(after(*lucky, *(asked("menu", 1.0 + n) for n in range(3))))
 
 
 def test_menus_go_on_where_all_trials_are_alike() -> None:
     alike = [asked("", 1.0, calls=0), *(asked("plain", 1.0, n=n) for n in range(3))]
-    assert needs_menu(after(*alike, *(asked("menu", 1.0, n=n) for n in range(4))))
+    assert need_of(after(*alike, *(asked("menu", 1.0, n=n) for n in range(4))))
 
 
 def test_what_free_asks_improved_long_ago_does_not_end_menus() -> None:
@@ -185,7 +190,7 @@ def test_a_model_that_still_improves_beside_its_menus_has_no_other_tried() -> No
 
 def test_one_ask_in_ten_tries_a_menu_once_the_last_trials_improved_nothing() -> None:
     waiting = after(*[asked("plain", 9.0 - n) for n in range(5)], asked("plain", 6.0), asked("plain", 5.5))
-    assert not needs_menu(waiting)
+    assert not need_of(waiting)
     assert [n for n in range(40) if guided(waiting, n).form == "menu"] == [7, 17, 27, 37]
 
 
@@ -201,10 +206,33 @@ def test_no_menu_is_tried_after_whose_result_little_would_be_asked(
     assert guided(waiting, 17, proposals_left=proposals_left, open=open_asks).form == form
 
 
+@pytest.mark.parametrize(
+    ("trials", "ordinal", "form", "reason"),
+    [
+        ([GOOD, asked("plain", 0.5), REASKED], 3, "menu", STUMBLES),
+        ([asked("", 1.0, calls=0), asked("plain", 2.0), asked("plain", 3.0)], 3, "menu", FRUITLESS),
+        ([*[asked("plain", 9.0 - n) for n in range(7)], asked("menu", 1.0)], 8, "menu", MENUS_BETTER),
+        ([*[asked("plain", 9.0 - n) for n in range(7)], asked("menu", 1.0)], 40, "plain", PROBE),
+        ([asked("plain", 9.0 - n) for n in range(7)], 7, "menu", TRY),
+        ([asked("plain", 9.0 - n) for n in range(7)], 8, "plain", ""),
+    ],
+)
+def test_an_ask_says_why_it_has_a_menu_or_why_not_though_the_model_needs_one(
+    trials: list[FrozenTrial], ordinal: int, form: str, reason: str
+) -> None:
+    guidance = guided(after(*trials), ordinal)
+    assert (guidance.form, guidance.reason) == (form, reason)
+
+
+def test_of_an_ask_that_is_free_since_nothing_new_is_left_no_reason_for_a_menu_is_given() -> None:
+    guidance = guided(after(REPEATS, REPEATS), 3, is_known=lambda _: True)
+    assert (guidance.form, guidance.reason) == ("plain", "")
+
+
 def test_of_free_asks_the_last_three_are_compared_so_that_a_model_that_got_better_is_soon_believed() -> None:
     bad, menu = [asked("plain", 9.0 + n) for n in range(6)], [asked("menu", 2.0 + n) for n in range(6)]
-    assert needs_menu(after(*bad, *menu))
-    assert not needs_menu(after(*bad, *menu, *[asked("plain", 1.0 + n / 10) for n in range(3)]))
+    assert need_of(after(*bad, *menu))
+    assert not need_of(after(*bad, *menu, *[asked("plain", 1.0 + n / 10) for n in range(3)]))
 
 
 def test_free_asks_go_on_now_and_then_and_ever_more_rarely_while_they_fail() -> None:

@@ -30,14 +30,14 @@ LAYERS = [{"lr": 0.01, "momentum": 0.5, "layers": layers, "optimizer": None} for
 
 @pytest.mark.asyncio
 async def test_a_strategy_of_ones_own_sees_the_study_and_decides_what_is_offered() -> None:
-    own = Own(Guidance(strategy="own", role="my role", words="Be bold.", candidates=LAYERS))
+    own = Own(Guidance(strategy="own", role="my role", reason="to be bold", words="Be bold.", candidates=LAYERS))
     model = SchemaModel()
     study = optuna.create_study(sampler=sampler(model, strategy=own))
     await optimize_async(study, lambda trial: trial.params["layers"], n_trials=2, search_space=SPACE)
     assert {trial.params["layers"] for trial in study.trials} == {3, 7}
     assert all("Be bold.\nTake it from these candidates:" in prompt(request) for request in model.requests)
     record = study.trials[0].user_attrs["llm"]
-    assert (record["strategy"], record["role"], record["form"]) == ("own", "my role", "menu")
+    assert [record[key] for key in ("strategy", "role", "reason", "form")] == ["own", "my role", "to be bold", "menu"]
     assert own.seen[-1].evidence.best(1)[0].value == study.trials[0].value
     assert own.seen[-1].is_known(study.trials[0].params)
     assert not own.seen[-1].is_known({**study.trials[0].params, "layers": 9})
