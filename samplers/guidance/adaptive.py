@@ -158,10 +158,15 @@ def menus_idle(newest: TrialWindow) -> bool:
 
 
 def probe_every(newest: TrialWindow) -> int:
-    """How many asks there are to one that is free although the model needs menus."""
+    """How many asks there are to one that is free although the model needs menus.
+
+    Free asks from before the first menu are no probes: what they cost is known, and what has been learned since is not.
+    """
+    if not newest.menu.any():
+        return PROBE_EVERY
     menus = np.sort(_ranked(newest.losses[newest.menu])[-COMPARED_TRIALS:])
-    usual = menus[len(menus) // 2] if len(menus) else np.inf
-    bad = newest.stumbled[newest.free] | (_ranked(newest.losses[newest.free]) > usual)
+    probes = newest.only(slice(int(np.argmax(newest.menu)), None))
+    bad = probes.stumbled[probes.free] | (_ranked(probes.losses[probes.free]) > menus[len(menus) // 2])
     failures = int(np.argmin(bad[::-1])) if not bad.all() else len(bad)
     return int(min(PROBE_EVERY_AT_MOST, PROBE_EVERY * 2 ** min(max(failures - 1, 0), 8)))
 
