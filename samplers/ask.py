@@ -105,6 +105,10 @@ class OpenAsks:
         self._open[situation.ordinal] = one
         return Opened(asks=self, ordinal=situation.ordinal, place=place, position=one.position, guidance=guidance)
 
+    def decline(self, opened: "Opened") -> None:
+        """The ask goes on without its menu: others may be offered what it was."""
+        self._open[opened.ordinal] = OpenAsk(position=opened.position)
+
     def close(self, opened: "Opened") -> None:
         """The ask has its answer, or will have none."""
         del self._open[opened.ordinal]

@@ -25,7 +25,7 @@ from .prompt.context import build_context
 from .prompt.menu import menu_text
 from .prompt.messages import prefix_ends, render, render_head, render_reask
 from .provenance import guidance_part, provenance
-from .space.menu_reply import chosen, menu_schema
+from .space.menu_reply import chosen, declines, menu_schema
 from .space.reply import parse
 from .space.reply_model import Conformed, conform, json_schema, load
 from .view.duplicates import Duplicate
@@ -71,7 +71,9 @@ async def _answer(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) ->
     await load()
     if ask.space.fixed.keys() == ask.space.distributions.keys():
         async with asks.turns:
-            exchange = _exchange(ask, await asks.latest_view(ask), Guidance(strategy=Plain.name), can_be_new=False)
+            exchange = _exchange(
+                ask, await asks.latest_view(ask), Guidance(strategy=Plain.name), None, can_be_new=False
+            )
         return exchange.proposal(Verdict(conformed=conform({}, ask.space)))
     try:
         return await _converse(ask, calls, asks, door)
@@ -89,7 +91,7 @@ async def _converse(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) 
             opened, exchange, request = _begin(ask, await asks.latest_view(ask), calls, asks)
         with opened:
             try:
-                return await _discuss(exchange, request, calls, asks, door)
+                return await _discuss(exchange, request, calls, opened, door)
             except OptunaLLMError as error:  # of a re-ask, perhaps: the replies before it were paid
                 if exchange.replies and not error.provenance:
                     error.provenance = exchange.record(Verdict())
@@ -107,15 +109,15 @@ def _begin(ask: Ask, view: View, calls: AskCalls, asks: OpenAsks) -> "tuple[Open
         ends = (ask.left, calls.proposals_left())
         left = min((end for end in ends if end is not None), default=None)
         request = _request(ask, view, opened.guidance, opened.position, left, new=can_be_new)
-        return opened, _exchange(ask, view, opened.guidance, can_be_new=can_be_new), request
+        return opened, _exchange(ask, view, opened.guidance, left, can_be_new=can_be_new), request
     except BaseException:
         asks.close(opened)
         raise
 
 
-async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, asks: OpenAsks, door: StudyDoor) -> Proposal:
-    """Send the prompt, and re-ask what is wrong with the replies."""
-    ask, request = exchange.ask, first
+async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, opened: Opened, door: StudyDoor) -> Proposal:
+    """Send the prompt, and re-ask what is wrong with the replies; and ask freely once a menu is declined."""
+    ask, asks, request = exchange.ask, opened.asks, first
     repeated: Verdict | None = None
     while True:
         reply = await exchange.complete(calls, request)
@@ -123,11 +125,16 @@ async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, asks:
             await _reread_study(door)
         async with asks.turns:  # much may have happened while the model was thinking
             verdict = exchange.judge(reply, await asks.latest_view(ask))
+            if verdict.declined:
+                exchange, first = _without_menu(exchange, await asks.latest_view(ask), opened)
+        if verdict.declined:
+            request = first
+            continue
         if not verdict.violations:
             return exchange.proposal(verdict)
         repeated = verdict if verdict.duplicate else repeated
         logger.debug("Reply %d of %s refused: %s", len(exchange.replies), ask.model, "; ".join(verdict.violations))
-        if len(exchange.replies) > ask.max_reasks:
+        if exchange.attempts > ask.max_reasks:
             if repeated is None:
                 raise exchange.failure(verdict)
             logger.info(
@@ -135,6 +142,15 @@ async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, asks:
             )
             return exchange.proposal(repeated)
         request = _reask(first, request, reply, verdict)
+
+
+def _without_menu(exchange: "_Exchange", view: View, opened: Opened) -> "tuple[_Exchange, Request]":
+    """The exchange, and the request with which it goes on, of a model that declined its menu."""
+    opened.asks.decline(opened)
+    ask, left, new = exchange.ask, exchange.left, exchange.can_be_new
+    free = _exchange(ask, view, exchange.guidance.declined(), left, can_be_new=new)
+    request = _request(ask, view, free.guidance, opened.position, left, new=new)
+    return replace(free, replies=exchange.replies, declined=True), request
 
 
 async def _reread_study(door: StudyDoor) -> None:
@@ -158,7 +174,7 @@ def _request(ask: Ask, view: View, guidance: Guidance, position: int, left: int 
     """The first request: the prompt as the study is now, and the schema of the answer."""
     rationale = ask.policy.rationale
     head = partial(render_head, subject=ask.subject, direction=ask.direction, rationale=rationale)
-    menu = menu_text(guidance.candidates, guidance.expected, ask.space)
+    menu = menu_text(guidance.candidates, guidance.expected, ask.space, optional=guidance.optional)
     words = "\n".join(filter(None, [guidance.words, menu]))
     length = len(words) + sum(map(len, guidance.summary))
     context = build_context(
@@ -170,7 +186,8 @@ def _request(ask: Ask, view: View, guidance: Guidance, position: int, left: int 
         position=None if menu else position,  # open menus offer different candidates
         proposals_left=left,
     )
-    schema = partial(menu_schema, count=len(guidance.candidates)) if menu else json_schema
+    of_menu = partial(menu_schema, count=len(guidance.candidates), optional=guidance.optional)
+    schema = of_menu if menu else json_schema
     return Request(
         messages=render(
             context, ask.columns, head(ask.space), ask.fixed, new=new, summary=guidance.summary, words=words
@@ -195,13 +212,18 @@ def _reask(first: Request, last: Request, reply: Reply, verdict: "Verdict") -> R
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The configuration of a reply if it is one, else what is wrong with it."""
+    """The configuration of a reply if it is one, else what is wrong with it, or that it `declined` a menu.
+
+    `own`: it gives values of its own, although there was a menu.
+    """
 
     conformed: Conformed | None = None
     rationale: str | None = None
     violations: tuple[str, ...] = ()
     duplicate: Duplicate | None = None
     model: str | None = None
+    declined: bool = False
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +231,8 @@ class _Exchange:
     """One ask with all its replies.
 
     `n_finished` trials and the `counts` of all are those of the study when the prompt was written.
-    `can_be_new`: there are configurations that the study does not have, so that duplicates are refused.
+    `can_be_new`: there are configurations that the study does not have, so that duplicates are refused. `left`: how
+    many proposals the prompt says are to come. `declined`: one of the replies declined the menu.
     """
 
     ask: Ask
@@ -217,7 +240,14 @@ class _Exchange:
     n_finished: int
     counts: Mapping[str, int]
     can_be_new: bool
+    left: int | None
     replies: list[Reply] = field(default_factory=list)
+    declined: bool = False
+
+    @property
+    def attempts(self) -> int:
+        """How many replies were to be a configuration."""
+        return len(self.replies) - self.declined
 
     async def complete(self, calls: AskCalls, request: Request) -> Reply:
         """Send a request, and keep its reply; the latency is measured here where the client did not."""
@@ -234,9 +264,17 @@ class _Exchange:
         parsed = parse(reply.text, reply.finish_reason)
         if parsed.values is None:
             return Verdict(violations=(parsed.violation or "the reply held no JSON object",))
-        conformed = chosen(parsed.values, space, self.guidance.candidates) or conform(parsed.values, space)
+        menu = self.guidance.candidates
+        if menu and self.guidance.optional and declines(parsed.values, space):
+            return Verdict(declined=True)
+        taken = chosen(parsed.values, space, menu)
+        conformed = taken or conform(parsed.values, space)
         verdict = Verdict(
-            conformed=conformed, rationale=parsed.rationale, violations=conformed.violations, model=reply.model
+            conformed=conformed,
+            rationale=parsed.rationale,
+            violations=conformed.violations,
+            model=reply.model,
+            own=bool(menu) and taken is None,
         )
         if conformed.params is None or not self.can_be_new:
             return verdict
@@ -263,14 +301,15 @@ class _Exchange:
         """The error of an ask whose replies were all wrong, the last one as this verdict says."""
         cut = any(reply.finish_reason == "length" for reply in self.replies)
         return ProposalError(
-            f"{self.ask.model} gave no valid configuration in {counted(len(self.replies), 'attempt')}; the last reply "
+            f"{self.ask.model} gave no valid configuration in {counted(self.attempts, 'attempt')}; the last reply "
             f"was refused because: {'; '.join(verdict.violations)}{f'; {MORE_ROOM}' if cut else ''}",
             provenance=self.record(verdict),
         )
 
     def record(self, verdict: Verdict) -> dict[str, Any]:
         """What goes on record of all replies, the last one as this verdict says."""
-        duplicate, conformed, guidance = verdict.duplicate, verdict.conformed, self.guidance
+        duplicate, conformed = verdict.duplicate, verdict.conformed
+        guidance = self.guidance.declined() if verdict.own else self.guidance
         return provenance(
             model=verdict.model or self.ask.model,
             role=guidance.role,
@@ -279,12 +318,13 @@ class _Exchange:
             counts=self.counts,
             repairs=conformed.repairs if conformed else (),
             replies=self.replies,
+            declined=self.declined,
             duplicate_of=None if duplicate is None else "in flight" if duplicate.number is None else duplicate.number,
             earlier=self.ask.earlier,
         )
 
 
-def _exchange(ask: Ask, view: View, guidance: Guidance, *, can_be_new: bool) -> _Exchange:
+def _exchange(ask: Ask, view: View, guidance: Guidance, left: int | None, *, can_be_new: bool) -> _Exchange:
     counts, own = view.finished.counts, ask.number
     return _Exchange(
         ask=ask,
@@ -297,4 +337,5 @@ def _exchange(ask: Ask, view: View, guidance: Guidance, *, can_be_new: bool) -> 
             "running": len(view.in_flight) - (own is not None and any(own == other.number for other in view.in_flight)),
         },
         can_be_new=can_be_new,
+        left=left,
     )

@@ -56,9 +56,11 @@ def provenance(
     duplicate_of: int | str | None = None,
     earlier: Mapping[str, Any] | None = None,
     guidance: Mapping[str, Any] = EMPTY,
+    declined: bool = False,
 ) -> dict[str, Any]:
     """The attribute of one proposal; `earlier` is the same trial's attribute from calls before this one.
 
+    `declined`: one of the replies was no attempt, but took none of a menu that it could decline.
     Tokens and cost are None as soon as those of one reply are unknown.
     """
     nothing = Usage(prompt_tokens=0, completion_tokens=0, cost=0.0)
@@ -71,7 +73,7 @@ def provenance(
         **guidance,
         "context": dict(counts),
         "calls": len(replies),
-        "reasks": max(0, len(replies) - 1),
+        "reasks": max(0, len(replies) - 1 - declined),
         "repairs": [clean(repair, MAX_REPAIR_LENGTH) for repair in repairs[:MAX_REPAIRS]],
         "duplicate_of": duplicate_of,
         "usage": asdict(usage) if usage else None,

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from optuna_llm import Client, ClientError, ReplayClient, Reply, Request, UsageError
+from optuna_llm.samplers.space.menu_reply import NONE_OF_THEM, OR_NONE
+from optuna_llm.samplers.space.reply import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,16 +89,21 @@ def set_aside(folder: Path) -> None:
 
 
 def totals(paths: Sequence[Path]) -> Totals:
-    """What the recordings say that asking took; an exchange begins with the shortest kind of conversation."""
+    """What the recordings say that asking took.
+
+    An exchange begins with the shortest kind of conversation, and goes on where a menu was declined.
+    """
     requests: list[Mapping[str, Any]] = []
     replies: list[Mapping[str, Any]] = []
-    answered = 0
+    answered = declines = 0
     for path in paths:
         events = _events(path)
         asked = {event["id"]: event["request"] for event in events if event["event"] == "request"}
         ended = {event["id"]: event["reply"] for event in events if event["event"] == "reply"}
         shortest = min((len(request["messages"]) for request in asked.values()), default=0)
-        answered += sum(len(asked[number]["messages"]) == shortest for number in ended)
+        without = {number for number, reply in ended.items() if declined(asked[number], reply)}
+        answered += sum(len(asked[number]["messages"]) == shortest for number in ended.keys() - without)
+        declines += len(without)
         requests += asked.values()
         replies += ended.values()
     usages = [reply.get("usage") or {} for reply in replies]
@@ -104,13 +111,20 @@ def totals(paths: Sequence[Path]) -> Totals:
     return Totals(
         calls=len(requests),
         exchanges=answered,
-        reasks=len(replies) - answered,
+        reasks=len(replies) - answered - declines,
         prompt_tokens=sum(usage.get("prompt_tokens", 0) for usage in usages),
         completion_tokens=sum(usage.get("completion_tokens", 0) for usage in usages),
         cached_tokens=sum(usage.get("cached_tokens", 0) for usage in usages),
         cost=None if None in costs else float(sum(cost for cost in costs if cost is not None)),
         latency=float(sum(reply.get("latency") or 0.0 for reply in replies)),
     )
+
+
+def declined(request: Mapping[str, Any], reply: Mapping[str, Any]) -> bool:
+    """Whether a reply on file took none of a menu: the same proposal was asked for once more, freely."""
+    keys = [key for key, part in request["schema"]["properties"].items() if part.get("description") == OR_NONE]
+    values = parse(reply["text"]).values or {}
+    return any(values.get(key) == NONE_OF_THEM for key in keys)
 
 
 def _events(path: Path) -> list[Mapping[str, Any]]:

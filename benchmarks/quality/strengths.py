@@ -58,7 +58,7 @@ class Model:
         number = request.schema["properties"].get("candidate")
         if number is None:
             return {"rationale": "", **self.propose()}
-        count = len(number["enum"])
+        count = max(number["enum"])  # none declines a menu
         return {"rationale": "", "candidate": 1 if self.rng.random() < 0.6 else self.rng.randint(1, count)}
 
     def start(self, first: dict[str, Any]) -> None:

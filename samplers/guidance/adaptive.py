@@ -36,7 +36,8 @@ MIN_STUMBLED: Final = 1.0
 MIN_STUMBLED_SHARE: Final = 0.37
 
 # Free trials, for each trial that the model did not propose, after which it is not at work yet if none is better than
-# the best of those; at most so many. Draws at random come to that in about one of three studies.
+# the best of those; at most so many. Draws at random come to that in about one of three studies. Until there are as
+# many as that, the model may decline its menus: few trials say little, and a weak model takes what it is offered.
 FRUITLESS_PER_GIVEN: Final = 2
 MAX_FRUITLESS: Final = 5
 
@@ -82,14 +83,15 @@ class Adaptive:
         """The facts alone, or the menu of a role, and why."""
         need = situation.evidence.cached(need_of)
         if need and situation.ordinal % probe_every(situation.newest):
-            return self._menu(situation, role_of(situation), need)
+            optional = need == FRUITLESS and int(situation.newest.free.sum()) < MAX_FRUITLESS
+            return self._menu(situation, role_of(situation), need, optional=optional)
         if not need and tries_menu(situation):
-            return self._menu(situation, REFINE, TRY)
+            return self._menu(situation, REFINE, TRY, optional=True)
         return Guidance(strategy=self.name, summary=facts(situation), reason=PROBE if need else "")
 
-    def _menu(self, situation: Situation, role: str, reason: str) -> Guidance:
+    def _menu(self, situation: Situation, role: str, reason: str, *, optional: bool) -> Guidance:
         guidance = menu_for(situation, role, self.name)
-        return replace(guidance, reason=reason) if guidance.candidates else guidance
+        return replace(guidance, reason=reason, optional=optional) if guidance.candidates else guidance
 
 
 def need_of(evidence: Evidence) -> str:

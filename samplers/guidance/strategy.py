@@ -1,7 +1,7 @@
 """The contract of a strategy: from a situation to what this ask is told beyond the history."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
@@ -15,6 +15,8 @@ from ..space.space import Space
 from ..view.evidence import WINDOW, Evidence, TrialWindow
 
 Form = Literal["plain", "menu"]
+
+DECLINED: Final = "declined a menu"
 
 PLAIN: Final = "plain"
 MENU: Final = "menu"
@@ -106,7 +108,8 @@ class Guidance:
     `strategy`, `role` and `reason` (why the ask is what it is) stand on the trial. `summary` are lines about the study,
     `words` a paragraph at the end of the prompt. `candidates` are whole configurations of which the model is to take
     one, best first; without any it is free. A parameter that a candidate lacks does not count in it. `expected` has a
-    value for each candidate, if the model is to be told what to expect.
+    value for each candidate, if the model is to be told what to expect. `optional`: the model may take none of them,
+    and is then asked once more, freely.
     """
 
     strategy: str
@@ -116,11 +119,17 @@ class Guidance:
     summary: tuple[str, ...] = ()
     candidates: Sequence[Params] = ()
     expected: Sequence[float] = ()
+    optional: bool = False
 
     @property
     def form(self) -> Form:
         """Whether the ask is free or has a menu of candidates."""
         return MENU if self.candidates else PLAIN
+
+    def declined(self) -> "Guidance":
+        """The same without its menu, for a model that took none of its candidates."""
+        reason = f"{DECLINED}: {self.reason}" if self.reason else DECLINED
+        return replace(self, role=PROPOSE, reason=reason, candidates=(), expected=(), optional=False)
 
 
 @runtime_checkable

@@ -53,6 +53,7 @@ class ValidatedStrategy:
                 ("reason", "a string", isinstance(guidance.reason, str)),
                 ("words", "a string", isinstance(guidance.words, str)),
                 ("summary", "a tuple of strings", _is_list_of(guidance.summary, str)),
+                ("optional", "True or False", isinstance(guidance.optional, bool)),
                 ("candidates", "a list of mappings from names to values", _is_list_of(listed, Mapping)),
             )
             if not right

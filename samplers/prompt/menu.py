@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ...engine.records import Params
-from ..space.menu_reply import number_key
+from ..space.menu_reply import NONE_OF_THEM, number_key
 from ..space.notation import cells, format_number
 from ..space.space import Space
 
@@ -13,11 +13,14 @@ TRUST = (
     "value better than the best so far, though a candidate may reach one."
 )
 
+DECLINE = f"If none of them is worth a trial, give {NONE_OF_THEM}: you are then asked for values of your own."
 
-def menu_text(candidates: Sequence[Params], expected: Sequence[float], space: Space) -> str:
+
+def menu_text(candidates: Sequence[Params], expected: Sequence[float], space: Space, *, optional: bool = False) -> str:
     """The candidates, a row each, of the parameters in which they differ; what they have in common stands below.
 
-    `expected` has a value for each of them, or none; equal ones tell nothing. Empty without candidates.
+    `expected` has a value for each of them, or none; equal ones tell nothing. `optional`: it may be declined. Empty
+    without candidates.
     """
     if not candidates:
         return ""
@@ -40,4 +43,5 @@ def menu_text(candidates: Sequence[Params], expected: Sequence[float], space: Sp
     return (
         f"Take it from these candidates:\n{table}\n{shared}{trust}"
         f'Instead of values for the parameters give "{key}": the number of the one to try.'
+        f"{f' {DECLINE}' * optional}"
     )

@@ -11,6 +11,10 @@ from .space import RATIONALE, Space
 
 CANDIDATE: Final = "candidate"
 
+# The number that declines a menu: last in the schema, so that a model which takes what comes first does not.
+NONE_OF_THEM: Final = 0
+OR_NONE: Final = f"the number of a candidate, or {NONE_OF_THEM}"
+
 
 def number_key(space: Space) -> str:
     """The key of the candidate's number: none that a parameter has."""
@@ -20,13 +24,16 @@ def number_key(space: Space) -> str:
     return key
 
 
-def menu_schema(space: Space, count: int, *, rationale: bool = True) -> dict[str, Any]:
-    """A flat object with the number of one of `count` candidates, `rationale` first.
+def menu_schema(space: Space, count: int, *, optional: bool = False, rationale: bool = True) -> dict[str, Any]:
+    """A flat object with the number of one of `count` candidates, `rationale` first; 0 declines an `optional` menu.
 
     It says nothing of the candidates: a host that compiles each new schema has met this one before.
     """
     key = number_key(space)
-    number = {"type": "integer", "enum": list(range(1, count + 1)), "description": "the number of a candidate"}
+    numbers = list(range(1, count + 1))
+    number = {"type": "integer", "enum": numbers, "description": "the number of a candidate"}
+    if optional:
+        number |= {"enum": [*numbers, NONE_OF_THEM], "description": OR_NONE}
     properties = {RATIONALE: rationale_schema()} if rationale else {}
     return {
         "type": "object",
@@ -34,6 +41,11 @@ def menu_schema(space: Space, count: int, *, rationale: bool = True) -> dict[str
         "required": [*properties, key],
         "additionalProperties": False,
     }
+
+
+def declines(values: Mapping[str, Any], space: Space) -> bool:
+    """Whether a reply takes none of the candidates, and wants to be asked for values of its own."""
+    return _whole(values.get(number_key(space))) == NONE_OF_THEM
 
 
 def chosen(values: Mapping[str, Any], space: Space, candidates: Sequence[Params]) -> Conformed | None:

@@ -224,6 +224,24 @@ def test_an_ask_says_why_it_has_a_menu_or_why_not_though_the_model_needs_one(
     assert (guidance.form, guidance.reason) == (form, reason)
 
 
+@pytest.mark.parametrize(
+    ("trials", "ordinal", "optional"),
+    [
+        ([asked("plain", 9.0 - n) for n in range(7)], 7, True),
+        ([asked("", 1.0, calls=0), *(asked("plain", 2.0 + n) for n in range(2))], 3, True),
+        ([asked("", 1.0, calls=0), *(asked("plain", 2.0 + n) for n in range(4))], 6, True),
+        ([asked("", 1.0, calls=0), *(asked("plain", 2.0 + n) for n in range(5))], 6, False),
+        ([GOOD, asked("plain", 0.5), REASKED], 3, False),
+        ([*[asked("plain", 9.0 - n) for n in range(7)], asked("menu", 1.0)], 8, False),
+    ],
+)
+def test_menus_may_be_declined_while_they_are_tried_and_while_few_trials_speak_for_them(
+    trials: list[FrozenTrial], ordinal: int, optional: bool
+) -> None:
+    guidance = guided(after(*trials), ordinal)
+    assert (guidance.form, guidance.optional) == ("menu", optional)
+
+
 def test_of_an_ask_that_is_free_since_nothing_new_is_left_no_reason_for_a_menu_is_given() -> None:
     guidance = guided(after(REPEATS, REPEATS), 3, is_known=lambda _: True)
     assert (guidance.form, guidance.reason) == ("plain", "")

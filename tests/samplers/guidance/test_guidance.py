@@ -204,6 +204,20 @@ def test_an_ask_that_ended_without_a_proposal_does_not_give_its_draws_to_one_tha
     assert len(asks.situation(ask, view).open) == 1
 
 
+def test_what_an_open_ask_declined_may_be_offered_to_others() -> None:
+    view = study_view().at(Snapshot())
+    asks = OpenAsks(study_view(), Snapshot)
+    ask = asked("menu")
+    _guess, menu = (asks.open(ask, view) for _ in range(2))
+    offered = len(menu.guidance.candidates)
+    assert [len(asks.situation(ask, view).offered), len(asks.situation(ask, view).pending)] == [offered, 1]
+    asks.decline(menu)
+    assert [len(asks.situation(ask, view).offered), len(asks.situation(ask, view).pending)] == [0, 0]
+    assert len(asks.situation(ask, view).open) == 2
+    asks.close(menu)
+    assert len(asks.situation(ask, view).open) == 1
+
+
 def test_open_asks_have_the_lowest_positions_that_are_free_and_processes_share_them_out() -> None:
     view = study_view().at(Snapshot())
     asks = OpenAsks(study_view(), Snapshot)

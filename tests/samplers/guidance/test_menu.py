@@ -11,6 +11,8 @@ from support import SPACE, Script, prompt, sampler
 from optuna_llm import Guidance, ProposalError, Request, Situation, optimize_async
 from optuna_llm.samplers.guidance.menu import COMBINE_AFTER, COMBINE_EVERY, role_of
 from optuna_llm.samplers.guidance.offer import DESIGN_SIZE
+from optuna_llm.samplers.prompt.menu import DECLINE
+from optuna_llm.samplers.provenance import read_guidance
 from optuna_llm.samplers.space.axes import Axes
 from optuna_llm.samplers.space.space import make_space
 from optuna_llm.samplers.view.evidence import Evidence
@@ -70,14 +72,17 @@ class Offering:
     name = "offering"
     candidates = ({**ONE, "layers": 5}, {**ONE, "layers": 9})
 
+    def __init__(self, *, optional: bool = False) -> None:
+        self.optional = optional
+
     def guide(self, situation: Situation) -> Guidance:
-        return Guidance(strategy=self.name, candidates=self.candidates)
+        return Guidance(strategy=self.name, reason="to see", candidates=self.candidates, optional=self.optional)
 
 
-async def answered(*replies: Any, max_reasks: int = 2) -> tuple[optuna.Study, Script]:
+async def answered(*replies: Any, max_reasks: int = 2, optional: bool = False) -> tuple[optuna.Study, Script]:
     """A study of one trial, whose ask had the two candidates and got these replies."""
     script = Script(*replies)
-    study = optuna.create_study(sampler=sampler(script, strategy=Offering(), max_reasks=max_reasks))
+    study = optuna.create_study(sampler=sampler(script, strategy=Offering(optional=optional), max_reasks=max_reasks))
     await optimize_async(study, lambda trial: 0.0, n_trials=1, search_space=SPACE)
     return study, script
 
@@ -125,6 +130,56 @@ async def test_values_of_its_own_are_repaired_and_refused_as_those_of_a_free_ask
     assert "`optimizer`" in last(script.requests[1])
     record = study.trials[0].user_attrs["llm"]
     assert [repair for repair in record["repairs"] if "layers" in repair]
+
+
+DECLINED = {"rationale": "none", "candidate": 0}
+OWN = {name: FREE[name] for name in SPACE}
+
+
+@pytest.mark.asyncio
+async def test_a_model_that_declines_a_menu_is_asked_the_same_without_it() -> None:
+    study, script = await answered(DECLINED, FREE, optional=True)
+    menu, free = map(last, script.requests)
+    assert DECLINE in menu
+    assert "candidate" not in free
+    assert free.split("Propose")[0] == menu.split("Propose")[0]
+    assert list(script.requests[1].schema["properties"]) == ["rationale", *SPACE]
+    assert study.trials[0].params == OWN
+
+
+@pytest.mark.asyncio
+async def test_a_trial_whose_menu_was_declined_is_a_free_one_and_no_reask() -> None:
+    study, _ = await answered(DECLINED, FREE, optional=True)
+    record = study.trials[0].user_attrs["llm"]
+    assert [record[key] for key in ("form", "role", "reason")] == ["plain", "propose", "declined a menu: to see"]
+    assert (record["calls"], record["reasks"]) == (2, 0)
+    assert not read_guidance(study.trials[0]).stumbled
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("optional", [False, True])
+async def test_values_of_its_own_make_a_free_trial_at_once(optional: bool) -> None:
+    study, script = await answered(FREE, optional=optional)
+    record = study.trials[0].user_attrs["llm"]
+    assert (record["form"], record["calls"], len(script.requests)) == ("plain", 1, 1)
+
+
+@pytest.mark.asyncio
+async def test_a_candidate_of_a_menu_that_may_be_declined_is_taken_as_of_any() -> None:
+    study, _ = await answered({"rationale": "", "candidate": 2}, optional=True)
+    assert study.trials[0].params == {**ONE, "layers": 9}
+    assert study.trials[0].user_attrs["llm"]["form"] == "menu"
+
+
+@pytest.mark.asyncio
+async def test_a_declined_menu_leaves_all_re_asks() -> None:
+    wrong = {**FREE, "optimizer": "lion"}
+    study, script = await answered(DECLINED, wrong, FREE, optional=True, max_reasks=1)
+    record = study.trials[0].user_attrs["llm"]
+    assert (record["calls"], record["reasks"], record["form"]) == (3, 1, "plain")
+    assert script.requests[2].messages[: len(script.requests[1].messages)] == script.requests[1].messages
+    with pytest.raises(ProposalError, match="no valid configuration in 2 attempts"):
+        await answered(DECLINED, wrong, wrong, optional=True, max_reasks=1)
 
 
 @pytest.mark.asyncio

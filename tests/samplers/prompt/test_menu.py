@@ -4,7 +4,7 @@ from typing import Any
 
 from support import SPACE
 
-from optuna_llm.samplers.prompt.menu import TRUST, menu_text
+from optuna_llm.samplers.prompt.menu import DECLINE, TRUST, menu_text
 from optuna_llm.samplers.space.space import make_space
 
 COLUMNS = make_space(SPACE)
@@ -43,6 +43,12 @@ def test_a_parameter_that_does_not_count_in_a_candidate_is_a_dash() -> None:
 def test_a_single_candidate_is_said_in_full() -> None:
     text = menu_text([ONE], (), COLUMNS)
     assert "In all of them lr = 0.01, momentum = 0.5, layers = 3, optimizer = null." in text
+
+
+def test_a_menu_that_may_be_declined_says_how_at_its_end() -> None:
+    menu = [ONE, {**ONE, "lr": 0.02}]
+    assert menu_text(menu, (), COLUMNS, optional=True) == f"{menu_text(menu, (), COLUMNS)} {DECLINE}"
+    assert menu_text([], (), COLUMNS, optional=True) == ""
 
 
 def test_without_candidates_nothing_is_said() -> None:

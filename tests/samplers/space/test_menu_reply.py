@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optuna_llm.engine.study.distributions import contains
-from optuna_llm.samplers.space.menu_reply import chosen, menu_schema, number_key
+from optuna_llm.samplers.space.menu_reply import OR_NONE, chosen, declines, menu_schema, number_key
 from optuna_llm.samplers.space.space import make_space, narrow
 
 SPACE = make_space(
@@ -90,3 +90,28 @@ def test_the_schema_says_how_many_there_are_and_nothing_else() -> None:
     assert schema["properties"]["candidate"]["enum"] == [1, 2, 3]
     assert schema["additionalProperties"] is False
     assert menu_schema(SPACE, 3, rationale=False)["required"] == ["candidate"]
+
+
+def test_a_menu_that_may_be_declined_has_zero_as_its_last_number() -> None:
+    assert menu_schema(SPACE, 3, optional=True)["properties"]["candidate"] == {
+        "type": "integer",
+        "enum": [1, 2, 3, 0],
+        "description": OR_NONE,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ({"candidate": 0}, True),
+        ({"candidate": "0"}, True),
+        ({"candidate": 0.0, "rationale": "none is good"}, True),
+        ({"candidate": 1}, False),
+        ({"candidate": False}, False),
+        ({"candidate": None}, False),
+        ({"trees": 0}, False),
+        ({}, False),
+    ],
+)
+def test_zero_alone_declines(values: dict[str, Any], found: bool) -> None:
+    assert declines(values, SPACE) == found
