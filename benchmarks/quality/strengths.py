@@ -4,8 +4,9 @@ python -m benchmarks.quality.strengths --seeds 30 --trials 40
 python -m benchmarks.quality.strengths --models sits,copies --strategies plain,adaptive --workers 8
 
 Each model knows the objective, a turned bowl with a choice, and uses that as its kind says. A menu is answered alike by
-all of them: the first candidate in six of ten asks, else any. Reported are the mean best value so far (0 is about the
-least possible), calls a trial, the share of duplicates, and the share of menus in each quarter of the trials.
+all of them: the first candidate in six of ten asks, else any; two kinds decline each menu that they may. Reported are
+the mean best value so far (0 is about the least possible), calls a trial, the share of duplicates, and the share of
+menus in each quarter of the trials.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from optuna_llm import AsyncTrial, FunctionClient, LLMGuidedSampler, Request, optimize_async
+from optuna_llm.samplers.space.menu_reply import NONE_OF_THEM
 
 NUMBERS: Final = ("a", "b", "c", "d")
 KINDS: Final = ("u", "v", "w")
@@ -48,6 +50,8 @@ class Bowl:
 class Model:
     """Answers requests as its kind does; it is told every result."""
 
+    declines = False
+
     def __init__(self, bowl: Bowl, seed: int) -> None:
         self.bowl = bowl
         self.rng = random.Random(1000 + seed)
@@ -58,7 +62,9 @@ class Model:
         number = request.schema["properties"].get("candidate")
         if number is None:
             return {"rationale": "", **self.propose()}
-        count = max(number["enum"])  # none declines a menu
+        if self.declines and NONE_OF_THEM in number["enum"]:
+            return {"rationale": "", "candidate": NONE_OF_THEM}
+        count = max(number["enum"])
         return {"rationale": "", "candidate": 1 if self.rng.random() < 0.6 else self.rng.randint(1, count)}
 
     def start(self, first: dict[str, Any]) -> None:
@@ -127,6 +133,18 @@ class Copies(Model):
         return dict(min(self.results, key=lambda result: result[0])[1]) if copied else self.anywhere()
 
 
+class LearnsAndDeclines(Learns):
+    """Comes nearer with every result, and takes no menu that it may decline: as strong models do."""
+
+    declines = True
+
+
+class HugsAndDeclines(Hugs):
+    """Stays near a wrong guess, and takes no menu that it may decline: the worst that a menu to decline can meet."""
+
+    declines = True
+
+
 class DrawsThenKnows(Model):
     """Gets better after ten trials: it drew at random before."""
 
@@ -150,6 +168,8 @@ MODELS: Final[Mapping[str, type[Model]]] = {
     "copies": Copies,
     "draws-then-knows": DrawsThenKnows,
     "sits-then-knows": SitsThenKnows,
+    "learns-declines": LearnsAndDeclines,
+    "hugs-declines": HugsAndDeclines,
 }
 
 

@@ -292,6 +292,13 @@ def test_a_model_that_learns_hardly_sees_a_menu(workers: int) -> None:
     assert found["best"] < 0.01
 
 
+def test_a_model_that_declines_its_menus_pays_one_call_more_in_ten_asks_and_is_never_held_up() -> None:
+    found, free = mean("learns-declines"), mean("learns-declines", "plain")
+    assert [found[f"menus {n}"] for n in range(4)] == [0.0] * 4
+    assert found["best"] == free["best"]
+    assert 1.0 < found["calls"] <= 1.1
+
+
 def test_a_model_that_knows_without_learning_is_mostly_left_free() -> None:
     found = mean("knows")
     assert sum(found[f"menus {n}"] for n in range(4)) / 4 <= 0.25
