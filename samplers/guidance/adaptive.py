@@ -113,7 +113,7 @@ def tries_menu(situation: Situation) -> bool:
     Not where its result would come when little more is asked: a model that needs no menus would lose by it, and one
     that does would not gain.
     """
-    if situation.ordinal % TRY_EVERY != TRIED:
+    if situation.ordinal % TRY_EVERY != TRIED or situation.evidence.complete < COMPARED_FREE:
         return False
     newest = situation.newest
     untried = not newest.menu.any() and np.count_nonzero(newest.free) >= COMPARED_FREE

@@ -13,6 +13,7 @@ from support import SPACE, sampler
 from benchmarks.quality.strengths import Outcome, study_of
 from optuna_llm import Guidance, ProposalError, Situation, optimize_async
 from optuna_llm.samplers.guidance.adaptive import (
+    COMPARED_FREE,
     COMPARED_TRIALS,
     FRUITLESS,
     MENUS_BETTER,
@@ -181,6 +182,12 @@ def test_a_menu_is_tried_by_the_eighth_ask_although_the_model_still_improves() -
     assert [n for n in range(20) if guided(improving, n).form == "menu"] == [7, 17]
     few = after(asked("", 9.5, calls=0), *[asked("plain", 9.0 - n) for n in range(2)])
     assert guided(few, 7).form == "plain"
+
+
+def test_no_menu_is_tried_where_free_trials_give_no_value_to_compare_it_with() -> None:
+    for count in range(COMPARED_FREE):
+        trials = [*[asked("plain", 9.0 - n) for n in range(count)], *[failing("plain") for _ in range(7 - count)]]
+        assert guided(after(*trials), 7).form == "plain"
 
 
 def test_a_model_that_still_improves_beside_its_menus_has_no_other_tried() -> None:
