@@ -25,7 +25,7 @@ from .prompt.context import build_context
 from .prompt.menu import menu_text
 from .prompt.messages import prefix_ends, render, render_head, render_reask
 from .provenance import guidance_part, provenance
-from .space.menu_reply import chosen, declines, menu_schema
+from .space.menu_reply import chosen, declines, menu_schema, number_key
 from .space.reply import parse
 from .space.reply_model import Conformed, conform, json_schema, load
 from .view.duplicates import Duplicate
@@ -90,12 +90,7 @@ async def _converse(ask: Ask, calls: AskCalls, asks: OpenAsks, door: StudyDoor) 
         async with asks.turns:
             opened, exchange, request = _begin(ask, await asks.latest_view(ask), calls, asks)
         with opened:
-            try:
-                return await _discuss(exchange, request, calls, opened, door)
-            except OptunaLLMError as error:  # of a re-ask, perhaps: the replies before it were paid
-                if exchange.replies and not error.provenance:
-                    error.provenance = exchange.record(Verdict())
-                raise
+            return await _discuss(exchange, request, calls, opened, door)
 
 
 def _begin(ask: Ask, view: View, calls: AskCalls, asks: OpenAsks) -> "tuple[Opened, _Exchange, Request]":
@@ -119,29 +114,33 @@ async def _discuss(exchange: "_Exchange", first: Request, calls: AskCalls, opene
     """Send the prompt, and re-ask what is wrong with the replies; and ask freely once a menu is declined."""
     ask, asks, request = exchange.ask, opened.asks, first
     repeated: Verdict | None = None
-    while True:
-        reply = await exchange.complete(calls, request)
-        if exchange.can_be_new and door.sharing.share.processes > 1:
-            await _reread_study(door)
-        async with asks.turns:  # much may have happened while the model was thinking
-            verdict = exchange.judge(reply, await asks.latest_view(ask))
-            if verdict.declined:
-                exchange, first = _without_menu(exchange, await asks.latest_view(ask), opened)
-        if verdict.declined:
-            request = first
-            continue
-        if not verdict.violations:
-            return exchange.proposal(verdict)
-        repeated = verdict if verdict.duplicate else repeated
-        logger.debug("Reply %d of %s refused: %s", len(exchange.replies), ask.model, "; ".join(verdict.violations))
-        if exchange.attempts > ask.max_reasks:
-            if repeated is None:
-                raise exchange.failure(verdict)
-            logger.info(
-                "%s was asked %s, and repeats what the study has", ask.model, counted(len(exchange.replies), "time")
-            )
-            return exchange.proposal(repeated)
-        request = _reask(first, request, reply, verdict)
+    try:
+        while True:
+            reply = await exchange.complete(calls, request)
+            if exchange.can_be_new and door.sharing.share.processes > 1:
+                await _reread_study(door)
+            async with asks.turns:  # much may have happened while the model was thinking
+                verdict = exchange.judge(reply, await asks.latest_view(ask))
+                if verdict.declined:
+                    exchange, first = _without_menu(exchange, await asks.latest_view(ask), opened)
+                    request = first
+                    continue
+            if not verdict.violations:
+                return exchange.proposal(verdict)
+            repeated = verdict if verdict.duplicate else repeated
+            logger.debug("Reply %d of %s refused: %s", len(exchange.replies), ask.model, "; ".join(verdict.violations))
+            if exchange.attempts > ask.max_reasks:
+                if repeated is None:
+                    raise exchange.failure(verdict)
+                logger.info(
+                    "%s was asked %s, and repeats what the study has", ask.model, counted(len(exchange.replies), "time")
+                )
+                return exchange.proposal(repeated)
+            request = _reask(first, request, reply, verdict)
+    except OptunaLLMError as error:  # of a re-ask, perhaps: the replies before it were paid
+        if exchange.replies and not error.provenance:
+            error.provenance = exchange.record(Verdict())
+        raise
 
 
 def _without_menu(exchange: "_Exchange", view: View, opened: Opened) -> "tuple[_Exchange, Request]":
@@ -265,7 +264,7 @@ class _Exchange:
         if parsed.values is None:
             return Verdict(violations=(parsed.violation or "the reply held no JSON object",))
         menu = self.guidance.candidates
-        if menu and self.guidance.optional and declines(parsed.values, space):
+        if menu and self.guidance.optional and declines(parsed.values, number_key(space)):
             return Verdict(declined=True)
         taken = chosen(parsed.values, space, menu)
         conformed = taken or conform(parsed.values, space)

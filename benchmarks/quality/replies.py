@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna_llm import Client, ClientError, ReplayClient, Reply, Request, UsageError
-from optuna_llm.samplers.space.menu_reply import NONE_OF_THEM, OR_NONE
+from optuna_llm.samplers.space.menu_reply import OR_NONE, declines
 from optuna_llm.samplers.space.reply import parse
 
 
@@ -95,7 +95,7 @@ def totals(paths: Sequence[Path]) -> Totals:
     """
     requests: list[Mapping[str, Any]] = []
     replies: list[Mapping[str, Any]] = []
-    answered = declines = 0
+    answered = without_menu = 0
     for path in paths:
         events = _events(path)
         asked = {event["id"]: event["request"] for event in events if event["event"] == "request"}
@@ -103,7 +103,7 @@ def totals(paths: Sequence[Path]) -> Totals:
         shortest = min((len(request["messages"]) for request in asked.values()), default=0)
         without = {number for number, reply in ended.items() if declined(asked[number], reply)}
         answered += sum(len(asked[number]["messages"]) == shortest for number in ended.keys() - without)
-        declines += len(without)
+        without_menu += len(without)
         requests += asked.values()
         replies += ended.values()
     usages = [reply.get("usage") or {} for reply in replies]
@@ -111,7 +111,7 @@ def totals(paths: Sequence[Path]) -> Totals:
     return Totals(
         calls=len(requests),
         exchanges=answered,
-        reasks=len(replies) - answered - declines,
+        reasks=len(replies) - answered - without_menu,
         prompt_tokens=sum(usage.get("prompt_tokens", 0) for usage in usages),
         completion_tokens=sum(usage.get("completion_tokens", 0) for usage in usages),
         cached_tokens=sum(usage.get("cached_tokens", 0) for usage in usages),
@@ -124,7 +124,7 @@ def declined(request: Mapping[str, Any], reply: Mapping[str, Any]) -> bool:
     """Whether a reply on file took none of a menu: the same proposal was asked for once more, freely."""
     keys = [key for key, part in request["schema"]["properties"].items() if part.get("description") == OR_NONE]
     values = parse(reply["text"]).values or {}
-    return any(values.get(key) == NONE_OF_THEM for key in keys)
+    return any(declines(values, key) for key in keys)
 
 
 def _events(path: Path) -> list[Mapping[str, Any]]:

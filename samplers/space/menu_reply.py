@@ -43,9 +43,9 @@ def menu_schema(space: Space, count: int, *, optional: bool = False, rationale: 
     }
 
 
-def declines(values: Mapping[str, Any], space: Space) -> bool:
-    """Whether a reply takes none of the candidates, and wants to be asked for values of its own."""
-    return _whole(values.get(number_key(space))) == NONE_OF_THEM
+def declines(values: Mapping[str, Any], key: str) -> bool:
+    """Whether a reply, whose number stands under `key`, takes none of the candidates, and is to be asked for values."""
+    return _whole(values.get(key)) == NONE_OF_THEM
 
 
 def chosen(values: Mapping[str, Any], space: Space, candidates: Sequence[Params]) -> Conformed | None:

@@ -8,7 +8,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 from support import SPACE, Script, prompt, sampler
 
-from optuna_llm import Guidance, ProposalError, Request, Situation, optimize_async
+from optuna_llm import ClientError, Guidance, ProposalError, Request, Situation, optimize_async
 from optuna_llm.samplers.guidance.menu import COMBINE_AFTER, COMBINE_EVERY, role_of
 from optuna_llm.samplers.guidance.offer import DESIGN_SIZE
 from optuna_llm.samplers.prompt.menu import DECLINE
@@ -180,6 +180,14 @@ async def test_a_declined_menu_leaves_all_re_asks() -> None:
     assert script.requests[2].messages[: len(script.requests[1].messages)] == script.requests[1].messages
     with pytest.raises(ProposalError, match="no valid configuration in 2 attempts"):
         await answered(DECLINED, wrong, wrong, optional=True, max_reasks=1)
+
+
+@pytest.mark.asyncio
+async def test_an_error_after_a_declined_menu_has_the_free_ask_on_record() -> None:
+    with pytest.raises(ClientError) as raised:
+        await answered(DECLINED, ClientError("the key is wrong"), optional=True)
+    record = raised.value.provenance
+    assert [record[key] for key in ("form", "reason", "calls", "reasks")] == ["plain", "declined a menu: to see", 1, 0]
 
 
 @pytest.mark.asyncio

@@ -114,4 +114,4 @@ def test_a_menu_that_may_be_declined_has_zero_as_its_last_number() -> None:
     ],
 )
 def test_zero_alone_declines(values: dict[str, Any], found: bool) -> None:
-    assert declines(values, SPACE) == found
+    assert declines(values, number_key(SPACE)) == found
